@@ -74,6 +74,8 @@ type Case struct {
 	// Snooze counts snoozes of this episode; there is a cap.
 	Snoozes int    `json:"snoozes,omitempty"`
 	Ladder  Ladder `json:"ladder,omitzero"`
+	// NeedJudge says why a new judgement is due, "" if none is.
+	NeedJudge string `json:"need_judge,omitempty"`
 	// Escalated says why a person has to look, "" if nobody has to.
 	Escalated string `json:"escalated,omitempty"`
 
@@ -135,8 +137,12 @@ const (
 // Action is one step of the playbook with its own life.
 type Action struct {
 	// ID is unique in the case: "e<episode>.<index>".
-	ID   string     `json:"id"`
-	Spec ActionSpec `json:"spec"`
+	ID string `json:"id"`
+	// Episode the action belongs to.
+	Episode int        `json:"episode"`
+	Spec    ActionSpec `json:"spec"`
+	// Requester is who asked for it: a principal, or "policy:<version>".
+	Requester string `json:"requester"`
 	// Gen counts attempts that needed a new plan.
 	Gen    int          `json:"gen"`
 	Status ActionStatus `json:"status"`
@@ -151,6 +157,8 @@ type Action struct {
 	// Before is what the probe saw when the plan was made.
 	Before Observation `json:"before,omitzero"`
 	After  Observation `json:"after,omitzero"`
+	// Works is the newest observation of the continuity probe.
+	Works Observation `json:"works,omitzero"`
 	// AfterTries counts probes after the act.
 	AfterTries int `json:"after_tries,omitempty"`
 	// ProbeAt is when the next after- or continuity-probe is due.
@@ -321,8 +329,8 @@ type Ticket struct {
 	// Said and Told number what we have to say and what arrived there.
 	Said int `json:"said,omitempty"`
 	Told int `json:"told,omitempty"`
-	// Line is the newest thing to say.
-	Line string `json:"line,omitempty"`
+	// Lines are what is still to be said, oldest first: Said - Told of them.
+	Lines []string `json:"lines,omitempty"`
 }
 
 // Message is one notice to people or systems, delivered by an effect.

@@ -41,4 +41,5 @@ const (
 	EffectMessage EffectKind = "message"
 	EffectTicket  EffectKind = "ticket"
 	EffectSay     EffectKind = "say"
+	EffectJudge   EffectKind = "judge"
 )

@@ -1,0 +1,421 @@
+package remedy
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/casement/casement/internal/deadline"
+	"github.com/casement/casement/internal/finding"
+)
+
+// step collects the events of one command, with the case as it is after them.
+type step struct {
+	c   Case
+	at  time.Time
+	by  Actor
+	out []Event
+}
+
+func (s *step) emit(b Body) {
+	e := Event{At: s.at, By: s.by, Body: b}
+	s.c = Apply(s.c, e)
+	s.out = append(s.out, e)
+}
+
+// Handle judges a command against a case and returns the events it causes. An
+// error (*Refusal) means that nothing happens. Command time that lies before
+// the case's last event counts as the time of that event.
+func Handle(c Case, cmd Command) ([]Event, error) {
+	s := &step{c: c, at: cmd.At.UTC(), by: cmd.By}
+	if s.at.Before(c.At) {
+		s.at = c.At
+	}
+	if c.Version == 0 {
+		if _, ok := cmd.Do.(Observe); !ok {
+			return nil, refuse(NotNow, "there is no case yet: it begins with a finding")
+		}
+	}
+	if c.MergedInto != "" {
+		switch cmd.Do.(type) {
+		case Comment, TicketOpened, TicketSaid, Delivered, Died, Reopen:
+		default:
+			return nil, refuse(NotNow, "the case was merged into %s: speak to that one", c.MergedInto)
+		}
+	}
+	if err := s.handle(cmd.Do); err != nil {
+		return nil, err
+	}
+	s.advance()
+	return s.out, nil
+}
+
+func (s *step) handle(do Do) error {
+	switch d := do.(type) {
+	case Observe:
+		return s.observe(d)
+	case Rejudge:
+		return s.rejudge(d)
+	case PlanMade, PlanFailed, Approve, Reject, Intend, Hold, Done, Refused, Unsure, Looked:
+		return s.handleAction(do)
+	case Probed:
+		return s.probed(d)
+	case UndoAction, IntendUndo, UndoDone:
+		return s.handleUndo(do)
+	case TicketOpened, TicketSaid, Delivered, Died:
+		return s.handleOutbox(do)
+	case Tick:
+		return s.tick()
+	}
+	return s.handlePeople(do)
+}
+
+// observe opens the case or joins the finding to it.
+func (s *step) observe(d Observe) error {
+	f := d.Finding
+	if s.c.Version == 0 {
+		if d.ID == "" || d.Key == "" || f.UID == "" {
+			return refuse(Invalid, "a case needs an id, an exposure key and a finding")
+		}
+		detected := d.DetectedAt
+		if detected.IsZero() || detected.After(s.at) {
+			detected = s.at
+		}
+		s.emit(Opened{ID: d.ID, Tenant: d.Tenant, Key: d.Key, Title: f.Title, Class: f.Class, Domain: f.Domain,
+			Severity: f.Severity, Asset: f.Asset, Params: f.Params, DetectedAt: detected, RecurrenceOf: d.RecurrenceOf})
+		s.join(d)
+		s.judge(d.Judgement, "opened")
+		return nil
+	}
+	known := slices.IndexFunc(s.c.Members, func(m Member) bool { return m.UID == f.UID })
+	before := finding.Status("")
+	if known < 0 {
+		s.join(d)
+	} else {
+		m := s.c.Members[known]
+		before = m.Status
+		if m.Digest != d.Digest || m.Status != f.Status {
+			s.emit(MemberChanged{UID: f.UID, Digest: d.Digest, Severity: f.Severity, Status: f.Status})
+		}
+	}
+	if f.Status != finding.StatusOpen {
+		if before != f.Status && s.c.Open() {
+			s.claim("source " + f.Source + " says " + string(f.Status))
+		}
+		return nil
+	}
+	switch {
+	case s.c.Closed == ClosedSuppressed:
+		// A suppressed case stays aside until its date, unless judged anew below.
+		s.judge(d.Judgement, "finding")
+		if !d.Judgement.Decision.Suppress {
+			s.reopen(s.at, "policy no longer suppresses it")
+		}
+	case !s.c.Open() && s.c.Judgement.Decision.Probe.Name() != "" && s.c.Closed != ClosedAttested:
+		// The source says "open", our proof said "closed": the probe decides.
+		if s.c.Probe.N == 0 {
+			s.askProbe(ProbeRecheck, "")
+		}
+	case !s.c.Open():
+		s.reopen(laterOf(f.LastSeen, s.at), "reported again after closing")
+		s.judge(d.Judgement, "reopened")
+	default:
+		s.judge(d.Judgement, "finding")
+	}
+	return nil
+}
+
+func laterOf(seen, now time.Time) time.Time {
+	if seen.IsZero() || seen.After(now) {
+		return now
+	}
+	return seen
+}
+
+func (s *step) join(d Observe) {
+	f := d.Finding
+	s.emit(Joined{Member{UID: f.UID, Source: f.Source, Rule: f.Rule, Digest: d.Digest, Severity: f.Severity,
+		Status: f.Status, Why: d.Why, JoinedAt: s.at}})
+}
+
+func (s *step) rejudge(d Rejudge) error {
+	if s.c.Closed == ClosedSuppressed && !d.Judgement.Decision.Suppress {
+		s.reopen(s.at, d.Trigger)
+	}
+	s.judge(d.Judgement, d.Trigger)
+	return nil
+}
+
+// judge puts a judgement in force: deadlines tighten by themselves and never
+// loosen; what was acted stays; an approval is void only if its authorization
+// changed; new work is laid out.
+func (s *step) judge(j Judgement, trigger string) {
+	old := s.c.Judgement
+	first := old.Facts == "" && old.Decision.Rule == ""
+	if !first && trigger != "reopened" {
+		j.Clocks = old.Clocks.Tighten(j.Clocks)
+		j.Decision.Class = deadline.Stricter(old.Decision.Class, j.Decision.Class)
+		if sameJudgement(old, j) {
+			if s.c.NeedJudge != "" {
+				s.emit(Judged{j, trigger})
+			}
+			return
+		}
+	}
+	s.emit(Judged{j, trigger})
+	if j.Decision.Suppress {
+		if s.c.Open() && !s.c.busy() {
+			s.dropIdle("policy suppresses the exposure")
+			until := j.Decision.Until
+			if !until.After(s.at) {
+				until = s.at.Add(suppressedFor)
+			}
+			s.emit(EpisodeClosed{How: ClosedSuppressed, Why: "rule " + j.Decision.Rule + ": " + j.Decision.Why, Until: until})
+		}
+		return
+	}
+	if !s.c.Open() {
+		return
+	}
+	if s.c.NextProbe.IsZero() {
+		s.emit(ProbeScheduled{At: s.at.Add(s.every())})
+	}
+	s.layOut(j)
+	s.wantTickets()
+	if j.Decision.Incident && (first || !old.Decision.Incident) {
+		s.say("incident", "Incident: "+s.c.Title, "", s.c.Owner(), j.Routing.OpsLead)
+	} else if first {
+		s.say("opened", s.c.Title, "", s.c.Owner())
+	}
+	if j.Decision.Error != "" {
+		s.escalate("policy could not decide: " + j.Decision.Error)
+	}
+}
+
+// sameJudgement compares what matters to the case, not the facts' address.
+func sameJudgement(a, b Judgement) bool {
+	return a.Clocks == b.Clocks && a.Decision.Class == b.Decision.Class && a.Decision.Rule == b.Decision.Rule &&
+		a.Decision.Path() == b.Decision.Path() && a.Decision.Suppress == b.Decision.Suppress &&
+		a.Versions.Policy == b.Versions.Policy && a.Routing.Owner == b.Routing.Owner &&
+		slices.Equal(a.Routing.Approvers, b.Routing.Approvers) && slices.EqualFunc(a.Decision.Actions, b.Decision.Actions, sameSpec)
+}
+
+func sameSpec(a, b ActionSpec) bool {
+	return a.Name == b.Name && a.Auth == b.Auth && a.Connector == b.Connector && a.Verb == b.Verb && a.Phase == b.Phase
+}
+
+// layOut brings the actions of the judgement onto the case.
+func (s *step) layOut(j Judgement) {
+	ep := s.c.Episode().N
+	wanted := make([]ActionSpec, 0, len(j.Decision.Actions))
+	for _, spec := range j.Decision.Actions {
+		if spec.Auth == AuthEnforce && s.undoneBefore(spec) {
+			spec.Auth = AuthApprove // what was changed back once is not enforced again
+		}
+		if spec.Auth != AuthNone {
+			wanted = append(wanted, spec)
+		}
+	}
+	for _, a := range s.c.Actions {
+		if a.Episode == ep && a.idle() && !isPerson(a.Requester) &&
+			!slices.ContainsFunc(wanted, func(x ActionSpec) bool { return sameSpec(a.Spec, x) }) {
+			s.emit(ActionMoved{Action: a.ID, To: ActionDropped, Reason: noLonger})
+		}
+	}
+	for _, spec := range wanted {
+		if !s.hasAction(ep, spec) {
+			s.addAction(spec, "policy:"+j.Versions.Policy)
+		}
+	}
+}
+
+// noLonger is the reason of actions that a new judgement does not call for;
+// only these come back when a later one does.
+const noLonger = "no longer called for by policy"
+
+func (s *step) undoneBefore(spec ActionSpec) bool {
+	return slices.ContainsFunc(s.c.Actions, func(a Action) bool {
+		return a.Spec.Name == spec.Name && (a.Status == ActionUndone || a.Status == ActionUnundone || a.Status == ActionUndoing)
+	})
+}
+
+func isPerson(requester string) bool { return len(requester) < 7 || requester[:7] != "policy:" }
+
+func (s *step) hasAction(ep int, spec ActionSpec) bool {
+	return slices.ContainsFunc(s.c.Actions, func(a Action) bool {
+		if a.Episode != ep || a.Spec.Name != spec.Name || a.Status == ActionDropped && a.Reason == noLonger {
+			return false
+		}
+		return sameSpec(a.Spec, spec) || !a.idle() // what was begun or decided is not begun again
+	})
+}
+
+func (s *step) addAction(spec ActionSpec, requester string) {
+	ep, n := s.c.Episode().N, 1
+	for _, a := range s.c.Actions {
+		if a.Episode == ep {
+			n++
+		}
+	}
+	s.emit(ActionAdded{Action: "e" + strconv.Itoa(ep) + "." + strconv.Itoa(n), Spec: spec, Requester: requester})
+}
+
+func (s *step) wantTickets() {
+	if !s.c.Judgement.Decision.Ticket {
+		return
+	}
+	for _, t := range s.c.Judgement.Decision.Tickets {
+		if !slices.ContainsFunc(s.c.Tickets, func(x Ticket) bool { return x.System == t.System && x.Template == t.Template }) {
+			s.emit(TicketWanted{Ticket{N: len(s.c.Tickets) + 1, System: t.System, Template: t.Template, Status: "wanted"}})
+		}
+	}
+}
+
+// say queues one message per route of the decision; without a route nothing is
+// told, the record of the case remains.
+func (s *step) say(kind, text, action string, to ...string) {
+	who := slices.DeleteFunc(slices.Clone(to), func(x string) bool { return x == "" })
+	slices.Sort(who)
+	who = slices.Compact(who)
+	for _, r := range s.c.Judgement.Decision.Notify {
+		s.emit(MessageQueued{Message{N: s.c.MessageSeq + 1, Kind: kind, Route: r, To: who, Text: text, Action: action, At: s.at}})
+	}
+}
+
+// tell adds a line to every ticket of the case.
+func (s *step) tell(line string) {
+	for _, t := range s.c.Tickets {
+		if t.Ref != TicketGivenUp {
+			s.emit(TicketSay{N: t.N, Line: line})
+		}
+	}
+}
+
+func (s *step) escalate(why string) {
+	if s.c.Escalated == why {
+		return
+	}
+	s.emit(EscalatedFor{Why: why})
+	r := s.c.Judgement.Routing
+	s.say("escalated", why, "", s.c.Owner(), r.Backup)
+}
+
+// reopen begins a new episode.
+func (s *step) reopen(detected time.Time, why string) {
+	s.emit(EpisodeStarted{N: s.c.Episode().N + 1, DetectedAt: detected, Why: why})
+	s.emit(JudgeAsked{Why: "reopened"})
+	s.say("reopened", "Reopened: "+why, "", s.c.Owner(), s.c.Judgement.Routing.Backup)
+	s.tell("Reopened: " + why)
+}
+
+// close ends the episode and everything that had not begun.
+func (s *step) close(how How, why string, note Note, until time.Time) {
+	s.dropIdle("the case is closed")
+	s.emit(EpisodeClosed{How: how, Why: why, Note: note, Until: until})
+	s.say("closed", "Closed as "+string(how)+": "+why, "", s.c.Owner())
+	s.tell("Closed as " + string(how) + ": " + why)
+	if how == ClosedProven || how == ClosedGone {
+		s.emit(ProbeScheduled{At: s.at.Add(recheckAfter(0))})
+	}
+}
+
+// dropIdle drops actions that have not touched the world.
+func (s *step) dropIdle(why string) {
+	for _, a := range s.c.Actions {
+		if a.idle() {
+			s.emit(ActionMoved{Action: a.ID, To: ActionDropped, Reason: why})
+		}
+	}
+}
+
+// recheckAfter is the time after closing at which the n-th re-probe runs:
+// +10 minutes, +24 hours, +7 days (law 9); beyond, zero.
+func recheckAfter(n int) time.Duration {
+	switch n {
+	case 0:
+		return 10 * time.Minute
+	case 1:
+		return 24 * time.Hour
+	case 2:
+		return 7 * 24 * time.Hour
+	}
+	return 0
+}
+
+// idle: nothing of the action has touched the world or may have.
+func (a Action) idle() bool {
+	switch a.Status {
+	case ActionWaiting, ActionPlanning, ActionHeld, ActionAsking, ActionReady:
+		return true
+	}
+	return false
+}
+
+// busy: the action has touched the world and is not at its end.
+func (a Action) busy() bool {
+	switch a.Status {
+	case ActionIntended, ActionUnsure, ActionActed, ActionWatching, ActionUndoing:
+		return true
+	}
+	return false
+}
+
+// busy: some action is in the middle of something.
+func (c Case) busy() bool { return slices.ContainsFunc(c.Actions, Action.busy) }
+
+// current returns the action whose turn it is: the busy one, else the first of
+// the episode that has not come to its end.
+func (c Case) current() (Action, bool) {
+	for _, a := range c.Actions {
+		if a.busy() {
+			return a, true
+		}
+	}
+	ep := c.Episode().N
+	for _, a := range c.Actions {
+		if a.Episode == ep && a.idle() {
+			return a, true
+		}
+	}
+	return Action{}, false
+}
+
+// contained: a containment of the episode is proven and in force.
+func (c Case) contained() bool {
+	ep := c.Episode().N
+	return slices.ContainsFunc(c.Actions, func(a Action) bool {
+		return a.Episode == ep && a.Spec.Phase == Contain && (a.Status == ActionDone || a.Status == ActionWatching)
+	})
+}
+
+// advance lets the next action begin, or says that nobody is left to act.
+func (s *step) advance() {
+	c := s.c
+	if !c.Open() || c.Exception != nil || c.Judgement.Decision.Suppress || c.NeedJudge != "" {
+		return
+	}
+	a, ok := c.current()
+	if ok {
+		if a.Status != ActionWaiting {
+			return
+		}
+		if a.Spec.Phase == Contain && c.contained() && !isPerson(a.Requester) {
+			s.emit(ActionMoved{Action: a.ID, To: ActionDropped, Reason: "already contained"})
+			s.advance()
+			return
+		}
+		s.emit(ActionMoved{Action: a.ID, To: ActionPlanning})
+		return
+	}
+	ep := c.Episode().N
+	failed, good := false, false
+	for _, a := range c.Actions {
+		if a.Episode == ep {
+			failed = failed || a.Status == ActionFailed
+			good = good || a.Status == ActionDone
+		}
+	}
+	if failed && !good {
+		s.escalate("every action of the playbook failed")
+	}
+}

@@ -1,0 +1,250 @@
+package remedy
+
+import (
+	"fmt"
+	"time"
+)
+
+// askProbe asks for one probe run; a case has at most one in flight, and a
+// newer purpose takes the place of a scheduled one.
+func (s *step) askProbe(p Purpose, action string) {
+	s.emit(ProbeAsked{ProbeRun{N: s.c.Probes + 1, Purpose: p, Action: action, Since: s.at}})
+}
+
+// provesClosed: the observation is of the demanded grade, and the same probe
+// from the same place saw the exposure in this episode (law 6).
+func (s *step) provesClosed(o Observation, grade Grade) bool {
+	if o.Result != NotExposed || o.Grade < grade {
+		return false
+	}
+	for _, x := range s.c.Exposed {
+		if x.Probe == o.Probe && x.Place == o.Place {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *step) probed(d Probed) error {
+	run := s.c.Probe
+	if run.N == 0 || run.N != d.N {
+		return refuse(Stale, "the case does not wait for probe %d", d.N)
+	}
+	o := d.Observation
+	s.emit(ProbeSaw{N: d.N, Purpose: run.Purpose, Action: run.Action, Observation: o, Covers: d.Covers})
+	if o.Result == Inconclusive && s.c.Inconclusive == maxInconclusive {
+		s.escalate("the probe can't tell: " + o.Detail)
+	}
+	switch run.Purpose {
+	case ProbeAfter:
+		s.probedAfter(run, o)
+	case ProbeContinuity:
+		s.probedContinuity(run, o)
+	case ProbeRecheck:
+		s.probedRecheck(o)
+	default:
+		s.probedOpen(run, o)
+	}
+	return nil
+}
+
+// probedAfter: did the act work?
+func (s *step) probedAfter(run ProbeRun, o Observation) {
+	a, ok := s.c.Action(run.Action)
+	if !ok || a.Status != ActionActed && a.Status != ActionUnsure {
+		return
+	}
+	interval := time.Duration(orDefault(a.Spec.Interval, defaultInterval)) * time.Second
+	switch o.Result {
+	case Gone:
+		s.close(ClosedGone, "the asset is proven deleted", "", time.Time{})
+	case Inconclusive:
+		s.emit(ProbeDue{Action: a.ID, At: s.at.Add(max(interval, backoff(s.c.Inconclusive))), Why: "inconclusive: " + o.Detail})
+	case Exposed:
+		if a.Status == ActionUnsure {
+			s.emit(ActionMoved{Action: a.ID, To: ActionFailed, Reason: "not known whether it happened; the risky state is still there"})
+			return
+		}
+		if a.AfterTries >= orDefault(a.Spec.Tries, defaultTries) {
+			s.emit(ActionMoved{Action: a.ID, To: ActionFailed, Reason: fmt.Sprintf("the target said done, the probe still sees the exposure (%d times)", a.AfterTries)})
+			s.say("failed", a.Spec.Name+" had no effect: "+o.Detail, a.ID, s.c.Owner())
+			s.tell(a.Spec.Name + " had no effect, the exposure is still there: " + o.Detail)
+			return
+		}
+		s.emit(ProbeDue{Action: a.ID, At: s.at.Add(interval), Why: "still exposed: " + o.Detail})
+	case NotExposed:
+		if !s.provesClosed(o, s.c.Judgement.Decision.Grade) {
+			s.emit(ProbeDue{Action: a.ID, At: s.at.Add(time.Hour), Why: "not proof: grade or place of the probe do not match"})
+			s.escalate("the probe says not exposed, but its grade or place does not prove it")
+			return
+		}
+		s.worked(a)
+	}
+}
+
+func orDefault(v, def int) int {
+	if v <= 0 {
+		return def
+	}
+	return v
+}
+
+// worked: the probe proved the effect. What can break something is watched
+// before it counts as done.
+func (s *step) worked(a Action) {
+	if a.Spec.Phase == Contain {
+		s.emit(Contained{Action: a.ID})
+		s.tell("Contained and proven: " + a.Spec.Name)
+	}
+	if a.Spec.Continuity.Name() != "" && a.Spec.Watch > 0 {
+		s.emit(WatchStarted{Action: a.ID, Until: s.at.Add(time.Duration(a.Spec.Watch) * time.Second), ProbeAt: s.at})
+		s.askProbe(ProbeContinuity, a.ID)
+		return
+	}
+	s.finish(a)
+}
+
+// finish: proven, and nothing broke.
+func (s *step) finish(a Action) {
+	s.emit(ActionMoved{Action: a.ID, To: ActionDone})
+	if a.Spec.Phase == Fix {
+		s.close(ClosedProven, a.Spec.Name+": "+s.c.LastProbe.Detail, "", time.Time{})
+		return
+	}
+	s.say("contained", "Contained: "+a.Spec.Name, a.ID, s.c.Owner())
+}
+
+// probedContinuity: did the act break something?
+func (s *step) probedContinuity(run ProbeRun, o Observation) {
+	a, ok := s.c.Action(run.Action)
+	if !ok || a.Status != ActionWatching {
+		return
+	}
+	every := time.Duration(orDefault(a.Spec.WatchEvery, defaultWatchEvery)) * time.Second
+	switch {
+	case o.Result == Exposed || o.Result == Gone:
+		s.escalate("the change broke something: " + o.Detail)
+		if a.Spec.Undoable {
+			s.undo(a, "continuity probe failed: "+o.Detail)
+			return
+		}
+		s.emit(ActionMoved{Action: a.ID, To: ActionFailed, Reason: "continuity probe failed and there is no way back"})
+	case o.Result == NotExposed && !s.at.Before(a.WatchUntil):
+		s.finish(a)
+	case o.Result == NotExposed:
+		s.emit(ProbeDue{Action: a.ID, At: earliest(s.at.Add(every), a.WatchUntil)})
+	default:
+		s.emit(ProbeDue{Action: a.ID, At: s.at.Add(every), Why: "inconclusive: " + o.Detail})
+		if s.at.Sub(a.WatchUntil) > time.Hour {
+			s.escalate("the continuity probe can't tell whether the change broke something")
+		}
+	}
+}
+
+// probedRecheck: does a closed case stay closed?
+func (s *step) probedRecheck(o Observation) {
+	if s.c.Open() {
+		s.probedOpen(ProbeRun{Purpose: ProbeSchedule}, o)
+		return
+	}
+	switch o.Result {
+	case Exposed:
+		s.reopen(o.At, "the exposure is back: "+o.Detail)
+	case Inconclusive:
+		s.emit(ProbeScheduled{At: s.at.Add(backoff(s.c.Inconclusive)), Recheck: s.c.Recheck})
+	default:
+		n := s.c.Recheck + 1
+		if next := recheckAfter(n); next > 0 {
+			s.emit(ProbeScheduled{At: s.c.Episode().ClosedAt.Add(next), Recheck: n})
+			return
+		}
+		s.emit(CaseSettled{})
+	}
+}
+
+// probedOpen: what a scheduled, claimed or undo probe means for an open case.
+func (s *step) probedOpen(run ProbeRun, o Observation) {
+	if !s.c.Open() {
+		if o.Result == Exposed {
+			s.reopen(o.At, "exposed again: "+o.Detail)
+		}
+		return
+	}
+	next := s.every()
+	switch o.Result {
+	case Gone:
+		s.close(ClosedGone, "the asset is proven deleted", "", time.Time{})
+		return
+	case Inconclusive:
+		next = backoff(s.c.Inconclusive)
+	case Exposed:
+		if run.Purpose == ProbeClaim {
+			s.tell("Not fixed: the probe still sees the exposure. " + o.Detail)
+			s.reopenTickets()
+			s.say("claim_refuted", "Said to be fixed, still exposed: "+o.Detail, "", s.c.Owner())
+		}
+		if a, ok := s.c.current(); ok && a.Status == ActionHeld && a.Before.Result == NotExposed {
+			s.emit(ActionMoved{Action: a.ID, To: ActionPlanning, Reason: "now reproduced"})
+		}
+	case NotExposed:
+		if run.Purpose == ProbeUndo || s.expiringContainment() {
+			break // proves the containment, not the fix
+		}
+		if s.provesClosed(o, s.c.Judgement.Decision.Grade) {
+			if !s.c.busy() {
+				s.close(ClosedProven, "found fixed: "+o.Detail, "", time.Time{})
+				return
+			}
+			break
+		}
+		if run.Purpose == ProbeClaim {
+			s.escalate("said to be fixed; the probe agrees but never saw the exposure, so it proves nothing: a person has to attest")
+		}
+	}
+	s.emit(ProbeScheduled{At: s.at.Add(next)})
+}
+
+// expiringContainment: the exposure is unreachable only for a time.
+func (s *step) expiringContainment() bool {
+	for _, a := range s.c.Actions {
+		if a.Episode == s.c.Episode().N && a.Spec.Phase == Contain && !a.ExpiresAt.IsZero() &&
+			(a.Status == ActionDone || a.Status == ActionWatching || a.Status == ActionActed) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *step) reopenTickets() {
+	for _, t := range s.c.Tickets {
+		s.emit(TicketMoved{N: t.N, Status: "reopened"})
+	}
+}
+
+// every is the schedule of probing while open.
+func (s *step) every() time.Duration {
+	n := s.c.Judgement.Decision.ProbeEvery
+	if n <= 0 {
+		n = 4 * 3600
+	}
+	return time.Duration(n) * time.Second
+}
+
+// claim: somebody says that the exposure is gone. It starts verification.
+func (s *step) claim(who string) {
+	if s.c.Judgement.Decision.Probe.Name() == "" {
+		s.escalate(who + "; no probe can prove it: a person has to attest")
+		return
+	}
+	if s.c.busy() || s.c.Probe.Purpose == ProbeClaim {
+		return // the running action or probe will tell
+	}
+	s.askProbe(ProbeClaim, "")
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}

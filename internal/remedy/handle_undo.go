@@ -1,0 +1,148 @@
+package remedy
+
+import (
+	"strconv"
+	"time"
+)
+
+// TicketGivenUp is the reference of a ticket that could not be opened.
+const TicketGivenUp = "not opened"
+
+func (s *step) handleUndo(do Do) error {
+	switch d := do.(type) {
+	case UndoAction:
+		a, err := s.at1(d.Action, 0, ActionActed, ActionWatching, ActionDone, ActionFailed)
+		if err != nil || a.ActedAt.IsZero() {
+			return refuse(NotNow, "action %s can't be undone: it is %s", d.Action, a.Status)
+		}
+		if !a.Spec.Undoable {
+			return refuse(NotNow, "%s %s has no way back", a.Spec.Connector, a.Spec.Verb)
+		}
+		s.undo(a, d.Reason)
+	case IntendUndo:
+		a, err := s.at1(d.Action, 0, ActionUndoing)
+		if err != nil {
+			return err
+		}
+		s.emit(UndoIntended{Action: a.ID, Key: a.Key + ".undo" + strconv.Itoa(a.Undos)})
+	case UndoDone:
+		a, err := s.at1(d.Action, 0, ActionUndoing)
+		if err != nil {
+			return err
+		}
+		if a.UndoIntentAt.IsZero() {
+			return refuse(Stale, "the undo of %s was not intended", a.ID)
+		}
+		s.undone(a, d)
+	}
+	return nil
+}
+
+// undo starts changing an action back. A case closed by it is open again.
+func (s *step) undo(a Action, reason string) {
+	s.emit(UndoAsked{Action: a.ID, Reason: reason})
+	s.say("undo", "Undoing "+a.Spec.Name+": "+reason, a.ID, s.c.Owner())
+}
+
+func (s *step) undone(a Action, d UndoDone) {
+	if d.Failed != "" {
+		s.emit(ActionMoved{Action: a.ID, To: ActionUnundone, Reason: d.Failed})
+		s.escalate(a.Spec.Name + " could not be undone: " + d.Failed)
+		return
+	}
+	s.emit(UndoneAt{Action: a.ID, Detail: d.Detail})
+	s.tell("Undone: " + a.Spec.Name + " (" + a.Reason + ")")
+	if !s.c.Open() && a.Spec.Phase == Fix && s.c.Closed == ClosedProven {
+		s.reopen(s.at, "the fix was undone: "+a.Reason)
+	} else if s.c.Open() {
+		s.escalate(a.Spec.Name + " was undone: " + a.Reason)
+	}
+	if s.c.Judgement.Decision.Probe.Name() != "" {
+		s.askProbe(ProbeUndo, a.ID)
+	}
+}
+
+func (s *step) handleOutbox(do Do) error {
+	switch d := do.(type) {
+	case TicketOpened:
+		for _, t := range s.c.Tickets {
+			if t.N == d.N && t.Ref == "" {
+				s.emit(TicketLinked{N: d.N, Ref: d.Ref, URL: d.URL})
+				return nil
+			}
+		}
+		return refuse(Stale, "ticket %d is linked already", d.N)
+	case TicketSaid:
+		for _, t := range s.c.Tickets {
+			if t.N == d.N && t.Told < d.Told && d.Told <= t.Said {
+				s.emit(TicketTold{N: d.N, Told: d.Told})
+				return nil
+			}
+		}
+		return refuse(Stale, "ticket %d has these lines already", d.N)
+	case Delivered:
+		for _, m := range s.c.Messages {
+			if m.N == d.N {
+				s.emit(MessageSent{N: d.N})
+				return nil
+			}
+		}
+		return refuse(Stale, "message %d was delivered already", d.N)
+	case Died:
+		return s.died(d)
+	}
+	return nil
+}
+
+// died: an effect was given up. The case must not wait for it for ever.
+func (s *step) died(d Died) error {
+	found := false
+	for _, e := range Pending(s.c) {
+		found = found || e.ID == d.Effect.ID
+	}
+	if !found {
+		return refuse(Stale, "effect %s is no longer called for", d.Effect.ID)
+	}
+	s.emit(EffectDied{Effect: d.Effect.ID, Reason: d.Reason})
+	a, _ := s.c.Action(d.Effect.Action)
+	switch d.Effect.Kind {
+	case EffectMessage:
+		s.emit(MessageSent{N: d.Effect.N, Failed: d.Reason})
+	case EffectSay:
+		for _, t := range s.c.Tickets {
+			if t.N == d.Effect.N {
+				s.emit(TicketTold{N: t.N, Told: t.Said})
+			}
+		}
+	case EffectTicket:
+		s.emit(TicketLinked{N: d.Effect.N, Ref: TicketGivenUp})
+	case EffectProbe:
+		s.emit(ProbeSaw{N: s.c.Probe.N, Purpose: s.c.Probe.Purpose, Action: s.c.Probe.Action,
+			Observation: Observation{Probe: s.c.Judgement.Decision.Probe.Name(), Result: Inconclusive, Detail: d.Reason, At: s.at}})
+		s.afterDeadProbe(d.Effect.Action)
+	case EffectPlan:
+		s.hold(a, d.Reason, s.at.Add(time.Hour))
+	case EffectAct:
+		if a.Status == ActionReady {
+			s.hold(a, d.Reason, s.at.Add(time.Hour))
+		} else {
+			s.emit(OutcomeUnknown{Action: a.ID, Reason: d.Reason})
+		}
+	case EffectLook:
+		s.emit(LookedFor{Action: a.ID})
+		s.emit(ProbeDue{Action: a.ID, At: s.at.Add(time.Hour)})
+	case EffectUndo:
+		s.emit(ActionMoved{Action: a.ID, To: ActionUnundone, Reason: d.Reason})
+	}
+	s.escalate("given up: " + string(d.Effect.Kind) + ": " + d.Reason)
+	return nil
+}
+
+// afterDeadProbe sets the next try of a probe that could not run at all.
+func (s *step) afterDeadProbe(action string) {
+	if a, ok := s.c.Action(action); ok && (a.Status == ActionActed || a.Status == ActionWatching || a.Status == ActionUnsure) {
+		s.emit(ProbeDue{Action: action, At: s.at.Add(time.Hour)})
+		return
+	}
+	s.emit(ProbeScheduled{At: s.at.Add(time.Hour), Recheck: s.c.Recheck})
+}

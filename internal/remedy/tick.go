@@ -1,0 +1,249 @@
+package remedy
+
+import (
+	"slices"
+	"time"
+)
+
+// duty is one clock of the episode.
+type duty struct {
+	name string
+	due  time.Time
+	warn time.Time
+}
+
+// duties returns the clocks that are still running, in a fixed order.
+func (c Case) duties() []duty {
+	if !c.Open() || c.Exception != nil {
+		return nil
+	}
+	ep, k := c.Episode(), c.Clocks()
+	pct := k.WarnPercent
+	if pct < 1 || pct > 99 {
+		pct = 75
+	}
+	var out []duty
+	add := func(name string, due time.Time, done bool) {
+		if due.IsZero() || done {
+			return
+		}
+		out = append(out, duty{name, due, ep.OpenedAt.Add(due.Sub(ep.OpenedAt) / 100 * time.Duration(pct))})
+	}
+	add("ack", k.Ack, ep.acked())
+	add("contain", k.Contain, !ep.ContainedAt.IsZero())
+	add("fix", k.Fix, false)
+	return out
+}
+
+func (c Case) said(word string) bool { return slices.Contains(c.Ladder.Said, word) }
+
+// WakeAt is the earliest instant at which the clocks of the case say
+// something; zero only for a settled case (law 9). Tick at that instant.
+func WakeAt(c Case) time.Time {
+	var at time.Time
+	if c.Version == 0 {
+		return at
+	}
+	add := func(t time.Time) { at = earliest(at, t) }
+	for _, a := range c.Actions {
+		switch a.Status {
+		case ActionAsking:
+			if a.Approval.RemindedAt.IsZero() {
+				add(remindAt(a.Approval))
+			}
+			add(a.Approval.ExpiresAt)
+		case ActionHeld:
+			if c.retries() {
+				add(a.RetryAt)
+			}
+		case ActionActed, ActionWatching, ActionUnsure:
+			if c.Probe.N == 0 {
+				add(a.ProbeAt)
+			}
+		}
+		if !a.ExpiresAt.IsZero() && (a.Status == ActionDone || a.Status == ActionWatching) {
+			if !c.said("expiring." + a.ID) {
+				add(tellExpiryAt(a))
+			}
+			if !c.said("expired." + a.ID) {
+				add(a.ExpiresAt)
+			}
+		}
+	}
+	if c.Settled {
+		return at
+	}
+	if c.Exception != nil {
+		add(c.Exception.Until)
+	}
+	quiet := func(t time.Time) time.Time { // a snooze puts reminders off, not breaches
+		if !t.IsZero() && c.SnoozedUntil.After(t) {
+			return c.SnoozedUntil
+		}
+		return t
+	}
+	for _, d := range c.duties() {
+		if !c.said("warn." + d.name) {
+			add(quiet(d.warn))
+		}
+		if !c.said("breach." + d.name) {
+			add(d.due)
+		}
+	}
+	if c.Open() && c.Exception == nil {
+		add(quiet(c.Ladder.Next))
+	}
+	if c.Probe.N == 0 {
+		add(c.NextProbe)
+	}
+	if at.IsZero() {
+		// Nothing of its own: look again in a day, so that no case is an orphan.
+		at = earliest(at, c.At.Add(24*time.Hour))
+	}
+	return at
+}
+
+// retries: held actions of the case are tried again by themselves.
+func (c Case) retries() bool { return c.Open() && c.Exception == nil && c.NeedJudge == "" }
+
+// remindAt is half of an approval request's life: then the backup is asked too.
+func remindAt(a Approval) time.Time { return a.AskedAt.Add(a.ExpiresAt.Sub(a.AskedAt) / 2) }
+
+// tellExpiryAt is when people are told that a containment will end: after
+// four fifths of its life.
+func tellExpiryAt(a Action) time.Time { return a.ActedAt.Add(a.ExpiresAt.Sub(a.ActedAt) / 5 * 4) }
+
+// tick does what the clocks say at s.at. It is harmless when nothing is due.
+func (s *step) tick() error {
+	due := func(t time.Time) bool { return !t.IsZero() && !t.After(s.at) }
+	if s.c.Exception != nil && due(s.c.Exception.Until) {
+		s.endException("its date has come")
+	}
+	for _, a := range s.c.Actions {
+		s.tickAction(a, due)
+	}
+	s.tickClocks(due)
+	if s.c.Probe.N == 0 && due(s.c.NextProbe) {
+		s.tickProbe()
+	}
+	return nil
+}
+
+func (s *step) tickAction(a Action, due func(time.Time) bool) {
+	r := s.c.Judgement.Routing
+	switch a.Status {
+	case ActionAsking:
+		switch {
+		case due(a.Approval.ExpiresAt):
+			s.emit(ApprovalVoided{Action: a.ID, Why: "expired without an answer"})
+			s.emit(ActionMoved{Action: a.ID, To: ActionPlanning, Reason: "approval expired: plan and ask anew"})
+			s.say("approval_expired", "Nobody answered: "+a.Spec.Name, a.ID, s.c.Owner(), r.Backup, r.Manager)
+		case a.Approval.RemindedAt.IsZero() && due(remindAt(a.Approval)):
+			s.emit(ApprovalReminded{Action: a.ID, Backup: r.Backup})
+			s.say("approval_reminder", "Still waiting for approval: "+a.Plan.Text, a.ID, append(slices.Clone(a.Approval.From), r.Backup)...)
+		}
+	case ActionHeld:
+		if due(a.RetryAt) && s.c.retries() {
+			s.emit(ActionMoved{Action: a.ID, To: ActionPlanning, Reason: "tried again after: " + a.Reason})
+		}
+	case ActionActed, ActionUnsure:
+		if due(a.ProbeAt) && s.c.Probe.N == 0 {
+			s.askProbe(ProbeAfter, a.ID)
+		}
+	case ActionWatching:
+		if due(a.ProbeAt) && s.c.Probe.N == 0 {
+			s.askProbe(ProbeContinuity, a.ID)
+		}
+	}
+	if a.ExpiresAt.IsZero() || a.Status != ActionDone && a.Status != ActionWatching {
+		return
+	}
+	switch {
+	case due(a.ExpiresAt) && a.Spec.Undoable:
+		s.undo(a, "its time is over")
+	case due(a.ExpiresAt) && !s.c.said("expired."+a.ID): // the target ends it by itself
+		s.emit(ClockSaid{Duty: "expired", Due: a.ExpiresAt, Action: a.ID})
+		if s.c.Probe.N == 0 && s.c.Judgement.Decision.Probe.Name() != "" {
+			s.askProbe(ProbeSchedule, "")
+		}
+	case due(tellExpiryAt(a)) && !due(a.ExpiresAt) && !s.c.said("expiring."+a.ID):
+		s.emit(ClockSaid{Duty: "expiring", Due: a.ExpiresAt, Action: a.ID})
+		s.say("expiring", a.Spec.Name+" ends at "+a.ExpiresAt.Format(time.RFC3339), a.ID, s.c.Owner(), r.Backup)
+	}
+}
+
+// tickClocks warns, declares breaches and climbs the ladder.
+func (s *step) tickClocks(due func(time.Time) bool) {
+	snoozed := s.c.SnoozedUntil.After(s.at)
+	for _, d := range s.c.duties() {
+		switch {
+		case due(d.due) && !s.c.said("breach."+d.name):
+			next := time.Time{}
+			if s.c.Ladder.Next.IsZero() && s.c.Ladder.Step == 0 {
+				next = d.due.Add(s.rung(0))
+			}
+			s.emit(ClockSaid{Duty: d.name, Breach: true, Due: d.due, Next: next})
+			s.say("breach", "Overdue ("+d.name+"): "+s.c.Title, "", s.c.Owner())
+		case due(d.warn) && !snoozed && !s.c.said("warn."+d.name) && !s.c.said("breach."+d.name):
+			s.emit(ClockSaid{Duty: d.name, Due: d.due})
+			s.say("warning", "Due "+d.due.Format(time.RFC3339)+" ("+d.name+"): "+s.c.Title, "", s.c.Owner())
+		}
+	}
+	for n := 0; n < 10 && s.c.Open() && s.c.Exception == nil && !snoozed && due(s.c.Ladder.Next); n++ {
+		k := s.c.Ladder.Step
+		who := "ops_lead"
+		if k < len(s.c.Judgement.Ladder) {
+			who = s.c.Judgement.Ladder[k].Who
+		}
+		next := s.c.Ladder.Next.Add(24 * time.Hour) // past the top: once a day
+		if k+1 < len(s.c.Judgement.Ladder) {
+			next = s.c.Ladder.Next.Add(s.rung(k+1) - s.rung(k))
+		}
+		s.emit(LadderStepped{Step: k + 1, Who: who, Next: next})
+		s.say("overdue", "Overdue, step "+who+": "+s.c.Title, "", s.person(who))
+	}
+}
+
+// rung is the time after the breach at which step k is due.
+func (s *step) rung(k int) time.Duration {
+	if k < len(s.c.Judgement.Ladder) {
+		return time.Duration(s.c.Judgement.Ladder[k].After) * time.Second
+	}
+	return 24 * time.Hour
+}
+
+func (s *step) person(who string) string {
+	r := s.c.Judgement.Routing
+	switch who {
+	case "owner":
+		return s.c.Owner()
+	case "backup":
+		return r.Backup
+	case "manager":
+		return r.Manager
+	}
+	return r.OpsLead
+}
+
+// tickProbe does what NextProbe stands for.
+func (s *step) tickProbe() {
+	hasProbe := s.c.Judgement.Decision.Probe.Name() != ""
+	switch {
+	case s.c.Closed == ClosedAttested:
+		s.reopen(s.at, "the attestation ended")
+	case s.c.Closed == ClosedSuppressed:
+		s.reopen(s.at, "the suppression ended")
+	case s.c.Closed != "" && hasProbe:
+		s.askProbe(ProbeRecheck, "")
+	case s.c.Closed != "":
+		s.emit(CaseSettled{})
+	case !hasProbe:
+		s.emit(ProbeScheduled{At: s.at.Add(24 * time.Hour)})
+	default:
+		if a, ok := s.c.current(); ok && (a.busy() || a.Status == ActionPlanning || a.Status == ActionReady) {
+			s.emit(ProbeScheduled{At: s.at.Add(s.every())}) // the action probes by itself
+			return
+		}
+		s.askProbe(ProbeSchedule, "")
+	}
+}
