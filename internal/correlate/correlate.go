@@ -1,0 +1,88 @@
+// Package correlate answers one question: which case does this finding speak
+// of? It places a finding among what is known of its uid and its exposure key.
+//
+// It is pure and may import finding, remedy's words and the standard library.
+// Invariants: different assets never meet, because the asset is part of the
+// key; every placement says why; the same input gives the same placement.
+package correlate
+
+import (
+	"time"
+
+	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/remedy"
+)
+
+// ReopenWithin is how long after closing the same key is a new episode of the
+// same case; later it is a new case with a link (design section 4).
+const ReopenWithin = 30 * 24 * time.Hour
+
+// Kind is what a finding is to the cases we have.
+type Kind string
+
+// The kinds of placement.
+const (
+	// Open: a new case.
+	Open Kind = "open"
+	// Join: another view of a case, or news of a member.
+	Join Kind = "join"
+	// Sighting: a repeat that can change nothing; a counter.
+	Sighting Kind = "sighting"
+	// Recurrence: a new case, linked to a long closed one.
+	Recurrence Kind = "recurrence"
+	// Nothing: the source speaks of an exposure as gone that we never had.
+	Nothing Kind = "nothing"
+)
+
+// Placement is the answer, with the reason in words.
+type Placement struct {
+	Kind   Kind
+	CaseID string
+	Why    string
+}
+
+// Candidate is a case that the key leads to.
+type Candidate struct {
+	ID       string
+	Open     bool
+	ClosedAt time.Time
+	How      remedy.How
+}
+
+// Known is what is known of the finding's uid; the zero value for a new one.
+type Known struct {
+	CaseID string
+	Digest string
+	// Quiet is remedy.Case.Quiet of its case.
+	Quiet bool
+}
+
+// Place says which case f belongs to. digest is finding.DecisionDigest(f);
+// candidates are the cases of f's exposure key, newest first; at is now, UTC.
+func Place(f finding.Finding, digest string, known Known, candidates []Candidate, at time.Time) Placement {
+	if known.CaseID != "" && known.Quiet && known.Digest == digest && f.Status == finding.StatusOpen {
+		return Placement{Sighting, known.CaseID, "the same finding again, nothing new in it"}
+	}
+	for _, c := range candidates {
+		if c.Open {
+			why := "same exposure key"
+			if known.CaseID == c.ID {
+				why = "news of a known finding"
+			}
+			return Placement{Join, c.ID, why}
+		}
+	}
+	if f.Status != finding.StatusOpen && len(candidates) == 0 {
+		return Placement{Nothing, "", "the source says " + string(f.Status) + " of an exposure we never saw open"}
+	}
+	for _, c := range candidates {
+		if c.How == remedy.ClosedMerged {
+			continue
+		}
+		if f.Status != finding.StatusOpen || at.Sub(c.ClosedAt) <= ReopenWithin || c.How == remedy.ClosedSuppressed {
+			return Placement{Join, c.ID, "same exposure key, closed " + c.ClosedAt.Format(time.DateOnly)}
+		}
+		return Placement{Recurrence, c.ID, "same exposure key, closed more than 30 days ago"}
+	}
+	return Placement{Open, "", "no case has this exposure key"}
+}
