@@ -165,6 +165,11 @@ type Tracker interface {
 	Status(ctx context.Context, ref string) (word string, done bool, err error)
 }
 
+// Reopener is a Tracker that can set a ticket back to open.
+type Reopener interface {
+	Reopen(ctx context.Context, ref string) error
+}
+
 // TicketRequest is a ticket to open; Fields are rendered from the template.
 type TicketRequest struct {
 	Key, CaseID, Project, Title, Body string

@@ -1,0 +1,323 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/casement/casement/internal/correlate"
+	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/remedy"
+)
+
+// maxMerged bounds how many members are read to judge a case as one.
+const maxMerged = 8
+
+// Placed is the result for one finding: what it is to which case.
+type Placed struct {
+	UID       string         `json:"uid"`
+	Placement correlate.Kind `json:"placement"`
+	CaseID    string         `json:"case,omitempty"`
+	Why       string         `json:"why"`
+	// Err says why this one alone was not stored, nil on success.
+	Err error `json:"-"`
+}
+
+// Observe takes in findings that Normalize made, all of one tenant, at one
+// instant. It returns only after everything that has no error in its result
+// is on disk. The error is of the whole call: then nothing is stored.
+func (e *Engine) Observe(ctx context.Context, tenant string, fs []finding.Finding, at time.Time) ([]Placed, error) {
+	out := make([]Placed, len(fs))
+	todo := make([]int, len(fs))
+	for i := range fs {
+		todo[i] = i
+	}
+	for try := 1; len(todo) > 0; try++ {
+		again, err := e.observeOnce(ctx, tenant, fs, todo, out, at)
+		if err != nil {
+			return nil, err
+		}
+		if try == maxTries {
+			for _, i := range again {
+				out[i].Err = ErrConflict
+			}
+			break
+		}
+		todo = again
+	}
+	return out, nil
+}
+
+// group is the findings of one exposure key in one call.
+type group struct {
+	key   CaseKey
+	parts finding.Key
+	at    []int
+}
+
+// observeOnce places, judges and commits the findings todo points at. It
+// returns those whose case moved on meanwhile.
+func (e *Engine) observeOnce(ctx context.Context, tenant string, fs []finding.Finding, todo []int, out []Placed, at time.Time) ([]int, error) {
+	groups, keys, uids := groupByKey(tenant, fs, todo)
+	known, err := e.Store.Known(ctx, tenant, uids)
+	if err != nil {
+		return nil, err
+	}
+	refs, err := e.Store.Keys(ctx, keys)
+	if err != nil {
+		return nil, err
+	}
+	var units []Unit
+	var unitOfGroup []*group
+	var seen []Sighting
+	for _, g := range groups {
+		u, sightings, err := e.place(ctx, g, fs, known, refs[g.key], out, at)
+		if err != nil {
+			return nil, err
+		}
+		seen = append(seen, sightings...)
+		if u != nil {
+			units, unitOfGroup = append(units, *u), append(unitOfGroup, g)
+		}
+	}
+	if len(units) == 0 && len(seen) == 0 {
+		return nil, nil
+	}
+	e.Failpoint("before observe commit")
+	errs, err := e.Store.Commit(ctx, units, seen)
+	e.Failpoint("after observe commit")
+	if err != nil {
+		return nil, err
+	}
+	var again []int
+	for i, err := range errs {
+		switch {
+		case errors.Is(err, ErrConflict):
+			again = append(again, unitOfGroup[i].at...)
+		case err != nil:
+			for _, k := range unitOfGroup[i].at {
+				out[k].Err = err
+			}
+		}
+	}
+	return again, nil
+}
+
+func groupByKey(tenant string, fs []finding.Finding, todo []int) ([]*group, []CaseKey, []string) {
+	byKey := make(map[CaseKey]*group, len(todo))
+	var groups []*group
+	keys := make([]CaseKey, 0, len(todo))
+	uids := make([]string, 0, len(todo))
+	for _, i := range todo {
+		parts := finding.ExposureKey(fs[i])
+		k := CaseKey{Tenant: tenant, Version: parts.Version, Key: parts.String()}
+		g := byKey[k]
+		if g == nil {
+			g = &group{key: k, parts: parts}
+			byKey[k] = g
+			groups, keys = append(groups, g), append(keys, k)
+		}
+		g.at = append(g.at, i)
+		uids = append(uids, fs[i].UID)
+	}
+	return groups, keys, uids
+}
+
+// place works out what one group does to its case: one unit at most, and
+// sightings. The case is stepped in memory from finding to finding.
+func (e *Engine) place(ctx context.Context, g *group, fs []finding.Finding, known map[string]Known, refs []CaseRef, out []Placed, at time.Time) (*Unit, []Sighting, error) {
+	cands := make([]correlate.Candidate, len(refs))
+	for i, r := range refs {
+		cands[i] = correlate.Candidate{ID: r.ID, Open: r.Open, ClosedAt: r.ClosedAt, How: r.How}
+	}
+	var seen []Sighting
+	w := work{e: e, at: at}
+	local := map[string]string{} // digests stepped in this call
+	for _, i := range g.at {
+		f := fs[i]
+		digest := finding.DecisionDigest(f)
+		k := known[f.UID]
+		ck := correlate.Known{CaseID: k.CaseID, Digest: k.Digest, Quiet: k.Quiet}
+		if d, ok := local[f.UID]; ok {
+			ck = correlate.Known{CaseID: w.c.ID, Digest: d, Quiet: w.c.Quiet()}
+		}
+		if w.loaded {
+			cands = []correlate.Candidate{{ID: w.c.ID, Open: w.c.Open(), ClosedAt: w.c.Episode().ClosedAt, How: w.c.Closed}}
+		}
+		p := correlate.Place(f, digest, ck, cands, at)
+		out[i] = Placed{UID: f.UID, Placement: p.Kind, CaseID: p.CaseID, Why: p.Why}
+		switch p.Kind {
+		case correlate.Sighting:
+			seen = append(seen, Sighting{Tenant: g.key.Tenant, UID: f.UID, At: at, Count: 1})
+			continue
+		case correlate.Nothing:
+			continue
+		}
+		if err := w.observe(ctx, g, p, f, digest); err != nil {
+			return nil, nil, err
+		}
+		local[f.UID] = digest
+		out[i].CaseID = w.c.ID
+	}
+	if !w.loaded || len(w.events) == 0 && len(w.findings) == 0 {
+		return nil, fold(seen), nil
+	}
+	u := unitOf(w.before, w.events)
+	u.Findings, u.Facts, u.AddKey = w.findings, w.facts, w.keys
+	return &u, fold(seen), nil
+}
+
+// fold adds up the sightings of one uid.
+func fold(in []Sighting) []Sighting {
+	at := map[string]int{}
+	out := in[:0]
+	for _, s := range in {
+		if i, ok := at[s.UID]; ok {
+			out[i].Count += s.Count
+			continue
+		}
+		at[s.UID] = len(out)
+		out = append(out, s)
+	}
+	return out
+}
+
+// work steps one case in memory.
+type work struct {
+	e        *Engine
+	at       time.Time
+	loaded   bool
+	before   remedy.Case
+	c        remedy.Case
+	events   []remedy.Event
+	findings []finding.Finding
+	keys     []CaseKey
+	facts    map[string][]byte
+}
+
+func (w *work) observe(ctx context.Context, g *group, p correlate.Placement, f finding.Finding, digest string) error {
+	cmd := remedy.Observe{Tenant: g.key.Tenant, Key: g.key.Key, Finding: f, Digest: digest, Why: p.Why, DetectedAt: f.FirstSeen}
+	facts := CaseFacts{Members: 1}
+	judged := f
+	switch {
+	case w.loaded:
+	case p.Kind == correlate.Join:
+		c, err := w.e.Store.Load(ctx, p.CaseID)
+		if err != nil {
+			return fmt.Errorf("case %s of key %s: %w", p.CaseID, g.key.Key, err)
+		}
+		w.before, w.c = c, c
+	default:
+		id, err := w.e.newID("cas_", w.at)
+		if err != nil {
+			return err
+		}
+		cmd.ID = id
+		if p.Kind == correlate.Recurrence {
+			cmd.RecurrenceOf = p.CaseID
+			facts.Recurrence = true
+		}
+		w.keys = append(w.keys, g.key)
+	}
+	w.loaded = true
+	if w.c.Version > 0 {
+		var err error
+		if judged, err = w.merged(ctx, f); err != nil {
+			return err
+		}
+		facts = factsOf(w.c)
+	}
+	j, snapshot := w.e.Judge().Judge(judged, facts, w.at)
+	cmd.Judgement = j
+	w.note(j.Facts, snapshot)
+	events, err := remedy.Handle(w.c, remedy.Command{At: w.at, By: remedy.Actor{Kind: remedy.Source, ID: f.Source}, Do: cmd})
+	if err != nil {
+		return fmt.Errorf("finding %s: %w", f.UID, err)
+	}
+	for _, ev := range events {
+		w.c = remedy.Apply(w.c, ev)
+	}
+	w.events = append(w.events, events...)
+	w.findings = append(w.findings, f)
+	return nil
+}
+
+func (w *work) note(address string, snapshot []byte) {
+	if w.facts == nil {
+		w.facts = map[string][]byte{}
+	}
+	w.facts[address] = snapshot
+}
+
+// merged is f with what the other members of the case know.
+func (w *work) merged(ctx context.Context, f finding.Finding) (finding.Finding, error) {
+	var base *finding.Finding
+	for i, m := range w.c.Members {
+		if i == maxMerged {
+			break
+		}
+		g := f
+		if m.UID != f.UID {
+			var err error
+			if g, err = w.finding(ctx, m.UID); err != nil {
+				return f, err
+			}
+		}
+		if base == nil {
+			base = &g
+		} else {
+			*base = finding.Merge(*base, g)
+		}
+	}
+	if base == nil {
+		return f, nil
+	}
+	return finding.Merge(*base, f), nil
+}
+
+func (w *work) finding(ctx context.Context, uid string) (finding.Finding, error) {
+	for i := len(w.findings) - 1; i >= 0; i-- {
+		if w.findings[i].UID == uid {
+			return w.findings[i], nil
+		}
+	}
+	f, err := w.e.Store.Finding(ctx, w.c.Tenant, uid)
+	if err != nil {
+		return f, fmt.Errorf("finding %s of case %s: %w", uid, w.c.ID, err)
+	}
+	return f, nil
+}
+
+func factsOf(c remedy.Case) CaseFacts {
+	return CaseFacts{Recurrence: c.RecurrenceOf != "" || len(c.Episodes) > 1, Opened: c.Episode().OpenedAt, Members: len(c.Members)}
+}
+
+// rejudge judges a case anew on what its members say.
+func (e *Engine) rejudge(ctx context.Context, c remedy.Case, at time.Time) (remedy.Judgement, map[string][]byte, error) {
+	w := work{e: e, at: at, c: c}
+	if len(c.Members) == 0 {
+		return c.Judgement, nil, nil
+	}
+	f, err := e.Store.Finding(ctx, c.Tenant, c.Members[0].UID)
+	if err != nil {
+		return remedy.Judgement{}, nil, fmt.Errorf("finding %s of case %s: %w", c.Members[0].UID, c.ID, err)
+	}
+	if f, err = w.merged(ctx, f); err != nil {
+		return remedy.Judgement{}, nil, err
+	}
+	j, snapshot := e.Judge().Judge(f, factsOf(c), at)
+	return j, map[string][]byte{j.Facts: snapshot}, nil
+}
+
+// Rejudge judges an open case anew because trigger changed (policy promoted,
+// owner left, exposure learned).
+func (e *Engine) Rejudge(ctx context.Context, id, trigger string, at time.Time) (remedy.Case, error) {
+	var facts map[string][]byte
+	return e.tell(ctx, id, func(c remedy.Case) (remedy.Command, error) {
+		j, f, err := e.rejudge(ctx, c, at)
+		facts = f
+		return remedy.Command{At: at, By: remedy.Actor{Kind: remedy.Policy, ID: j.Versions.Policy},
+			Do: remedy.Rejudge{Judgement: j, Trigger: trigger}}, err
+	}, func(u *Unit) { u.Facts = facts })
+}
