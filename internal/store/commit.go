@@ -1,0 +1,282 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/casement/casement/internal/engine"
+)
+
+// Commit stores units and sightings (engine.Store). A sighting of a finding
+// that is unknown, or whose case is no longer quiet, is ErrConflict of the
+// whole commit: what was thought to be a repeat has to be looked at anew.
+func (s *SQLite) Commit(ctx context.Context, units []engine.Unit, seen []engine.Sighting) ([]error, error) {
+	errs := make([]error, len(units))
+	r := request{}
+	at := make([]int, 0, len(units)) // part i is unit at[i]
+	for i := range units {
+		u, err := prepare(units[i])
+		if err != nil {
+			errs[i] = err
+			continue
+		}
+		at = append(at, i)
+		r.parts = append(r.parts, func(w *writer) error { return w.unit(&u) })
+	}
+	if len(seen) > 0 {
+		r.tail = func(w *writer) error { return w.sightings(seen) }
+	}
+	if r.size() == 0 {
+		return errs, nil
+	}
+	if err := s.group.do(ctx, &r); err != nil {
+		return errs, err
+	}
+	for i, err := range r.errs {
+		errs[at[i]] = err
+	}
+	return errs, nil
+}
+
+// unit writes one unit. Order matters: whether the unit may be stored at all is
+// settled first (lease, version, kill switch, budget), then it is written.
+func (w *writer) unit(u *unit) error {
+	if u.Done != nil {
+		if err := w.settleLease(u); err != nil {
+			return err
+		}
+	}
+	head, before, err := w.head(u)
+	if err != nil {
+		return err
+	}
+	if err := w.paused(u); err != nil {
+		return err
+	}
+	if err := w.reserve(u); err != nil {
+		return err
+	}
+	if head, err = w.append(u.Case.Tenant, CaseStream(u.Case.ID), u.Before, head, u.records); err != nil {
+		return err
+	}
+	if err := w.caseState(u, before, head); err != nil {
+		return err
+	}
+	if err := w.keys(u, before); err != nil {
+		return err
+	}
+	if err := w.findings(u); err != nil {
+		return err
+	}
+	if err := w.effects(u); err != nil {
+		return err
+	}
+	return w.attachments(u)
+}
+
+// projection is what of a stored case decides how it is updated.
+type projection struct {
+	open               bool
+	word, owner, class string
+	urgency, wake      int64
+}
+
+// head returns the newest hash of the case's stream and its projection, or
+// ErrConflict if the case is not at the version the unit was made for.
+func (w *writer) head(u *unit) ([32]byte, *projection, error) {
+	var hash [32]byte
+	var p projection
+	var raw []byte
+	var version uint64
+	err := w.get([]any{&version, &raw, &p.open, &p.word, &p.owner, &p.class, &p.urgency, &p.wake},
+		"SELECT version, head, open, word, owner, class, urgency, wake_at FROM case_state WHERE id = ? AND tenant = ?", u.Case.ID, u.Case.Tenant)
+	switch {
+	case errors.Is(err, sql.ErrNoRows) && u.Before == 0:
+		return hash, nil, nil
+	case errors.Is(err, sql.ErrNoRows):
+		return hash, nil, fmt.Errorf("case %s: %w", u.Case.ID, engine.ErrConflict)
+	case err != nil:
+		return hash, nil, err
+	case version != u.Before:
+		return hash, nil, fmt.Errorf("case %s is at version %d, not %d: %w", u.Case.ID, version, u.Before, engine.ErrConflict)
+	}
+	copy(hash[:], raw)
+	return hash, &p, nil
+}
+
+// caseState writes the case and counts it.
+func (w *writer) caseState(u *unit, before *projection, head [32]byte) error {
+	r := u.row
+	if before == nil {
+		_, err := w.exec(`INSERT INTO case_state (id, tenant, version, head, state, open, quiet, word, title, class, domain, path,
+			risk, severity, owner, asset, environment, waits_for, waits_who, waits_since, next_due, fix_due, created_at,
+			opened_at, closed_at, how, updated_at, wake_at, urgency) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
+			r.ID, r.Tenant, u.Case.Version, head[:], u.state, r.Open, u.quiet, r.State, r.Title, string(r.Class), string(r.Domain), string(r.Path),
+			int(u.risk), int(r.Severity), r.Owner, r.Asset, r.Environment, r.Bottleneck.Kind, r.Bottleneck.Who, nanos(r.Bottleneck.Since),
+			nanos(r.NextDue), nanos(r.FixDue), nanos(u.created), nanos(r.OpenedAt), nanos(r.ClosedAt), string(r.How), nanos(r.UpdatedAt),
+			nanos(r.WakeAt), u.urgency)
+		if isUnique(err) {
+			return fmt.Errorf("case %s exists in another tenant: %w", r.ID, engine.ErrConflict)
+		}
+		if err != nil {
+			return err
+		}
+		return w.count(r.Tenant, r.State, 1)
+	}
+	// Columns of indexes are written only when they change: SQLite would move
+	// the index entries even for equal values.
+	_, err := w.exec(`UPDATE case_state SET version = ?, head = ?, state = ?, open = ?, quiet = ?, title = ?, domain = ?, path = ?,
+		risk = ?, severity = ?, asset = ?, environment = ?, waits_for = ?, waits_who = ?, waits_since = ?, next_due = ?, fix_due = ?,
+		opened_at = ?, closed_at = ?, how = ?, updated_at = ? WHERE id = ?`,
+		u.Case.Version, head[:], u.state, r.Open, u.quiet, r.Title, string(r.Domain), string(r.Path),
+		int(u.risk), int(r.Severity), r.Asset, r.Environment, r.Bottleneck.Kind, r.Bottleneck.Who, nanos(r.Bottleneck.Since), nanos(r.NextDue), nanos(r.FixDue),
+		nanos(r.OpenedAt), nanos(r.ClosedAt), string(r.How), nanos(r.UpdatedAt), r.ID)
+	if err != nil {
+		return err
+	}
+	if wake := nanos(r.WakeAt); wake != before.wake {
+		if _, err := w.exec("UPDATE case_state SET wake_at = ? WHERE id = ?", wake, r.ID); err != nil {
+			return err
+		}
+	}
+	if r.State != before.word || r.Owner != before.owner || string(r.Class) != before.class || u.urgency != before.urgency {
+		if _, err := w.exec("UPDATE case_state SET word = ?, owner = ?, class = ?, urgency = ? WHERE id = ?", r.State, r.Owner, string(r.Class), u.urgency, r.ID); err != nil {
+			return err
+		}
+	}
+	if r.State == before.word {
+		return nil
+	}
+	if err := w.count(r.Tenant, before.word, -1); err != nil {
+		return err
+	}
+	return w.count(r.Tenant, r.State, 1)
+}
+
+func (w *writer) count(tenant, word string, by int) error {
+	_, err := w.exec("INSERT INTO case_count (tenant, word, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n", tenant, word, by)
+	return err
+}
+
+// keys binds and unbinds keys; a key of two open cases is ErrConflict.
+func (w *writer) keys(u *unit, before *projection) error {
+	c := &u.Case
+	for _, k := range u.DropKey {
+		if _, err := w.exec("DELETE FROM case_key WHERE tenant = ? AND key_version = ? AND key = ? AND case_id = ?", k.Tenant, k.Version, k.Key, c.ID); err != nil {
+			return err
+		}
+	}
+	if before != nil && before.open != u.row.Open {
+		if _, err := w.exec("UPDATE case_key SET open = ? WHERE case_id = ?", u.row.Open, c.ID); err != nil {
+			return keyConflict(c.ID, err)
+		}
+	}
+	for _, k := range u.AddKey {
+		_, err := w.exec("INSERT INTO case_key (tenant, key_version, key, case_id, open) VALUES (?, ?, ?, ?, ?) ON CONFLICT (tenant, key_version, key, case_id) DO NOTHING",
+			k.Tenant, k.Version, k.Key, c.ID, u.row.Open)
+		if err != nil {
+			return keyConflict(c.ID, err)
+		}
+	}
+	return nil
+}
+
+func keyConflict(id string, err error) error {
+	if isUnique(err) {
+		return fmt.Errorf("a key of case %s belongs to another open case: %w", id, engine.ErrConflict)
+	}
+	return err
+}
+
+// findings stores findings whole; a replacement in the same case counts as one
+// more sighting.
+func (w *writer) findings(u *unit) error {
+	now := nanos(u.Case.At)
+	for _, f := range u.findings {
+		_, err := w.exec(`INSERT INTO finding (tenant, uid, case_id, digest, body, first_seen, last_seen, sightings) VALUES (?, ?, ?, ?, ?, ?, ?, 1)
+			ON CONFLICT (tenant, uid) DO UPDATE SET sightings = sightings + (case_id = excluded.case_id), case_id = excluded.case_id,
+			digest = excluded.digest, body = excluded.body, last_seen = max(last_seen, excluded.last_seen)`,
+			u.Case.Tenant, f.uid, u.Case.ID, f.digest, f.body, now, now)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// sightings counts repeats.
+func (w *writer) sightings(seen []engine.Sighting) error {
+	for _, x := range seen {
+		n, err := w.exec(`UPDATE finding SET sightings = sightings + ?, last_seen = max(last_seen, ?) WHERE tenant = ? AND uid = ?
+			AND (SELECT quiet FROM case_state WHERE id = finding.case_id)`, max(x.Count, 1), nanos(x.At), x.Tenant, x.UID)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fmt.Errorf("finding %s is unknown or its case is no longer quiet: %w", x.UID, engine.ErrConflict)
+		}
+	}
+	return nil
+}
+
+// paused checks the kill switch.
+func (w *writer) paused(u *unit) error {
+	if len(u.PauseScopes) == 0 {
+		return nil
+	}
+	var scope string
+	err := w.get([]any{&scope}, "SELECT scope FROM pause WHERE tenant IN ('', ?) AND scope IN (SELECT value FROM json_each(?)) LIMIT 1", u.Case.Tenant, jsonText(u.PauseScopes))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return fmt.Errorf("%q: %w", scope, engine.ErrPaused)
+}
+
+// reserve takes from budgets if there is room.
+func (w *writer) reserve(u *unit) error {
+	for _, b := range u.Reserve {
+		n, err := w.exec(`INSERT INTO budget (tenant, key, at, n) SELECT ?, ?, ?, ? WHERE
+			(SELECT coalesce(sum(n), 0) FROM budget WHERE key = ? AND at >= ?) + ? <= ?`,
+			u.Case.Tenant, b.Key, nanos(b.At), b.N, b.Key, nanos(b.From), b.N, b.Limit)
+		if err != nil {
+			return err
+		}
+		if n == 0 {
+			return fmt.Errorf("%s: at most %d since %s: %w", b.Key, b.Limit, b.From.UTC().Format(time.RFC3339), engine.ErrBudget)
+		}
+	}
+	return nil
+}
+
+// attachments stores facts and notes.
+func (w *writer) attachments(u *unit) error {
+	for hash, body := range u.Facts {
+		if _, err := w.exec("INSERT INTO fact (tenant, hash, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", u.Case.Tenant, hash, body); err != nil {
+			return err
+		}
+	}
+	for _, n := range u.Notes {
+		if err := w.note(u.Case.Tenant, n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *writer) note(tenant string, n engine.NoteText) error {
+	_, err := w.exec("INSERT INTO note (tenant, hash, salt, text) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", tenant, string(n.Hash), n.Salt, n.Text)
+	return err
+}
+
+// jsonText is a list of strings as JSON, for json_each.
+func jsonText(list []string) string {
+	b, _ := json.Marshal(list) // strings cannot fail
+	return string(b)
+}

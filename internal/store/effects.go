@@ -1,0 +1,209 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/remedy"
+)
+
+// epochCounter numbers claims over the life of the store, so that an epoch
+// grows even for an effect that was removed and called for again.
+const epochCounter = "effect-epoch"
+
+const effectColumns = "id, tenant, case_id, effect_id, kind, action, n, object, not_before, epoch, lease_until, next_at, attempt, last_error"
+
+func scanEffect(row scanner) (EffectStatus, error) {
+	var e EffectStatus
+	var kind string
+	var notBefore, until, next int64
+	err := row.Scan(&e.ID, &e.Tenant, &e.CaseID, &e.Effect.ID, &kind, &e.Effect.Action, &e.Effect.N, &e.Object, &notBefore, &e.Epoch, &until, &next, &e.Attempt, &e.LastError)
+	e.Effect.Kind = remedy.EffectKind(kind)
+	e.NotBefore, e.LeaseUntil, e.NextAt = instant(notBefore), instant(until), instant(next)
+	return e, err
+}
+
+// settleLease checks the lease whose outcome the unit is and, unless it is
+// held on, removes its row. An intent (Hold) is refused as well if something
+// else of the case or on the object was claimed since: then the lease had run
+// out and acting would make two in flight.
+func (w *writer) settleLease(u *unit) error {
+	l := u.Done
+	if u.Hold {
+		return w.holds(*l)
+	}
+	n, err := w.exec("DELETE FROM effect WHERE id = ? AND epoch = ? AND lease_until > 0 AND dropped = 0", l.Row.ID, l.Epoch)
+	if err != nil {
+		return err
+	}
+	if n == 0 {
+		return staleError(*l)
+	}
+	return nil
+}
+
+// holds checks that a lease is still the newest claim of its effect, case and
+// object.
+func (w *writer) holds(l engine.Lease) error {
+	var id string
+	err := w.get([]any{&id}, `SELECT id FROM effect AS e WHERE id = ? AND epoch = ? AND lease_until > 0 AND dropped = 0
+		AND NOT EXISTS (SELECT 1 FROM effect o WHERE o.case_id = e.case_id AND o.lease_until > 0 AND o.epoch > e.epoch)
+		AND NOT EXISTS (SELECT 1 FROM effect o WHERE e.object <> '' AND o.object = e.object AND o.object <> '' AND o.lease_until > 0 AND o.epoch > e.epoch)`, l.Row.ID, l.Epoch)
+	if errors.Is(err, sql.ErrNoRows) {
+		return staleError(l)
+	}
+	return err
+}
+
+func staleError(l engine.Lease) error {
+	return fmt.Errorf("effect %s, epoch %d: %w", l.Row.ID, l.Epoch, engine.ErrStale)
+}
+
+// effects adds and drops effects. A dropped effect that is in flight keeps its
+// row until its lease ends, because the world may be being touched.
+func (w *writer) effects(u *unit) error {
+	for _, id := range u.DropEffects {
+		if _, err := w.exec("UPDATE effect SET dropped = 1, next_at = lease_until WHERE id = ? AND lease_until > ?", id, nanos(u.Case.At)); err != nil {
+			return err
+		}
+		if _, err := w.exec("DELETE FROM effect WHERE id = ? AND dropped = 0", id); err != nil {
+			return err
+		}
+	}
+	for _, e := range u.AddEffects {
+		at := nanos(e.NotBefore)
+		// A dropped effect that is called for again is a new one (epoch 0) that
+		// waits for the end of the old lease.
+		_, err := w.exec(`INSERT INTO effect (id, tenant, case_id, effect_id, kind, action, n, object, not_before, next_at, epoch, lease_until, attempt, dropped, last_error)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, '')
+			ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, action = excluded.action, n = excluded.n, object = excluded.object,
+			not_before = excluded.not_before, next_at = max(excluded.next_at, lease_until),
+			epoch = iif(dropped, 0, epoch), attempt = iif(dropped, 0, attempt), dropped = 0`,
+			e.ID, e.Tenant, e.CaseID, e.Effect.ID, string(e.Effect.Kind), e.Effect.Action, e.Effect.N, e.Object, at, at)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Claim leases due effects (engine.Effects).
+func (s *SQLite) Claim(ctx context.Context, now time.Time, lease time.Duration, n int) ([]engine.Lease, error) {
+	// Asking first costs no sync when nothing is due, which is most of the time.
+	var due bool
+	if err := s.one(ctx, []any{&due}, "SELECT EXISTS (SELECT 1 FROM effect WHERE next_at <= ?)", nanos(now)); err != nil {
+		return nil, fmt.Errorf("claim effects: %w", err)
+	}
+	if !due || n <= 0 {
+		return nil, nil
+	}
+	var leases []engine.Lease
+	err := s.put(ctx, func(w *writer) (err error) {
+		leases, err = w.claim(nanos(now), now.Add(lease), n)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim effects: %w", err)
+	}
+	return leases, nil
+}
+
+func (w *writer) claim(now int64, until time.Time, n int) ([]engine.Lease, error) {
+	if _, err := w.exec("DELETE FROM effect WHERE dropped = 1 AND next_at <= ?", now); err != nil {
+		return nil, err
+	}
+	var found []EffectStatus
+	rows, err := w.query("SELECT "+effectColumns+` FROM effect AS e WHERE next_at <= ?
+		AND NOT EXISTS (SELECT 1 FROM effect o WHERE o.case_id = e.case_id AND o.lease_until > ?)
+		AND NOT EXISTS (SELECT 1 FROM effect o WHERE e.object <> '' AND o.object = e.object AND o.object <> '' AND o.lease_until > ?)
+		ORDER BY next_at, id`, now, now, now)
+	busy := map[string]bool{}
+	err = eachRow(rows, err, func(row scanner) error {
+		e, err := scanEffect(row)
+		if err != nil || busy["case "+e.CaseID] || (e.Object != "" && busy["object "+e.Object]) {
+			return err
+		}
+		busy["case "+e.CaseID], busy["object "+e.Object] = true, true
+		if found = append(found, e); len(found) == n {
+			return errEnough
+		}
+		return nil
+	})
+	if err != nil && !errors.Is(err, errEnough) {
+		return nil, err
+	}
+	leases := make([]engine.Lease, 0, len(found))
+	for _, e := range found {
+		l := engine.Lease{Row: e.EffectRow, Attempt: e.Attempt + 1, Until: utc(until)}
+		if l.Epoch, err = w.next(epochCounter); err != nil {
+			return nil, err
+		}
+		if _, err := w.exec("UPDATE effect SET epoch = ?, attempt = ?, lease_until = ?, next_at = ? WHERE id = ?", l.Epoch, l.Attempt, nanos(until), nanos(until), e.ID); err != nil {
+			return nil, err
+		}
+		leases = append(leases, l)
+	}
+	return leases, nil
+}
+
+// errEnough ends an iteration early.
+var errEnough = errors.New("enough")
+
+// next draws the next number of a counter, from 1.
+func (w *writer) next(name string) (uint64, error) {
+	var n uint64
+	err := w.get([]any{&n}, "INSERT INTO counter (tenant, name, n) VALUES ('', ?, 1) ON CONFLICT DO UPDATE SET n = n + 1 RETURNING n", name)
+	return n, err
+}
+
+// Extend prolongs a lease (engine.Effects). A lease that ran out is lost once
+// anything of its case or on its object was claimed.
+func (s *SQLite) Extend(ctx context.Context, l engine.Lease, until time.Time) error {
+	return s.put(ctx, func(w *writer) error {
+		if err := w.holds(l); err != nil {
+			return err
+		}
+		_, err := w.exec("UPDATE effect SET lease_until = ?, next_at = ? WHERE id = ?", nanos(until), nanos(until), l.Row.ID)
+		return err
+	})
+}
+
+// Release gives an effect back (engine.Effects); reason is shown to people and
+// must hold no secret. Releasing a dropped effect removes it and is ErrStale.
+func (s *SQLite) Release(ctx context.Context, l engine.Lease, at time.Time, reason string) error {
+	dropped := false
+	err := s.put(ctx, func(w *writer) error {
+		gone, err := w.exec("DELETE FROM effect WHERE id = ? AND epoch = ? AND dropped = 1", l.Row.ID, l.Epoch)
+		if dropped = gone > 0; err != nil || dropped {
+			return err
+		}
+		n, err := w.exec("UPDATE effect SET lease_until = 0, next_at = ?, last_error = ? WHERE id = ? AND epoch = ? AND lease_until > 0", nanos(at), reason, l.Row.ID, l.Epoch)
+		if err == nil && n == 0 {
+			err = staleError(l)
+		}
+		return err
+	})
+	if err == nil && dropped {
+		return staleError(l)
+	}
+	return err
+}
+
+// EffectsOf returns the effects of a case that wait or run, next first. With
+// an empty id it returns those of all cases, at most n.
+func (s *SQLite) EffectsOf(ctx context.Context, caseID string, n int) ([]EffectStatus, error) {
+	var list []EffectStatus
+	err := s.each(ctx, func(row scanner) error {
+		e, err := scanEffect(row)
+		list = append(list, e)
+		return err
+	}, "SELECT "+effectColumns+" FROM effect WHERE dropped = 0 AND (? = '' OR case_id = ?) ORDER BY next_at, id LIMIT ?", caseID, caseID, n)
+	if err != nil {
+		return nil, fmt.Errorf("read effects: %w", err)
+	}
+	return list, nil
+}

@@ -1,0 +1,151 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/casement/casement/internal/remedy"
+)
+
+const eventColumns = "tenant, stream, seq, type, schema, at, by, body, prev, hash, coalesce(tree_index, -1)"
+
+// append writes records after number seq of a stream, whose hash is head, and
+// returns the new head.
+func (w *writer) append(tenant, stream string, seq uint64, head [32]byte, records []record) ([32]byte, error) {
+	for _, r := range records {
+		seq++
+		hash := link(head, tenant, stream, seq, r)
+		_, err := w.exec("INSERT INTO event (tenant, stream, seq, type, schema, at, by, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+			tenant, stream, seq, r.typ, r.schema, nanos(r.at), r.by, r.body, head[:], hash[:])
+		if err != nil {
+			return head, err
+		}
+		head = hash
+	}
+	return head, nil
+}
+
+// checkStream refuses stream events that make no sense or would forge a case.
+func checkStream(e StreamEvent) error {
+	switch {
+	case e.Tenant == "" || e.Stream == "" || e.Type == "" || e.Schema < 1 || e.At.IsZero():
+		return fmt.Errorf("%w event: tenant, stream, type, schema and time are needed (%q, %q, %q, %d)", ErrInvalid, e.Tenant, e.Stream, e.Type, e.Schema)
+	case strings.HasPrefix(e.Stream, CaseStream("")):
+		return fmt.Errorf("%w event: stream %q belongs to a case and is written by Commit", ErrInvalid, e.Stream)
+	}
+	return nil
+}
+
+// AppendEvent appends an event to a stream that is not a case and returns its
+// number in the stream.
+func (s *SQLite) AppendEvent(ctx context.Context, e StreamEvent) (uint64, error) {
+	if err := checkStream(e); err != nil {
+		return 0, err
+	}
+	var seq uint64
+	err := s.put(ctx, func(w *writer) (err error) {
+		seq, err = w.appendEvent(e)
+		return err
+	})
+	return seq, err
+}
+
+func (w *writer) appendEvent(e StreamEvent) (uint64, error) {
+	var seq uint64
+	var raw []byte
+	var head [32]byte
+	err := w.get([]any{&seq, &raw}, "SELECT seq, hash FROM event WHERE tenant = ? AND stream = ? ORDER BY seq DESC LIMIT 1", e.Tenant, e.Stream)
+	if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return 0, err
+	}
+	copy(head[:], raw)
+	body := e.Body
+	if body == nil {
+		body = []byte{}
+	}
+	_, err = w.append(e.Tenant, e.Stream, seq, head, []record{{e.Type, e.Schema, e.At, actorText(e.By), body}})
+	return seq + 1, err
+}
+
+func scanEvent(row scanner) (StoredEvent, error) {
+	var e StoredEvent
+	var at int64
+	var by string
+	var prev, hash []byte
+	if err := row.Scan(&e.Tenant, &e.Stream, &e.Seq, &e.Type, &e.Schema, &at, &by, &e.Body, &prev, &hash, &e.TreeIndex); err != nil {
+		return e, err
+	}
+	e.At = instant(at)
+	copy(e.Prev[:], prev)
+	copy(e.Hash[:], hash)
+	var err error
+	e.By, err = parseActor(by)
+	return e, err
+}
+
+// decode reads the body of a case event.
+func (e *StoredEvent) decode() error {
+	if !strings.HasPrefix(e.Stream, CaseStream("")) {
+		return nil
+	}
+	var err error
+	if e.Decoded, err = remedy.DecodeBody(e.Type, e.Schema, e.Body); err != nil {
+		return fmt.Errorf("event %d of %s: %w", e.Seq, e.Stream, err)
+	}
+	return nil
+}
+
+// Events returns the history of a case, oldest first, with decoded bodies.
+func (s *SQLite) Events(ctx context.Context, tenant, caseID string) ([]StoredEvent, error) {
+	return s.Stream(ctx, tenant, CaseStream(caseID), 0, -1)
+}
+
+// Stream returns up to n events of a stream after number seq, oldest first; a
+// negative n returns all.
+func (s *SQLite) Stream(ctx context.Context, tenant, stream string, seq uint64, n int) ([]StoredEvent, error) {
+	var list []StoredEvent
+	err := s.each(ctx, func(row scanner) error {
+		e, err := scanEvent(row)
+		if err != nil {
+			return err
+		}
+		list = append(list, e)
+		return list[len(list)-1].decode()
+	}, "SELECT "+eventColumns+" FROM event WHERE tenant = ? AND stream = ? AND seq > ? ORDER BY seq LIMIT ?", tenant, stream, seq, n)
+	if err != nil {
+		return nil, fmt.Errorf("read stream %s: %w", stream, err)
+	}
+	return list, nil
+}
+
+// EventsSince returns up to n events of all streams in the order of their
+// commit, after position pos (0 for the beginning), and the position reached:
+// what pages, numbers and backtests follow.
+func (s *SQLite) EventsSince(ctx context.Context, pos int64, n int) ([]StoredEvent, int64, error) {
+	var list []StoredEvent
+	err := s.each(ctx, func(row scanner) error {
+		e, err := scanEvent(positioned{row, &pos})
+		if err != nil {
+			return err
+		}
+		list = append(list, e)
+		return list[len(list)-1].decode()
+	}, "SELECT pos, "+eventColumns+" FROM event WHERE pos > ? ORDER BY pos LIMIT ?", pos, n)
+	if err != nil {
+		return nil, pos, fmt.Errorf("read events: %w", err)
+	}
+	return list, pos, nil
+}
+
+// positioned scans a leading position column.
+type positioned struct {
+	row scanner
+	pos *int64
+}
+
+func (p positioned) Scan(dest ...any) error {
+	return p.row.Scan(append([]any{p.pos}, dest...)...)
+}

@@ -1,0 +1,343 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
+
+	"github.com/casement/casement/internal/engine"
+)
+
+// maxGroup is the number of parts that share one commit.
+const maxGroup = 256
+
+// writer is the only connection that writes. Its statements are prepared once,
+// by their text. It is used under group.mu's leadership only.
+type writer struct {
+	conn  *sql.Conn
+	stmts map[string]*sql.Stmt
+}
+
+func (w *writer) prepare(text string) (*sql.Stmt, error) {
+	if s, ok := w.stmts[text]; ok {
+		return s, nil
+	}
+	s, err := w.conn.PrepareContext(context.Background(), text)
+	if err != nil {
+		return nil, fmt.Errorf("prepare %q: %w", text, err)
+	}
+	w.stmts[text] = s
+	return s, nil
+}
+
+// exec runs a statement and returns the number of rows it changed.
+func (w *writer) exec(text string, args ...any) (int64, error) {
+	s, err := w.prepare(text)
+	if err != nil {
+		return 0, err
+	}
+	res, err := s.ExecContext(context.Background(), args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// get scans one row; sql.ErrNoRows if there is none.
+func (w *writer) get(dest []any, text string, args ...any) error {
+	s, err := w.prepare(text)
+	if err != nil {
+		return err
+	}
+	return s.QueryRowContext(context.Background(), args...).Scan(dest...)
+}
+
+// query runs a statement that returns rows; the caller closes them.
+func (w *writer) query(text string, args ...any) (*sql.Rows, error) {
+	s, err := w.prepare(text)
+	if err != nil {
+		return nil, err
+	}
+	return s.QueryContext(context.Background(), args...)
+}
+
+// part is stored whole or not at all, in a savepoint of its own.
+type part func(w *writer) error
+
+// request is what one caller wants written in one commit.
+type request struct {
+	parts []part
+	// tail runs after the parts; if it fails, nothing of the request is stored.
+	tail part
+	errs []error
+	err  error
+	// turn tells a waiting caller that it has to lead (true) or that its
+	// request is done (false).
+	turn     chan bool
+	promoted bool
+}
+
+// group is the group commit: callers queue, the first one leads and writes all
+// that is queued in one transaction with one sync, then hands the lead on.
+type group struct {
+	w *writer
+	// tx is held while a transaction runs.
+	tx sync.Mutex
+
+	mu      sync.Mutex
+	queue   []*request
+	leading bool
+	broken  error
+	stats   commitStats
+}
+
+// do writes one request and returns when it is on disk. A context that ends
+// before the request is taken up withdraws it; afterwards the outcome is
+// awaited, because it can no longer be taken back.
+func (g *group) do(ctx context.Context, r *request) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	r.turn = make(chan bool, 1)
+	r.errs = make([]error, len(r.parts))
+	g.mu.Lock()
+	if g.broken != nil {
+		g.mu.Unlock()
+		return g.broken
+	}
+	g.queue = append(g.queue, r)
+	if !g.leading {
+		g.leading = true
+		g.mu.Unlock()
+		g.lead()
+		return r.err
+	}
+	g.mu.Unlock()
+	select {
+	case lead := <-r.turn:
+		if lead {
+			g.lead()
+		}
+	case <-ctx.Done():
+		if g.withdraw(r) {
+			return ctx.Err()
+		}
+		if lead := <-r.turn; lead {
+			g.lead()
+		}
+	}
+	return r.err
+}
+
+// withdraw takes a request out of the queue unless it was taken up already.
+func (g *group) withdraw(r *request) bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	i := slices.Index(g.queue, r)
+	if i < 0 || r.promoted {
+		return false
+	}
+	g.queue = slices.Delete(g.queue, i, i+1)
+	return true
+}
+
+// lead writes the head of the queue, answers its callers and hands the lead to
+// the caller that waits longest. The leader's own request is the first one.
+func (g *group) lead() {
+	batch := g.take()
+	written := false
+	defer func() {
+		g.mu.Lock()
+		for _, r := range batch[1:] {
+			if !written { // a panic passes through
+				r.err = fmt.Errorf("%w: the commit was interrupted", ErrClosed)
+			}
+			r.turn <- false
+		}
+		if len(g.queue) == 0 {
+			g.leading = false
+		} else {
+			g.queue[0].promoted = true
+			g.queue[0].turn <- true
+		}
+		g.mu.Unlock()
+	}()
+	g.tx.Lock()
+	defer g.tx.Unlock()
+	g.write(batch)
+	written = true
+}
+
+// take cuts the next group off the queue.
+func (g *group) take() []*request {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	n, parts := 0, 0
+	for n < len(g.queue) && (n == 0 || parts+g.queue[n].size() <= maxGroup) {
+		parts += g.queue[n].size()
+		n++
+	}
+	batch := slices.Clone(g.queue[:n])
+	g.queue = append([]*request(nil), g.queue[n:]...)
+	return batch
+}
+
+func (r *request) size() int {
+	if r.tail != nil {
+		return len(r.parts) + 1
+	}
+	return len(r.parts)
+}
+
+// write stores the requests in one transaction. If that dies as a whole,
+// nothing of it is stored and each request is replayed alone, so that one of
+// them cannot take the others with it.
+func (g *group) write(batch []*request) {
+	err := g.attempt(batch)
+	if err == nil {
+		return
+	}
+	if len(batch) == 1 {
+		batch[0].err = err
+		return
+	}
+	for _, r := range batch {
+		r.err = g.attempt([]*request{r})
+	}
+}
+
+// attempt is one transaction. Its error means that nothing is stored.
+func (g *group) attempt(batch []*request) (err error) {
+	if err := g.gaveUp(); err != nil {
+		return err
+	}
+	begun, parts := time.Now(), 0
+	if _, err := g.w.exec("BEGIN IMMEDIATE"); err != nil {
+		return g.failed(err)
+	}
+	done := false
+	defer func() {
+		if !done {
+			_, _ = g.w.exec("ROLLBACK") // fails if SQLite rolled back by itself
+		}
+	}()
+	for _, r := range batch {
+		parts += r.size()
+		if err := g.one(r); err != nil {
+			return g.failed(err)
+		}
+	}
+	before := time.Now()
+	if _, err := g.w.exec("COMMIT"); err != nil {
+		return g.failed(err)
+	}
+	done = true
+	now := time.Now()
+	g.mu.Lock()
+	g.stats.add(now.Sub(before), now.Sub(begun), parts)
+	g.mu.Unlock()
+	return nil
+}
+
+// one runs a request inside the transaction; its error means that the
+// transaction is lost.
+func (g *group) one(r *request) error {
+	r.err = nil
+	if r.tail == nil {
+		return g.parts(r)
+	}
+	lost, err := g.savepoint("request", func(*writer) error {
+		if err := g.parts(r); err != nil {
+			return lostError{err}
+		}
+		return r.tail(g.w)
+	})
+	r.err = err
+	return lost
+}
+
+func (g *group) parts(r *request) error {
+	for i, p := range r.parts {
+		lost, err := g.savepoint("part", p)
+		if lost != nil {
+			return lost
+		}
+		r.errs[i] = err
+	}
+	return nil
+}
+
+// lostError carries the loss of the transaction out of a savepoint.
+type lostError struct{ error }
+
+// savepoint runs f and takes back what it wrote if it fails. SQLite rolls a
+// whole transaction back on some errors; then the savepoint is gone and lost
+// says so.
+func (g *group) savepoint(name string, f part) (lost, err error) {
+	if _, err := g.w.exec("SAVEPOINT " + name); err != nil {
+		return err, nil
+	}
+	if err = f(g.w); err != nil {
+		if l, ok := errors.AsType[lostError](err); ok {
+			return l.error, nil
+		}
+		if _, gone := g.w.exec("ROLLBACK TO " + name); gone != nil {
+			return err, nil
+		}
+		err = storageError(err)
+	}
+	if _, gone := g.w.exec("RELEASE " + name); gone != nil {
+		return gone, nil
+	}
+	return nil, err
+}
+
+func (g *group) gaveUp() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.broken
+}
+
+// failed names the error of a transaction. After a failed sync the kernel may
+// have dropped pages that it will report as clean: nothing written later could
+// be trusted, so the store refuses to write until it is opened anew.
+func (g *group) failed(err error) error {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code() == sqlite3.SQLITE_IOERR_FSYNC {
+		g.mu.Lock()
+		g.broken = fmt.Errorf("%w: the disk failed to sync (%w); check the disk and restart", ErrClosed, err)
+		g.mu.Unlock()
+	}
+	return storageError(err)
+}
+
+// storageError maps SQLite's "no room" to engine.ErrFull and keeps the rest.
+func storageError(err error) error {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code()&0xff == sqlite3.SQLITE_FULL {
+		return fmt.Errorf("%w: %w", engine.ErrFull, err)
+	}
+	return err
+}
+
+// isUnique reports a violated unique index or primary key.
+func isUnique(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && (e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
+}
+
+// shut refuses all further writes and waits for the one under way.
+func (g *group) shut() {
+	g.mu.Lock()
+	if g.broken == nil {
+		g.broken = ErrClosed
+	}
+	g.mu.Unlock()
+	g.tx.Lock()
+	defer g.tx.Unlock()
+}

@@ -1,0 +1,297 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/remedy"
+)
+
+// notFound turns "no row" into engine.ErrNotFound and names what was looked for.
+func notFound(err error, what, id string) error {
+	if errors.Is(err, sql.ErrNoRows) {
+		err = engine.ErrNotFound
+	}
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s %s: %w", what, id, err)
+}
+
+// Load returns the case (engine.Store).
+func (s *SQLite) Load(ctx context.Context, id string) (remedy.Case, error) {
+	var c remedy.Case
+	var state []byte
+	if err := s.one(ctx, []any{&state}, "SELECT state FROM case_state WHERE id = ?", id); err != nil {
+		return c, notFound(err, "case", id)
+	}
+	if err := json.Unmarshal(state, &c); err != nil {
+		return c, fmt.Errorf("stored state of case %s: %w", id, err)
+	}
+	return c, nil
+}
+
+// Keys returns the cases bound to keys (engine.Store). A key without a case is
+// not in the map.
+func (s *SQLite) Keys(ctx context.Context, keys []engine.CaseKey) (map[engine.CaseKey][]engine.CaseRef, error) {
+	out := make(map[engine.CaseKey][]engine.CaseRef, len(keys))
+	if len(keys) == 0 {
+		return out, nil
+	}
+	list, err := json.Marshal(keys)
+	if err != nil {
+		return nil, fmt.Errorf("read keys: %w", err)
+	}
+	err = s.each(ctx, func(row scanner) error {
+		var k engine.CaseKey
+		var r engine.CaseRef
+		var closed int64
+		var how string
+		if err := row.Scan(&k.Tenant, &k.Version, &k.Key, &r.ID, &r.Open, &closed, &how); err != nil {
+			return err
+		}
+		r.ClosedAt, r.How = instant(closed), remedy.How(how)
+		out[k] = append(out[k], r)
+		return nil
+	}, `SELECT k.tenant, k.key_version, k.key, c.id, c.open, c.closed_at, c.how FROM
+		(SELECT DISTINCT value ->> 'Tenant' AS tenant, value ->> 'Version' AS version, value ->> 'Key' AS key FROM json_each(?)) q
+		CROSS JOIN case_key k ON k.tenant = q.tenant AND k.key_version = q.version AND k.key = q.key
+		CROSS JOIN case_state c ON c.id = k.case_id ORDER BY c.created_at DESC, c.id DESC`, string(list))
+	if err != nil {
+		return nil, fmt.Errorf("read keys: %w", err)
+	}
+	return out, nil
+}
+
+// Known returns what is known of finding uids (engine.Store). An unknown uid
+// is not in the map.
+func (s *SQLite) Known(ctx context.Context, tenant string, uids []string) (map[string]engine.Known, error) {
+	out := make(map[string]engine.Known, len(uids))
+	if len(uids) == 0 {
+		return out, nil
+	}
+	err := s.each(ctx, func(row scanner) error {
+		var uid string
+		var k engine.Known
+		if err := row.Scan(&uid, &k.CaseID, &k.Digest, &k.Quiet); err != nil {
+			return err
+		}
+		out[uid] = k
+		return nil
+	}, `SELECT f.uid, f.case_id, f.digest, c.quiet FROM json_each(?) q CROSS JOIN finding f ON f.tenant = ? AND f.uid = q.value
+		CROSS JOIN case_state c ON c.id = f.case_id`, jsonText(uids), tenant)
+	if err != nil {
+		return nil, fmt.Errorf("read known findings: %w", err)
+	}
+	return out, nil
+}
+
+// Due returns cases whose wake-up has come, earliest first (engine.Store).
+func (s *SQLite) Due(ctx context.Context, now time.Time, n int) ([]string, error) {
+	var ids []string
+	err := s.each(ctx, func(row scanner) error {
+		var id string
+		err := row.Scan(&id)
+		ids = append(ids, id)
+		return err
+	}, "SELECT id FROM case_state WHERE wake_at > 0 AND wake_at <= ? ORDER BY wake_at, id LIMIT ?", nanos(now), n)
+	if err != nil {
+		return nil, fmt.Errorf("read due cases: %w", err)
+	}
+	return ids, nil
+}
+
+// NextDue returns the next instant at which something is due (engine.Store).
+func (s *SQLite) NextDue(ctx context.Context, now time.Time) (time.Time, error) {
+	var wake, effect sql.NullInt64
+	err := s.one(ctx, []any{&wake, &effect}, `SELECT (SELECT min(wake_at) FROM case_state WHERE wake_at > 0 AND wake_at > ?),
+		(SELECT min(next_at) FROM effect WHERE next_at > ?)`, nanos(now), nanos(now))
+	if err != nil {
+		return time.Time{}, fmt.Errorf("read the next due instant: %w", err)
+	}
+	if effect.Valid && (!wake.Valid || effect.Int64 < wake.Int64) {
+		return instant(effect.Int64), nil
+	}
+	return instant(wake.Int64), nil
+}
+
+// Finding returns the stored finding (engine.Store).
+func (s *SQLite) Finding(ctx context.Context, tenant, uid string) (finding.Finding, error) {
+	var f finding.Finding
+	var body []byte
+	if err := s.one(ctx, []any{&body}, "SELECT body FROM finding WHERE tenant = ? AND uid = ?", tenant, uid); err != nil {
+		return f, notFound(err, "finding", uid)
+	}
+	if err := json.Unmarshal(body, &f); err != nil {
+		return f, fmt.Errorf("stored finding %s: %w", uid, err)
+	}
+	return f, nil
+}
+
+// Findings returns the findings of a case with their counters, by uid.
+func (s *SQLite) Findings(ctx context.Context, caseID string) ([]FindingRow, error) {
+	var list []FindingRow
+	err := s.each(ctx, func(row scanner) error {
+		var r FindingRow
+		var body []byte
+		var first, last int64
+		if err := row.Scan(&body, &r.CaseID, &r.Digest, &first, &last, &r.Sightings); err != nil {
+			return err
+		}
+		r.FirstSeen, r.LastSeen = instant(first), instant(last)
+		list = append(list, r)
+		return json.Unmarshal(body, &list[len(list)-1].Finding)
+	}, "SELECT body, case_id, digest, first_seen, last_seen, sightings FROM finding WHERE case_id = ? ORDER BY uid", caseID)
+	if err != nil {
+		return nil, fmt.Errorf("read findings of case %s: %w", caseID, err)
+	}
+	return list, nil
+}
+
+// Fact returns a snapshot of facts by its content address.
+func (s *SQLite) Fact(ctx context.Context, tenant, hash string) ([]byte, error) {
+	var b []byte
+	err := s.one(ctx, []any{&b}, "SELECT body FROM fact WHERE tenant = ? AND hash = ?", tenant, hash)
+	return b, notFound(err, "facts", hash)
+}
+
+// Notes returns the free text behind note hashes; an erased note is not in the
+// map.
+func (s *SQLite) Notes(ctx context.Context, tenant string, hashes []remedy.Note) (map[remedy.Note]engine.NoteText, error) {
+	out := map[remedy.Note]engine.NoteText{}
+	list := make([]string, len(hashes))
+	for i, h := range hashes {
+		list[i] = string(h)
+	}
+	err := s.each(ctx, func(row scanner) error {
+		var n engine.NoteText
+		err := row.Scan(&n.Hash, &n.Salt, &n.Text)
+		out[n.Hash] = n
+		return err
+	}, "SELECT n.hash, n.salt, n.text FROM json_each(?) q CROSS JOIN note n ON n.tenant = ? AND n.hash = q.value", jsonText(list), tenant)
+	if err != nil {
+		return nil, fmt.Errorf("read notes: %w", err)
+	}
+	return out, nil
+}
+
+// EraseNote removes the text and salt of a note for ever; the ledger, which
+// holds only the hash, stays whole.
+func (s *SQLite) EraseNote(ctx context.Context, tenant string, hash remedy.Note) error {
+	return s.put(ctx, func(w *writer) error {
+		n, err := w.exec("DELETE FROM note WHERE tenant = ? AND hash = ?", tenant, string(hash))
+		if err == nil && n == 0 {
+			err = fmt.Errorf("note %s: %w", hash, engine.ErrNotFound)
+		}
+		return err
+	})
+}
+
+// Counts returns how many cases of a tenant are in which state.
+func (s *SQLite) Counts(ctx context.Context, tenant string) (map[string]int, error) {
+	out := map[string]int{}
+	err := s.each(ctx, func(row scanner) error {
+		var word string
+		var n int
+		err := row.Scan(&word, &n)
+		out[word] = n
+		return err
+	}, "SELECT word, n FROM case_count WHERE tenant = ? AND n > 0", tenant)
+	if err != nil {
+		return nil, fmt.Errorf("count cases: %w", err)
+	}
+	return out, nil
+}
+
+// ListCases returns up to limit cases that pass the filter, the most urgent
+// first: open before closed, by risk class and next duty. cursor is "" or the
+// Next of the page before.
+func (s *SQLite) ListCases(ctx context.Context, f CaseFilter, cursor string, limit int) (CasePage, error) {
+	urgency, id, err := parseCursor(cursor)
+	if err != nil {
+		return CasePage{}, err
+	}
+	text, args := listQuery(f, urgency, id, limit+1)
+	var page CasePage
+	var keys []string
+	err = s.each(ctx, func(row scanner) error {
+		r, urgency, err := scanCase(row)
+		page.Cases = append(page.Cases, r)
+		keys = append(keys, cursorOf(urgency, r.ID))
+		return err
+	}, text, args...)
+	if err != nil {
+		return CasePage{}, fmt.Errorf("list cases: %w", err)
+	}
+	if len(page.Cases) > limit {
+		page.Cases, page.Next = page.Cases[:limit], keys[limit-1]
+	}
+	return page, nil
+}
+
+// listQuery builds the statement of a filter; there are at most as many texts
+// as there are combinations of conditions.
+func listQuery(f CaseFilter, urgency int64, id string, limit int) (string, []any) {
+	q := `SELECT id, tenant, version, word, open, title, class, domain, path, risk, severity, owner, asset, environment, waits_for, waits_who,
+		waits_since, next_due, fix_due, opened_at, closed_at, how, updated_at, wake_at, urgency FROM case_state WHERE tenant = ? AND (urgency, id) > (?, ?)`
+	args := []any{f.Tenant, urgency, id}
+	for _, c := range []struct{ column, value string }{
+		{"word", f.State}, {"class", string(f.Class)}, {"path", string(f.Path)}, {"owner", f.Owner},
+	} {
+		if c.value != "" {
+			q += " AND " + c.column + " = ?"
+			args = append(args, c.value)
+		}
+	}
+	if f.Risk != "" {
+		q += " AND risk = ?"
+		args = append(args, riskNumber(f.Risk))
+	}
+	if f.Open != finding.Unknown {
+		q += " AND open = ?"
+		args = append(args, f.Open == finding.Yes)
+	}
+	if f.Text != "" {
+		q += " AND (instr(lower(id), ?) OR instr(lower(title), ?) OR instr(lower(asset), ?))"
+		t := asciiLower(f.Text)
+		args = append(args, t, t, t)
+	}
+	return q + " ORDER BY urgency, id LIMIT ?", append(args, limit)
+}
+
+func scanCase(row scanner) (CaseRow, int64, error) {
+	var r CaseRow
+	var risk int
+	var severity uint8
+	var since, due, fix, opened, closed, updated, wake, urgency int64
+	err := row.Scan(&r.ID, &r.Tenant, &r.Version, &r.State, &r.Open, &r.Title, &r.Class, &r.Domain, &r.Path, &risk, &severity, &r.Owner, &r.Asset, &r.Environment,
+		&r.Bottleneck.Kind, &r.Bottleneck.Who, &since, &due, &fix, &opened, &closed, &r.How, &updated, &wake, &urgency)
+	r.Risk, r.Severity = riskText(risk), finding.Severity(severity)
+	r.Bottleneck.Since, r.NextDue, r.FixDue = instant(since), instant(due), instant(fix)
+	r.OpenedAt, r.ClosedAt, r.UpdatedAt, r.WakeAt = instant(opened), instant(closed), instant(updated), instant(wake)
+	return r, urgency, err
+}
+
+// cursorOf names a place in a list.
+func cursorOf(urgency int64, id string) string { return strconv.FormatInt(urgency, 36) + "." + id }
+
+// parseCursor reads cursorOf; "" is the beginning.
+func parseCursor(s string) (int64, string, error) {
+	if s == "" {
+		return -1, "", nil
+	}
+	head, id, ok := strings.Cut(s, ".")
+	n, err := strconv.ParseInt(head, 36, 64)
+	if !ok || err != nil {
+		return 0, "", fmt.Errorf("%w cursor %q: take it from the page before", ErrInvalid, s)
+	}
+	return n, id, nil
+}

@@ -1,0 +1,288 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+	"path/filepath"
+	"sync"
+
+	"github.com/pressly/goose/v3"
+	_ "modernc.org/sqlite" // the driver "sqlite"
+)
+
+//go:embed migrations/sqlite/*.sql
+var migrations embed.FS
+
+const (
+	// databaseFile and lockFile lie in the data folder.
+	databaseFile = "casement.db"
+	lockFile     = "lock"
+	// readers is the size of the read-only pool.
+	readers = 4
+	// busyMillis bounds the wait for SQLite's locks; only checkpoints and
+	// backups compete with the writer.
+	busyMillis = 10_000
+	// bigWAL is the size in bytes above which a checkpoint truncates the WAL,
+	// which holds writers up for a moment.
+	bigWAL = 64 << 20
+)
+
+// SQLite is the store of one machine: one file, one process, one writer.
+type SQLite struct {
+	path  string
+	lock  *os.File
+	write *sql.DB
+	group group
+	read  *sql.DB
+	check *sql.DB
+
+	stmtsMu sync.RWMutex
+	stmts   map[string]*sql.Stmt
+}
+
+// Open opens the data folder, creates it if it is missing, locks it and brings
+// its schema up to date. It returns ErrLocked if another process holds the
+// folder. Folder and files are readable by their owner only.
+func Open(ctx context.Context, folder string) (*SQLite, error) {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, fmt.Errorf("create data folder: %w", err)
+	}
+	lock, err := lockFolder(filepath.Join(folder, lockFile))
+	if err != nil {
+		return nil, err
+	}
+	s := &SQLite{path: filepath.Join(folder, databaseFile), lock: lock, stmts: map[string]*sql.Stmt{}}
+	if err := s.open(ctx); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func (s *SQLite) open(ctx context.Context) error {
+	// SQLite gives its side files the mode of the database file.
+	f, err := os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return fmt.Errorf("open database: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("open database: %w", err)
+	}
+	if s.write, err = s.connect("rw", 1, "journal_mode(wal)", "synchronous(full)", "wal_autocheckpoint(0)", "foreign_keys(1)", "cache_size(-65536)", "temp_store(memory)"); err != nil {
+		return err
+	}
+	if err := migrate(ctx, s.write); err != nil {
+		return err
+	}
+	conn, err := s.write.Conn(ctx)
+	if err != nil {
+		return fmt.Errorf("open database %s: %w", s.path, err)
+	}
+	s.group.w = &writer{conn: conn, stmts: map[string]*sql.Stmt{}}
+	if s.check, err = s.connect("rw", 1, "wal_autocheckpoint(0)", "synchronous(full)"); err != nil {
+		return err
+	}
+	if s.read, err = s.connect("ro", readers, "query_only(1)", "cache_size(-16384)", "temp_store(memory)"); err != nil {
+		return err
+	}
+	return s.read.PingContext(ctx)
+}
+
+// connect opens a pool on the database file.
+func (s *SQLite) connect(mode string, conns int, pragmas ...string) (*sql.DB, error) {
+	q := url.Values{"mode": {mode}, "_dqs": {"0"}, "_pragma": append([]string{fmt.Sprintf("busy_timeout(%d)", busyMillis)}, pragmas...)}
+	abs, err := filepath.Abs(s.path)
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	dsn := url.URL{Scheme: "file", Path: filepath.ToSlash(abs), RawQuery: q.Encode()}
+	db, err := sql.Open("sqlite", dsn.String())
+	if err != nil {
+		return nil, fmt.Errorf("open database: %w", err)
+	}
+	db.SetMaxOpenConns(conns)
+	db.SetMaxIdleConns(conns)
+	return db, nil
+}
+
+// migrate brings the schema up to date.
+func migrate(ctx context.Context, db *sql.DB) error {
+	dir, err := fs.Sub(migrations, "migrations/sqlite")
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	p, err := goose.NewProvider(goose.DialectSQLite3, db, dir, goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true))
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	have, want, err := p.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("read the schema version: %w", err)
+	}
+	if have > want {
+		return fmt.Errorf("the data folder was written by a newer release (schema %d, this one knows %d): use that release", have, want)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrate the database: %w", err)
+	}
+	return nil
+}
+
+// Close waits for the commit under way, closes the files and frees the folder.
+func (s *SQLite) Close() error {
+	s.group.shut()
+	var errs []error
+	s.stmtsMu.Lock()
+	for _, st := range s.stmts {
+		errs = append(errs, st.Close())
+	}
+	clear(s.stmts)
+	s.stmtsMu.Unlock()
+	if w := s.group.w; w != nil {
+		for _, st := range w.stmts {
+			errs = append(errs, st.Close())
+		}
+		errs = append(errs, w.conn.Close())
+		s.group.w = nil
+	}
+	// The writer last: closing the last connection checkpoints the WAL.
+	for _, db := range []*sql.DB{s.read, s.check, s.write} {
+		if db != nil {
+			errs = append(errs, db.Close())
+		}
+	}
+	if s.lock != nil {
+		errs = append(errs, s.lock.Close())
+		s.lock = nil
+	}
+	return errors.Join(errs...)
+}
+
+// put writes one part through the group commit and returns its error.
+func (s *SQLite) put(ctx context.Context, p part) error {
+	r := request{parts: []part{p}}
+	if err := s.group.do(ctx, &r); err != nil {
+		return err
+	}
+	return r.errs[0]
+}
+
+// stmt returns the read statement of this text, prepared once.
+func (s *SQLite) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
+	s.stmtsMu.RLock()
+	st, ok := s.stmts[text]
+	s.stmtsMu.RUnlock()
+	if ok {
+		return st, nil
+	}
+	s.stmtsMu.Lock()
+	defer s.stmtsMu.Unlock()
+	if st, ok := s.stmts[text]; ok {
+		return st, nil
+	}
+	st, err := s.read.PrepareContext(ctx, text)
+	if err != nil {
+		return nil, fmt.Errorf("prepare %q: %w", text, err)
+	}
+	s.stmts[text] = st
+	return st, nil
+}
+
+// scanner is what a row offers, single or one of many.
+type scanner interface{ Scan(dest ...any) error }
+
+// one reads one row; sql.ErrNoRows if there is none.
+func (s *SQLite) one(ctx context.Context, dest []any, text string, args ...any) error {
+	st, err := s.stmt(ctx, text)
+	if err != nil {
+		return err
+	}
+	return st.QueryRowContext(ctx, args...).Scan(dest...)
+}
+
+// each calls f for every row of a read.
+func (s *SQLite) each(ctx context.Context, f func(scanner) error, text string, args ...any) error {
+	st, err := s.stmt(ctx, text)
+	if err != nil {
+		return err
+	}
+	rows, err := st.QueryContext(ctx, args...)
+	return eachRow(rows, err, f)
+}
+
+// eachRow calls f for every row and closes them.
+func eachRow(rows *sql.Rows, err error, f func(scanner) error) error {
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := f(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// Checkpoint moves committed pages from the WAL into the database. It does not
+// hold up writers unless the WAL has grown large. Call it every few seconds.
+func (s *SQLite) Checkpoint(ctx context.Context) error {
+	if _, err := s.check.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	if fileSize(s.path+"-wal") < bigWAL {
+		return nil
+	}
+	s.group.tx.Lock()
+	defer s.group.tx.Unlock()
+	if _, err := s.check.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+		return fmt.Errorf("checkpoint: %w", err)
+	}
+	return nil
+}
+
+// Backup writes a complete, consistent copy of the database to path, which
+// must not exist, while the store goes on working.
+func (s *SQLite) Backup(ctx context.Context, path string) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	if _, err := s.check.ExecContext(ctx, "VACUUM INTO ?", path); err != nil {
+		return errors.Join(fmt.Errorf("backup: %w", storageError(err)), os.Remove(path))
+	}
+	if f, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	return errors.Join(f.Sync(), f.Close())
+}
+
+// Stats returns the figures of the store.
+func (s *SQLite) Stats(ctx context.Context) (Stats, error) {
+	s.group.mu.Lock()
+	st := s.group.stats.snapshot()
+	s.group.mu.Unlock()
+	var page, free int64
+	if err := s.one(ctx, []any{&page, &free}, "SELECT page_size, freelist_count FROM pragma_page_size, pragma_freelist_count"); err != nil {
+		return st, fmt.Errorf("stats: %w", err)
+	}
+	st.DatabaseBytes, st.WALBytes, st.FreeBytes = fileSize(s.path), fileSize(s.path+"-wal"), page*free
+	return st, nil
+}
+
+// fileSize is 0 for a file that is not there.
+func fileSize(path string) int64 {
+	fi, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return fi.Size()
+}

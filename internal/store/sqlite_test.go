@@ -1,0 +1,120 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/store"
+	"github.com/casement/casement/internal/store/storetest"
+)
+
+func open(t testing.TB, folder string) *store.SQLite {
+	t.Helper()
+	s, err := store.Open(t.Context(), folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return s
+}
+
+func TestSQLiteConformance(t *testing.T) {
+	storetest.Run(t, func(t *testing.T) storetest.Backend { return open(t, t.TempDir()) })
+}
+
+func TestModelConformance(t *testing.T) {
+	storetest.Run(t, func(*testing.T) storetest.Backend { return store.NewModel() })
+}
+
+func TestBothAgree(t *testing.T) {
+	storetest.Agree(t, func(t *testing.T) storetest.Backend { return open(t, t.TempDir()) }, func(*testing.T) storetest.Backend { return store.NewModel() })
+}
+
+func TestFolderIsPrivateAndLocked(t *testing.T) {
+	folder := filepath.Join(t.TempDir(), "data")
+	s := open(t, folder)
+	if _, err := s.Commit(t.Context(), []engine.Unit{storetest.NewCase("c1", "k1")}, nil); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != 0o600 {
+			t.Errorf("%s has mode %v, want 0600", e.Name(), info.Mode().Perm())
+		}
+	}
+	if info, err := os.Stat(folder); err != nil || info.Mode().Perm() != 0o700 {
+		t.Errorf("folder: mode %v, error %v; want 0700", info.Mode().Perm(), err)
+	}
+	_, err = store.Open(t.Context(), folder)
+	if !errors.Is(err, store.ErrLocked) || !strings.Contains(err.Error(), "process "+strconv.Itoa(os.Getpid())) {
+		t.Errorf("second open: %v; want ErrLocked that names this process", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	again := open(t, folder)
+	if _, err := again.Load(t.Context(), "c1"); err != nil {
+		t.Errorf("after closing and opening again: %v", err)
+	}
+}
+
+// BenchmarkCommit commits one unit per call from 64 callers: each case is
+// opened and then stepped with two events and an effect.
+func BenchmarkCommit(b *testing.B) {
+	for _, callers := range []int{1, 64} {
+		b.Run(strconv.Itoa(callers)+"callers", func(b *testing.B) { benchCommit(b, callers) })
+	}
+}
+
+func benchCommit(b *testing.B, callers int) {
+	s := open(b, b.TempDir())
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	b.ResetTimer()
+	for range callers {
+		wg.Go(func() {
+			ctx := context.Background()
+			for {
+				n := next.Add(1)
+				if n > int64(b.N) {
+					return
+				}
+				u := storetest.NewCase("case-"+strconv.FormatInt(n, 10), "key-"+strconv.FormatInt(n, 10))
+				if errs, err := s.Commit(ctx, []engine.Unit{u}, nil); err != nil || errs[0] != nil {
+					b.Error(err, errs)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.StopTimer()
+	st, err := s.Stats(b.Context())
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "units/s")
+	b.ReportMetric(float64(st.Parts)/float64(st.Commits), "units/commit")
+	b.ReportMetric(float64(st.SyncP50)/float64(time.Microsecond), "sync-p50-µs")
+	b.ReportMetric(float64(st.SyncP99)/float64(time.Microsecond), "sync-p99-µs")
+}

@@ -1,0 +1,213 @@
+// Package store keeps streams of events, cases, keys, effects, findings,
+// sightings, the inbox and the outbox: in SQLite for one machine, and in a
+// plain in-memory model for tests and simulation. One conformance suite
+// (storetest) holds both.
+//
+// It may import the lower floors, and package engine for the interfaces it
+// satisfies (engine.Store, engine.Effects); engine never imports it. It starts
+// no goroutine: the first caller of a commit writes for all who queued
+// meanwhile. Invariants: nothing is acknowledged before it is on disk; a unit
+// is stored whole or not at all, whatever happens to the units beside it; an
+// event is never changed or deleted; a key leads to at most one open case; at
+// most one effect is in flight per case and per outside object.
+package store
+
+import (
+	"errors"
+	"time"
+
+	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/remedy"
+)
+
+// Errors beside those of package engine.
+var (
+	// ErrLocked: another process holds the data folder.
+	ErrLocked = errors.New("data folder is in use")
+	// ErrClosed: the store was closed, or gave up after a failed sync.
+	ErrClosed = errors.New("store is closed")
+	// ErrInvalid: the caller asked for something that makes no sense; nothing
+	// was stored.
+	ErrInvalid = errors.New("invalid")
+	// ErrExists: the name or id is taken.
+	ErrExists = errors.New("exists already")
+)
+
+// Interface guards.
+var (
+	_ engine.Store   = (*SQLite)(nil)
+	_ engine.Effects = (*SQLite)(nil)
+	_ engine.Store   = (*Model)(nil)
+	_ engine.Effects = (*Model)(nil)
+)
+
+// Events of streams that are not cases use these stream names, followed by
+// "/" and an id where there are several.
+const (
+	StreamCause     = "cause"
+	StreamPolicy    = "policy"
+	StreamSource    = "source"
+	StreamAsset     = "asset"
+	StreamGuardrail = "guardrail"
+	StreamPrincipal = "principal"
+)
+
+// CaseStream is the stream of a case's events.
+func CaseStream(id string) string { return "case/" + id }
+
+// StreamEvent is an event of a stream that is not a case: a configuration
+// change, a pause, a login, an exception.
+type StreamEvent struct {
+	Tenant string
+	Stream string
+	Type   string
+	Schema int
+	At     time.Time
+	By     remedy.Actor
+	// Body is stored exactly as it is hashed; by custom JSON.
+	Body []byte
+}
+
+// StoredEvent is an event as it lies in the ledger.
+type StoredEvent struct {
+	StreamEvent
+	// Seq counts from 1 in the stream.
+	Seq uint64
+	// Prev and Hash are the links of the stream's hash chain.
+	Prev, Hash [32]byte
+	// TreeIndex is the place in the ledger's tree, -1 while unsequenced.
+	TreeIndex int64
+	// Decoded is the event body of a case stream, nil for other streams.
+	Decoded remedy.Body
+}
+
+// CaseRow is one line of a list of cases.
+type CaseRow struct {
+	ID, Tenant string
+	Version    uint64
+	// State is the state of the case in one word (remedy.Case.State).
+	State    string
+	Open     bool
+	Title    string
+	Class    finding.Class
+	Domain   finding.Domain
+	Path     remedy.Path
+	Risk     string
+	Severity finding.Severity
+	Owner    string
+	// Asset is the asset's name, or its uid where it has none.
+	Asset       string
+	Environment string
+	Bottleneck  remedy.Bottleneck
+	// NextDue is the earliest duty not yet met, FixDue the end of the fix
+	// clock; zero if there is none.
+	NextDue, FixDue time.Time
+	OpenedAt        time.Time
+	ClosedAt        time.Time
+	How             remedy.How
+	UpdatedAt       time.Time
+	WakeAt          time.Time
+}
+
+// CaseFilter selects cases of a tenant; empty fields select all.
+type CaseFilter struct {
+	Tenant string
+	State  string
+	Class  finding.Class
+	Path   remedy.Path
+	Owner  string
+	// Risk is K1 … K5.
+	Risk string
+	// Open selects open (Yes) or closed (No) cases.
+	Open finding.Tri
+	// Text is looked for in id, title and asset, ignoring the case of ASCII
+	// letters.
+	Text string
+}
+
+// CasePage is a part of a list. Next is the cursor of the part after it, ""
+// at the end.
+type CasePage struct {
+	Cases []CaseRow
+	Next  string
+}
+
+// FindingRow is a stored finding with its counters.
+type FindingRow struct {
+	Finding             finding.Finding
+	CaseID, Digest      string
+	FirstSeen, LastSeen time.Time
+	Sightings           int
+}
+
+// EffectStatus is one effect as it waits or runs, for pages and the doctor.
+type EffectStatus struct {
+	engine.EffectRow
+	Epoch      uint64
+	LeaseUntil time.Time
+	NextAt     time.Time
+	Attempt    int
+	LastError  string
+}
+
+// Pause is one thrown kill switch.
+type Pause struct {
+	// Tenant "" pauses the scope for all tenants.
+	Tenant string
+	Scope  string
+	By     remedy.Actor
+	At     time.Time
+	// Reason is free text of a person.
+	Reason engine.NoteText
+}
+
+// InboxItem is a raw body that was answered with 202 and will be worked on.
+type InboxItem struct {
+	ID         int64
+	Tenant     string
+	Source     string
+	ReceivedAt time.Time
+	Headers    map[string]string
+	// Body as received; the caller encrypts bodies that it quarantines.
+	Body []byte
+	// Owner is who a quarantined body waits for.
+	Owner    string
+	Error    string
+	Attempts int
+	// Epoch of the claim; an older one is stale.
+	Epoch  uint64
+	NextAt time.Time
+}
+
+// Checkpoint is a signed state of the ledger's tree.
+type Checkpoint struct {
+	Size int64
+	Root [32]byte
+	At   time.Time
+	// Note is the signed text.
+	Note string
+}
+
+// Tail is what of the ledger is not yet in the tree.
+type Tail struct {
+	Events int
+	// Oldest is the time of the oldest such event, zero if there is none.
+	Oldest time.Time
+}
+
+// nanos is how instants are stored: Unix nanoseconds, 0 for none.
+func nanos(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixNano()
+}
+
+// instant is the reverse of nanos.
+func instant(n int64) time.Time {
+	if n == 0 {
+		return time.Time{}
+	}
+	return time.Unix(0, n).UTC()
+}
