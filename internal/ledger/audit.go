@@ -1,0 +1,138 @@
+package ledger
+
+import (
+	"crypto/sha256"
+	"fmt"
+	"slices"
+
+	"golang.org/x/mod/sumdb/tlog"
+)
+
+// Auditor checks a whole ledger in one pass: every chain, the tree over all of
+// them, and signed checkpoints that were kept elsewhere. Feed it the sequenced
+// records in tree order, then the unsequenced ones, then call Finish. After the
+// first fault every call returns it again. It is not safe for concurrent use.
+//
+// It needs memory for one hash per stream and the edge of the tree.
+type Auditor struct {
+	checkpoints []Checkpoint // by size, those not reached yet
+	chains      map[string]link
+	edge        []subtree
+	size        int64
+	sequenced   bool // false once an unsequenced record came
+	fault       error
+}
+
+// subtree is a full binary tree at the right edge.
+type subtree struct {
+	level int
+	hash  tlog.Hash
+}
+
+// NewAuditor returns an Auditor that holds the ledger against checkpoints, which
+// the caller has opened with the keys it trusts. They must be of one origin.
+func NewAuditor(checkpoints ...Checkpoint) (*Auditor, error) {
+	cs := slices.Clone(checkpoints)
+	slices.SortStableFunc(cs, func(a, b Checkpoint) int { return int(min(max(a.Size-b.Size, -1), 1)) })
+	for _, c := range cs {
+		if c.Origin != cs[0].Origin {
+			return nil, fmt.Errorf("checkpoints of %q and of %q belong to different trees: audit one epoch at a time", cs[0].Origin, c.Origin)
+		}
+	}
+	a := &Auditor{checkpoints: cs, chains: make(map[string]link), sequenced: true}
+	a.compare()
+	return a, nil
+}
+
+// Add checks the record at an index of the tree.
+func (a *Auditor) Add(index int64, r Record) error {
+	switch {
+	case a.fault != nil:
+		return a.fault
+	case !a.sequenced:
+		return a.fail(&Fault{Kind: Reordered, Tenant: r.Tenant, Stream: r.Stream, Seq: r.Seq, Index: index, Detail: "a sequenced record comes after unsequenced ones"})
+	case index > a.size:
+		return a.fail(&Fault{Kind: Deleted, Index: a.size, Detail: fmt.Sprintf("it is missing: index %d comes next", index)})
+	case index < a.size:
+		return a.fail(&Fault{Kind: Inserted, Tenant: r.Tenant, Stream: r.Stream, Seq: r.Seq, Index: index, Detail: "this position was already taken"})
+	}
+	if err := a.chain(index, r); err != nil {
+		return err
+	}
+	top := subtree{0, leaf(r.Hash)}
+	for n := len(a.edge); n > 0 && a.edge[n-1].level == top.level; n-- {
+		top = subtree{top.level + 1, tlog.NodeHash(a.edge[n-1].hash, top.hash)}
+		a.edge = a.edge[:n-1]
+	}
+	a.edge = append(a.edge, top)
+	a.size++
+	a.compare()
+	return a.fault
+}
+
+// AddUnsequenced checks a record that is committed but not yet in the tree.
+func (a *Auditor) AddUnsequenced(r Record) error {
+	if a.fault != nil {
+		return a.fault
+	}
+	a.sequenced = false
+	return a.chain(-1, r)
+}
+
+// Finish reports what only the end shows: records a checkpoint vouches for that
+// are gone. It returns nil, or the first fault of the whole ledger.
+func (a *Auditor) Finish() error {
+	if a.fault == nil && len(a.checkpoints) > 0 {
+		newest := a.checkpoints[len(a.checkpoints)-1]
+		return a.fail(&Fault{Kind: Truncated, Index: a.size,
+			Detail: fmt.Sprintf("%d records were signed on %s, only %d are here", newest.Size, stamp(newest.At), a.size)})
+	}
+	return a.fault
+}
+
+// Size returns the number of sequenced records so far.
+func (a *Auditor) Size() int64 { return a.size }
+
+// Streams returns the number of streams so far.
+func (a *Auditor) Streams() int { return len(a.chains) }
+
+// Root returns the root over the sequenced records so far.
+func (a *Auditor) Root() Hash {
+	if len(a.edge) == 0 {
+		return sha256.Sum256(nil)
+	}
+	root := a.edge[len(a.edge)-1].hash
+	for i := len(a.edge) - 2; i >= 0; i-- {
+		root = tlog.NodeHash(a.edge[i].hash, root)
+	}
+	return Hash(root)
+}
+
+// chain checks a record against the chain of its stream.
+func (a *Auditor) chain(index int64, r Record) error {
+	// The length keeps the names "a/b" + "c" and "a" + "b/c" apart.
+	key := fmt.Sprintf("%d/%s/%s", len(r.Tenant), r.Tenant, r.Stream)
+	if f := a.chains[key].step(r); f != nil {
+		f.Index = index
+		return a.fail(f)
+	}
+	a.chains[key] = link{r.Seq, r.Hash}
+	return nil
+}
+
+// compare holds the tree against the checkpoints of its present size.
+func (a *Auditor) compare() {
+	for len(a.checkpoints) > 0 && a.checkpoints[0].Size == a.size {
+		c := a.checkpoints[0]
+		a.checkpoints = a.checkpoints[1:]
+		if a.Root() != c.Root && a.fault == nil {
+			a.fault = &Fault{Kind: Forked, Index: a.size - 1,
+				Detail: fmt.Sprintf("the first %d records are not those signed on %s: some were rewritten, or this is another history", c.Size, stamp(c.At))}
+		}
+	}
+}
+
+func (a *Auditor) fail(f *Fault) error {
+	a.fault = f
+	return f
+}
