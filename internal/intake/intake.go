@@ -1,0 +1,314 @@
+// Package intake is where alerts come in: it verifies the sender, reads the
+// bounded body, finds the format, decodes and hands the findings on in groups.
+//
+// It may import the lower floors and engine; it starts no goroutine. Invariants
+// (law 1): 200 means that every item is committed, with a result per item; 202
+// that the raw body is on disk and will be worked on; 401, 413, 422 with
+// stored=false, 429, 503 and 507 that nothing was stored. The tenant comes from
+// the authenticated source, never from a body. Raw bodies are kept sealed with
+// the install key.
+package intake
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/format"
+	"github.com/casement/casement/internal/format/all"
+	"github.com/casement/casement/internal/store"
+)
+
+// Limits of one request.
+const (
+	// DefaultMaxBody bounds a body, in bytes.
+	DefaultMaxBody = 32 << 20
+	// DefaultQuota bounds a tenant's quarantine, in bytes.
+	DefaultQuota = 256 << 20
+	// groupSize is how many findings go into one commit call.
+	groupSize = 256
+	// maxAttempts of a stored body before it is quarantined.
+	maxAttempts = 10
+	// remindEvery is how often a quarantined body calls its owner.
+	remindEvery = 24 * time.Hour
+)
+
+// Source is one authenticated sender.
+type Source struct {
+	Name   string
+	Tenant string
+	// Kind says how the sender proves itself: "github" (X-Hub-Signature-256),
+	// "standard-webhooks", or "token" (a bearer token of ours).
+	Kind string
+	// Secrets are the signing secrets, newest first; all are tried, so that
+	// they can be rotated.
+	Secrets []string
+	// Owner is who a body that can't be read waits for.
+	Owner string
+	// Mapping is a reader made of a mapping file, nil for detection alone.
+	Mapping format.Reader
+}
+
+// Inbox keeps raw bodies: what was answered with 202, and the quarantine.
+type Inbox interface {
+	InboxPut(ctx context.Context, it store.InboxItem) (int64, error)
+	InboxNext(ctx context.Context, now time.Time, lease time.Duration, n int) ([]store.InboxItem, error)
+	InboxDone(ctx context.Context, it store.InboxItem) error
+	InboxRetry(ctx context.Context, it store.InboxItem, at time.Time, reason string) error
+	QuarantinePut(ctx context.Context, it store.InboxItem, quota int64) (int64, error)
+	QuarantineDue(ctx context.Context, now time.Time, n int) ([]store.InboxItem, error)
+	QuarantineRemind(ctx context.Context, tenant string, id int64, at time.Time) error
+}
+
+// Observer takes findings in; *engine.Engine is one.
+type Observer interface {
+	Observe(ctx context.Context, tenant string, fs []finding.Finding, at time.Time) ([]engine.Placed, error)
+}
+
+// Sealer encrypts raw bodies with the install key.
+type Sealer interface {
+	Seal(plain []byte) ([]byte, error)
+	Open(sealed []byte) ([]byte, error)
+}
+
+// Config wires an intake; all fields but MaxBody, Quota, Inflight and Log are
+// required.
+type Config struct {
+	Engine Observer
+	Inbox  Inbox
+	Seal   Sealer
+	// HashSecret is the keyed hash that takes the place of secrets in findings.
+	HashSecret func(string) string
+	Now        func() time.Time
+	// Source returns the source by name.
+	Source func(name string) (Source, bool)
+	// Token checks a bearer token and returns the source it speaks for.
+	Token    func(ctx context.Context, token string) (Source, error)
+	MaxBody  int64
+	Quota    int64
+	Inflight int
+	Log      *slog.Logger
+}
+
+// Intake takes in alerts.
+type Intake struct {
+	Config
+	slots chan struct{}
+}
+
+// New returns an intake; it starts nothing.
+func New(c Config) *Intake {
+	if c.MaxBody == 0 {
+		c.MaxBody = DefaultMaxBody
+	}
+	if c.Quota == 0 {
+		c.Quota = DefaultQuota
+	}
+	if c.Inflight == 0 {
+		c.Inflight = 512
+	}
+	if c.Log == nil {
+		c.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Intake{Config: c, slots: make(chan struct{}, c.Inflight)}
+}
+
+// Answer is what a sender is told.
+type Answer struct {
+	Format     string `json:"format,omitempty"`
+	Read       int    `json:"read"`
+	Kept       int    `json:"kept"`
+	Suppressed int    `json:"suppressed"`
+	Refused    int    `json:"refused"`
+	// Stored says that something of the body is on disk.
+	Stored  bool          `json:"stored"`
+	Results []ItemResult  `json:"results,omitempty"`
+	Refusal []format.Note `json:"refusals,omitempty"`
+	// Later is the id of the stored body that will be worked on (202).
+	Later int64 `json:"later,omitempty"`
+	// Quarantine is the id of the body that waits for a person.
+	Quarantine int64  `json:"quarantine,omitempty"`
+	Error      string `json:"error,omitempty"`
+	// Status is the HTTP status that says the same.
+	Status int `json:"-"`
+}
+
+// ItemResult is the result of one finding.
+type ItemResult struct {
+	engine.Placed
+	Error string `json:"error,omitempty"`
+}
+
+// Take reads one body of an authenticated source and commits what is in it.
+// event is the sender's event name, "" if its format has none. It returns only
+// after what the answer says is on disk.
+func (in *Intake) Take(ctx context.Context, src Source, event string, body []byte) Answer {
+	now := in.Now().UTC()
+	res, err := in.read(src, event, body, now)
+	if err != nil {
+		return in.quarantine(ctx, src, event, body, now, Answer{Error: err.Error()}, err.Error())
+	}
+	a := Answer{Format: res.Format, Read: res.Read, Kept: res.Kept, Suppressed: res.Suppressed, Refused: res.Refused,
+		Refusal: res.Refusals, Status: http.StatusOK}
+	for lo := 0; lo < len(res.Findings); lo += groupSize {
+		part := res.Findings[lo:min(lo+groupSize, len(res.Findings))]
+		placed, err := in.Engine.Observe(ctx, src.Tenant, part, now)
+		if err == nil {
+			for _, p := range placed {
+				r := ItemResult{Placed: p}
+				if p.Err != nil {
+					err = p.Err
+					r.Error = p.Err.Error()
+				}
+				a.Results = append(a.Results, r)
+			}
+		}
+		if err != nil {
+			return in.keep(ctx, src, event, body, now, a, err)
+		}
+	}
+	a.Stored = true
+	if a.Refused > 0 {
+		q := in.quarantine(ctx, src, event, body, now, a, fmt.Sprintf("%d of %d records refused; first: %s: %s",
+			a.Refused, a.Read, res.Refusals[0].Where, res.Refusals[0].Reason))
+		q.Status = http.StatusOK // what could be read is committed
+		return q
+	}
+	return a
+}
+
+// read decodes the body.
+func (in *Intake) read(src Source, event string, body []byte, now time.Time) (format.Result, error) {
+	opt := format.Options{Tenant: src.Tenant, Now: now, HashSecret: in.HashSecret, File: src.Name, Event: event}
+	var extra []format.Reader
+	if src.Mapping != nil {
+		extra = append(extra, src.Mapping)
+	}
+	r, err := all.Detect(body, opt, extra...)
+	if err != nil {
+		return format.Result{}, err
+	}
+	return r.Read(body, opt)
+}
+
+// keep stores the raw body after a failure of ours, to be worked on later.
+func (in *Intake) keep(ctx context.Context, src Source, event string, body []byte, now time.Time, a Answer, cause error) Answer {
+	a.Error = "not all of it could be committed now: " + cause.Error()
+	sealed, err := in.Seal.Seal(body)
+	if err == nil {
+		a.Later, err = in.Inbox.InboxPut(ctx, store.InboxItem{Tenant: src.Tenant, Source: src.Name, ReceivedAt: now,
+			Headers: map[string]string{"event": event}, Body: sealed, Error: cause.Error(), NextAt: now.Add(time.Second)})
+	}
+	if err != nil {
+		return notStored(a, err)
+	}
+	a.Stored, a.Status = true, http.StatusAccepted
+	return a
+}
+
+// notStored turns a failure to store into the status that says so. Findings
+// committed before the failure are sightings when the sender tries again.
+func notStored(a Answer, err error) Answer {
+	a.Stored, a.Status, a.Error = false, http.StatusServiceUnavailable, "nothing was stored: "+err.Error()
+	if errors.Is(err, engine.ErrFull) {
+		a.Status = http.StatusInsufficientStorage
+	}
+	return a
+}
+
+// quarantine keeps a body that can't be read, or not wholly, for a person.
+func (in *Intake) quarantine(ctx context.Context, src Source, event string, body []byte, now time.Time, a Answer, why string) Answer {
+	sealed, err := in.Seal.Seal(body)
+	if err == nil {
+		a.Quarantine, err = in.Inbox.QuarantinePut(ctx, store.InboxItem{Tenant: src.Tenant, Source: src.Name, ReceivedAt: now,
+			Headers: map[string]string{"event": event}, Body: sealed, Owner: src.Owner, Error: why, NextAt: now.Add(remindEvery)}, in.Quota)
+	}
+	if err != nil {
+		return notStored(a, err)
+	}
+	a.Stored, a.Status = true, http.StatusUnprocessableEntity
+	return a
+}
+
+// Work takes up to n stored bodies that are due and reminds of quarantined
+// ones; it returns how many it looked at.
+func (in *Intake) Work(ctx context.Context, n int) (int, error) {
+	now := in.Now().UTC()
+	items, err := in.Inbox.InboxNext(ctx, now, 5*time.Minute, n)
+	if err != nil {
+		return 0, err
+	}
+	for _, it := range items {
+		if err := in.workOne(ctx, it, now); err != nil {
+			return 0, err
+		}
+	}
+	due, err := in.Inbox.QuarantineDue(ctx, now, n)
+	if err != nil {
+		return len(items), err
+	}
+	for _, it := range due {
+		in.Log.Warn("quarantined body waits for a person", "id", it.ID, "source", it.Source, "owner", it.Owner, "why", it.Error,
+			"since", it.ReceivedAt)
+		if err := in.Inbox.QuarantineRemind(ctx, it.Tenant, it.ID, now.Add(remindEvery)); err != nil {
+			return len(items), err
+		}
+	}
+	return len(items) + len(due), nil
+}
+
+func (in *Intake) workOne(ctx context.Context, it store.InboxItem, now time.Time) error {
+	src, ok := in.Source(it.Source)
+	if !ok {
+		src = Source{Name: it.Source}
+	}
+	src.Tenant = it.Tenant // as authenticated when it arrived
+	body, err := in.Seal.Open(it.Body)
+	if err == nil {
+		res, rerr := in.read(src, it.Headers["event"], body, it.ReceivedAt)
+		if err = rerr; err == nil {
+			err = in.observeAll(ctx, it.Tenant, res.Findings, now)
+		}
+	}
+	if err == nil {
+		return in.Inbox.InboxDone(ctx, it)
+	}
+	if it.Attempts < maxAttempts {
+		return in.Inbox.InboxRetry(ctx, it, now.Add(time.Second<<min(it.Attempts, 12)), err.Error())
+	}
+	it.Error, it.Owner, it.NextAt = err.Error(), src.Owner, now.Add(remindEvery)
+	if _, qerr := in.Inbox.QuarantinePut(ctx, it, in.Quota); qerr != nil {
+		return in.Inbox.InboxRetry(ctx, it, now.Add(time.Hour), qerr.Error())
+	}
+	return in.Inbox.InboxDone(ctx, it)
+}
+
+func (in *Intake) observeAll(ctx context.Context, tenant string, fs []finding.Finding, now time.Time) error {
+	for lo := 0; lo < len(fs); lo += groupSize {
+		placed, err := in.Engine.Observe(ctx, tenant, fs[lo:min(lo+groupSize, len(fs))], now)
+		if err != nil {
+			return err
+		}
+		for _, p := range placed {
+			if p.Err != nil {
+				return p.Err
+			}
+		}
+	}
+	return nil
+}
+
+// bearer returns the token of an Authorization header.
+func bearer(r *http.Request) string {
+	scheme, token, ok := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !ok || !strings.EqualFold(scheme, "Bearer") {
+		return ""
+	}
+	return strings.TrimSpace(token)
+}
