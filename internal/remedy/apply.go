@@ -51,6 +51,7 @@ func applyBody(c Case, e Event) Case {
 		c.NeedJudge = ""
 	case JudgeAsked:
 		c.NeedJudge = b.Why
+		c.Judges++
 	case EpisodeClosed, EpisodeStarted, CaseSettled, MergedInto, MembersSplit:
 		return applyLife(c, e)
 	case ProbeAsked, ProbeSaw, ProbeDue, ProbeScheduled:

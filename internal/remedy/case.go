@@ -74,8 +74,10 @@ type Case struct {
 	// Snooze counts snoozes of this episode; there is a cap.
 	Snoozes int    `json:"snoozes,omitempty"`
 	Ladder  Ladder `json:"ladder,omitzero"`
-	// NeedJudge says why a new judgement is due, "" if none is.
+	// NeedJudge says why a new judgement is due, "" if none is. Judges numbers
+	// the requests.
 	NeedJudge string `json:"need_judge,omitempty"`
+	Judges    int    `json:"judges,omitempty"`
 	// Escalated says why a person has to look, "" if nobody has to.
 	Escalated string `json:"escalated,omitempty"`
 

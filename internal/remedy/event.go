@@ -24,7 +24,7 @@ type Effect struct {
 	Kind EffectKind `json:"kind"`
 	// Action is the action id for plan, act, look, undo and some probes.
 	Action string `json:"action,omitempty"`
-	// N is the number of the probe run, message or ticket.
+	// N is the number of the probe run, message, ticket or judgement request.
 	N int `json:"n,omitempty"`
 }
 

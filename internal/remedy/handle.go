@@ -27,7 +27,7 @@ func (s *step) emit(b Body) {
 // error (*Refusal) means that nothing happens. Command time that lies before
 // the case's last event counts as the time of that event.
 func Handle(c Case, cmd Command) ([]Event, error) {
-	s := &step{c: c, at: cmd.At.UTC(), by: cmd.By}
+	s := &step{c: c, at: cmd.At.UTC().Round(0), by: cmd.By} // stored times have no monotonic reading
 	if s.at.Before(c.At) {
 		s.at = c.At
 	}

@@ -11,7 +11,7 @@ func Pending(c Case) []Effect {
 		out = append(out, Effect{ID: string(kind) + "/" + id, Kind: kind, Action: action, N: n})
 	}
 	if c.NeedJudge != "" && c.MergedInto == "" {
-		add(EffectJudge, "", int(c.Episode().N), "e"+strconv.Itoa(c.Episode().N)+"/"+c.NeedJudge)
+		add(EffectJudge, "", c.Judges, strconv.Itoa(c.Judges))
 	}
 	for _, a := range c.Actions {
 		id := a.ID + "/" + strconv.Itoa(a.Gen)

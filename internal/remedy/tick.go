@@ -65,7 +65,7 @@ func WakeAt(c Case) time.Time {
 			if !c.said("expiring." + a.ID) {
 				add(tellExpiryAt(a))
 			}
-			if !c.said("expired." + a.ID) {
+			if !c.said("expired."+a.ID) && !(a.Spec.Undoable && c.busy() && !a.busy()) {
 				add(a.ExpiresAt)
 			}
 		}
@@ -83,7 +83,7 @@ func WakeAt(c Case) time.Time {
 		return t
 	}
 	for _, d := range c.duties() {
-		if !c.said("warn." + d.name) {
+		if !c.said("warn."+d.name) && !c.said("breach."+d.name) {
 			add(quiet(d.warn))
 		}
 		if !c.said("breach." + d.name) {
@@ -97,11 +97,14 @@ func WakeAt(c Case) time.Time {
 		add(c.NextProbe)
 	}
 	if at.IsZero() {
-		// Nothing of its own: look again in a day, so that no case is an orphan.
-		at = earliest(at, c.At.Add(24*time.Hour))
+		at = c.At.Add(idleFor)
 	}
 	return at
 }
+
+// idleFor is the longest time a case without a clock of its own waits for an
+// effect before it says so: no case is an orphan.
+const idleFor = 24 * time.Hour
 
 // retries: held actions of the case are tried again by themselves.
 func (c Case) retries() bool { return c.Open() && c.Exception == nil && c.NeedJudge == "" }
@@ -119,14 +122,25 @@ func (s *step) tick() error {
 	if s.c.Exception != nil && due(s.c.Exception.Until) {
 		s.endException("its date has come")
 	}
-	for _, a := range s.c.Actions {
-		s.tickAction(a, due)
+	for i := range s.c.Actions {
+		s.tickAction(s.c.Actions[i], due) // as it is now: the one before may have changed it
 	}
 	s.tickClocks(due)
 	if s.c.Probe.N == 0 && due(s.c.NextProbe) {
 		s.tickProbe()
 	}
+	if len(s.out) == 0 && due(WakeAt(s.c)) {
+		s.idle()
+	}
 	return nil
+}
+
+// idle: for a day nothing came of what the case waits for. The event moves the
+// next wake-up on.
+func (s *step) idle() {
+	b := s.c.Bottleneck
+	s.emit(ProbeScheduled{At: s.at.Add(idleFor), Recheck: s.c.Recheck})
+	s.escalate("waits for the " + b.Kind + " since " + b.Since.Format(time.RFC3339))
 }
 
 func (s *step) tickAction(a Action, due func(time.Time) bool) {
@@ -160,10 +174,12 @@ func (s *step) tickAction(a Action, due func(time.Time) bool) {
 	}
 	switch {
 	case due(a.ExpiresAt) && a.Spec.Undoable:
-		s.undo(a, "its time is over")
+		if a.busy() || !s.c.busy() { // else when the other action is at its end
+			s.undo(a, "its time is over")
+		}
 	case due(a.ExpiresAt) && !s.c.said("expired."+a.ID): // the target ends it by itself
 		s.emit(ClockSaid{Duty: "expired", Due: a.ExpiresAt, Action: a.ID})
-		if s.c.Probe.N == 0 && s.c.Judgement.Decision.Probe.Name() != "" {
+		if s.c.Open() && s.c.Probe.N == 0 && s.c.Judgement.Decision.Probe.Name() != "" {
 			s.askProbe(ProbeSchedule, "")
 		}
 	case due(tellExpiryAt(a)) && !due(a.ExpiresAt) && !s.c.said("expiring."+a.ID):
@@ -197,7 +213,9 @@ func (s *step) tickClocks(due func(time.Time) bool) {
 		}
 		next := s.c.Ladder.Next.Add(24 * time.Hour) // past the top: once a day
 		if k+1 < len(s.c.Judgement.Ladder) {
-			next = s.c.Ladder.Next.Add(s.rung(k+1) - s.rung(k))
+			next = s.c.Ladder.Next.Add(max(0, s.rung(k+1)-s.rung(k)))
+		} else if !next.After(s.at) {
+			next = s.at.Add(24 * time.Hour) // days slept through are not made up for
 		}
 		s.emit(LadderStepped{Step: k + 1, Who: who, Next: next})
 		s.say("overdue", "Overdue, step "+who+": "+s.c.Title, "", s.person(who))
@@ -228,6 +246,9 @@ func (s *step) person(who string) string {
 // tickProbe does what NextProbe stands for.
 func (s *step) tickProbe() {
 	hasProbe := s.c.Judgement.Decision.Probe.Name() != ""
+	if s.c.Open() && s.c.NeedJudge != "" {
+		s.emit(JudgeAsked{Why: s.c.NeedJudge}) // the last request may have died
+	}
 	switch {
 	case s.c.Closed == ClosedAttested:
 		s.reopen(s.at, "the attestation ended")
