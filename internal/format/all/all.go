@@ -16,6 +16,7 @@ import (
 	"github.com/casement/casement/internal/format/asff"
 	"github.com/casement/casement/internal/format/github"
 	"github.com/casement/casement/internal/format/jsonl"
+	"github.com/casement/casement/internal/format/ocsf"
 	"github.com/casement/casement/internal/format/sarif"
 	"github.com/casement/casement/internal/format/trivy"
 )
@@ -25,7 +26,7 @@ const threshold = 20
 
 // Readers returns the built-in readers.
 func Readers() []format.Reader {
-	return []format.Reader{sarif.Reader{}, asff.Reader{}, github.Reader{}, trivy.Reader{}, jsonl.Reader{}}
+	return []format.Reader{sarif.Reader{}, asff.Reader{}, github.Reader{}, trivy.Reader{}, ocsf.Reader{}, jsonl.Reader{}}
 }
 
 // Detect finds the reader of a body among extra (readers made of mapping

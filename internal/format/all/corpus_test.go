@@ -42,7 +42,7 @@ type entry struct {
 // ours says whether a file is in a format that has a reader.
 func (e entry) ours() bool {
 	switch e.Format {
-	case "sarif", "asff", "asff-event":
+	case "sarif", "asff", "asff-event", "ocsf":
 		return true
 	case "json":
 		switch e.Tool {

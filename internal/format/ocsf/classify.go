@@ -1,0 +1,80 @@
+package ocsf
+
+import (
+	"strings"
+
+	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/format"
+)
+
+// class names the risky state of another producer's event: by its
+// vulnerability, by a Security Hub control, by the words of a Prowler check.
+func (e *event) class(f *finding.Finding) finding.Class {
+	if len(f.Weakness.CVE)+len(f.Weakness.Advisory) > 0 || e.ClassUID == classVulnerability {
+		t := strings.ToLower(f.Asset.Type)
+		if strings.Contains(t, "image") || strings.Contains(t, "repository") || strings.Contains(t, "package") {
+			return finding.VulnerablePackage
+		}
+		return finding.VulnerableWorkload
+	}
+	if e.Databucket.Public != nil && *e.Databucket.Public {
+		return finding.StoragePublic
+	}
+	if c := string(e.Compliance.Control); c != "" && strings.Contains(c, ".") && !strings.ContainsAny(c, " _") {
+		return format.AWSControlClass(c)
+	}
+	if e.ClassUID == classPosture {
+		return finding.CodeWeakness
+	}
+	if c := checkClass(f.Rule); c != "" {
+		return c
+	}
+	product := strings.ToLower(f.Product)
+	switch {
+	case e.ClassUID == classCompliance, strings.Contains(product, "prowler"):
+		return finding.Misconfigured
+	case strings.Contains(product, "guardduty"), e.ClassUID == classIncident:
+		return finding.WorkloadCompromise
+	}
+	return ""
+}
+
+// checkClass reads check names such as s3_bucket_public_access or
+// compute_firewall_rdp_access_from_the_internet_allowed. Rows are tried in
+// order; all words of one alternative must be in the name.
+func checkClass(check string) finding.Class {
+	name := strings.ToLower(check)
+	if !strings.Contains(name, "_") {
+		return ""
+	}
+	for _, row := range []struct {
+		class finding.Class
+		alt   string // alternatives by space, words of one by +
+	}{
+		{finding.StoragePublic, "s3+public s3+acl_prohibited cloudstorage+public storage+public blob+public snapshot+public ami+public ecr+public"},
+		{"database.public", "rds+public redshift+public cloudsql+public sqlserver+unrestricted sql+public_access postgresql+public documentdb+public opensearch+public dms+public cosmosdb+public"},
+		{finding.WorldOpen, "from_internet from_the_internet to_internet internet_facing exposed_to any_port all_ports public_ip+port internet_exposed publicly_accessible open_to"},
+		{"identity.no-mfa", "mfa"},
+		{"identity.root-use", "root+access_key avoid_root root_account"},
+		{"identity.escalation-path", "privilege_escalation"},
+		{"identity.trust-open", "trust_relationship cross_account confused_deputy assume_role+any oidc+trust"},
+		{finding.Overprivilege, "administrator full_access admin_privileges policy_attached+admin wildcard overprivileged least_privilege rbac_minimize"},
+		{"identity.key-stale", "unused rotate rotation 90_days older_than inactive"},
+		{"workload.metadata-v1", "imdsv2 instance_metadata metadata_v1"},
+		{"workload.privileged", "privileged_container core_minimize allowprivilegeescalation hostpid hostnetwork hostipc"},
+		{finding.SecretInCode, "secrets+environment secrets+user_data no_secrets secrets_in"},
+		{"storage.unencrypted", "encrypt _kms _cmk _tls _ssl https_only secure_transport"},
+		{"logging.disabled", "logging _logs audit_log cloudtrail flow_log log_metric guardduty_is_enabled config_recorder"},
+	} {
+		for alt := range strings.FieldsSeq(row.alt) {
+			all := true
+			for word := range strings.SplitSeq(alt, "+") {
+				all = all && strings.Contains(name, word)
+			}
+			if all {
+				return row.class
+			}
+		}
+	}
+	return ""
+}
