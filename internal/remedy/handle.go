@@ -363,21 +363,21 @@ func (a Action) busy() bool {
 // busy: some action is in the middle of something.
 func (c Case) busy() bool { return slices.ContainsFunc(c.Actions, Action.busy) }
 
-// current returns the action whose turn it is: the busy one, else the first of
-// the episode that has not come to its end.
+// current returns the action whose turn it is: the busy one, else the first
+// containment of the episode that has not come to its end, else the first fix.
 func (c Case) current() (Action, bool) {
 	for _, a := range c.Actions {
 		if a.busy() {
 			return a, true
 		}
 	}
-	ep := c.Episode().N
+	ep, next, ok := c.Episode().N, Action{}, false
 	for _, a := range c.Actions {
-		if a.Episode == ep && a.idle() {
-			return a, true
+		if a.Episode == ep && a.idle() && (!ok || a.Spec.Phase == Contain && next.Spec.Phase != Contain) {
+			next, ok = a, true
 		}
 	}
-	return Action{}, false
+	return next, ok
 }
 
 // contained: a containment of the episode is proven and in force.
@@ -404,6 +404,7 @@ func (s *step) advance() {
 			s.advance()
 			return
 		}
+		s.pause("its turn comes after " + a.Spec.Name)
 		s.emit(ActionMoved{Action: a.ID, To: ActionPlanning})
 		return
 	}
@@ -415,7 +416,31 @@ func (s *step) advance() {
 			good = good || a.Status == ActionDone
 		}
 	}
-	if failed && !good {
+	if failed && !good && c.Escalated == "" {
 		s.escalate("every action of the playbook failed")
 	}
+}
+
+// pause sends actions that have begun but touched nothing back to wait for
+// their turn: what is planned and approved for one state of the world does not
+// hold for the next.
+func (s *step) pause(why string) {
+	for _, a := range s.c.Actions {
+		if !a.idle() || a.Status == ActionWaiting {
+			continue
+		}
+		if a.Approval.PlanHash != "" {
+			s.emit(ApprovalVoided{Action: a.ID, Why: why})
+		}
+		s.emit(ActionMoved{Action: a.ID, To: ActionWaiting, Reason: why})
+	}
+}
+
+// again plans an action anew, or lets it wait while the case is set aside.
+func (s *step) again(a Action, why string) {
+	to := ActionPlanning
+	if !s.c.retries() {
+		to = ActionWaiting
+	}
+	s.emit(ActionMoved{Action: a.ID, To: to, Reason: why})
 }

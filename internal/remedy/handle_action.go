@@ -259,6 +259,9 @@ func (s *step) intend(d Intend) error {
 		s.emit(Intended{Action: a.ID, Key: a.Key, PlanHash: a.Plan.Hash, Repeat: true})
 		return nil
 	}
+	if s.c.busy() {
+		return refuse(NotNow, "another action of the case is under way")
+	}
 	if d.PlanHash != a.Plan.Hash {
 		return refuse(Drifted, "the plan made just now is not the one that was authorized")
 	}
@@ -331,7 +334,7 @@ func (s *step) looked(d Looked) error {
 		return nil
 	}
 	// It did not happen: plan anew, under a new key.
-	s.emit(ActionMoved{Action: a.ID, To: ActionPlanning, Reason: "looked: it did not happen"})
+	s.again(a, "looked: it did not happen")
 	return nil
 }
 

@@ -184,14 +184,7 @@ func (s *step) grantException(x Exception) error {
 		return refuse(Invalid, "an exception needs a kind and an end in the future")
 	}
 	x.From = s.at
-	for _, a := range s.c.Actions {
-		if a.idle() && a.Status != ActionWaiting {
-			if a.Approval.PlanHash != "" {
-				s.emit(ApprovalVoided{Action: a.ID, Why: "an exception was granted"})
-			}
-			s.emit(ActionMoved{Action: a.ID, To: ActionWaiting, Reason: "exception until " + x.Until.Format(time.DateOnly)})
-		}
-	}
+	s.pause("exception until " + x.Until.Format(time.DateOnly))
 	s.emit(ExceptionGranted{Exception: x})
 	s.tell("Exception (" + x.Kind + ") until " + x.Until.Format(time.DateOnly))
 	return nil

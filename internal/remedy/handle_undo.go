@@ -18,6 +18,9 @@ func (s *step) handleUndo(do Do) error {
 		if !a.Spec.Undoable {
 			return refuse(NotNow, "%s %s has no way back", a.Spec.Connector, a.Spec.Verb)
 		}
+		if !a.busy() && s.c.busy() {
+			return refuse(NotNow, "another action of the case is under way: undo when it is done")
+		}
 		s.undo(a, d.Reason)
 	case IntendUndo:
 		a, err := s.at1(d.Action, 0, ActionUndoing)
@@ -40,6 +43,7 @@ func (s *step) handleUndo(do Do) error {
 
 // undo starts changing an action back. A case closed by it is open again.
 func (s *step) undo(a Action, reason string) {
+	s.pause("after the undo of " + a.Spec.Name)
 	s.emit(UndoAsked{Action: a.ID, Reason: reason})
 	s.say("undo", "Undoing "+a.Spec.Name+": "+reason, a.ID, s.c.Owner())
 }

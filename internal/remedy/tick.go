@@ -139,7 +139,11 @@ func (s *step) tick() error {
 // next wake-up on.
 func (s *step) idle() {
 	b := s.c.Bottleneck
-	s.emit(ProbeScheduled{At: s.at.Add(idleFor), Recheck: s.c.Recheck})
+	next := s.c.NextProbe // of a case set aside it is the end of that
+	if !next.After(s.at) {
+		next = s.at.Add(idleFor)
+	}
+	s.emit(ProbeScheduled{At: next, Recheck: s.c.Recheck})
 	s.escalate("waits for the " + b.Kind + " since " + b.Since.Format(time.RFC3339))
 }
 
