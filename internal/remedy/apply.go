@@ -100,9 +100,11 @@ func applyLife(c Case, e Event) Case {
 	case CaseSettled:
 		c.Settled, c.NextProbe, c.Probe = true, time.Time{}, ProbeRun{}
 	case MergedInto:
+		if c.Open() { // an episode that ended keeps its end
+			c = withEpisode(c, func(ep *Episode) { ep.ClosedAt, ep.How = e.At, ClosedMerged })
+		}
 		c.Closed, c.MergedInto, c.Settled = ClosedMerged, b.Into, true
 		c.Probe, c.NextProbe, c.Exception = ProbeRun{}, time.Time{}, nil
-		c = withEpisode(c, func(ep *Episode) { ep.ClosedAt, ep.How = e.At, ClosedMerged })
 	case MembersSplit:
 		c.Members = slices.DeleteFunc(slices.Clone(c.Members), func(m Member) bool { return slices.Contains(b.UIDs, m.UID) })
 	}
@@ -173,7 +175,7 @@ func applyOutbox(c Case, e Event) Case {
 		})
 	case TicketMoved:
 		ticket(b.N, func(t *Ticket) { t.Status = b.Status })
-		if b.Done {
+		if b.Done && c.Open() {
 			c = withEpisode(c, func(ep *Episode) { ep.Human = true })
 		}
 	case MessageQueued:
@@ -239,7 +241,7 @@ func applyAction(c Case, e Event) Case {
 			Requester: b.Requester, Status: ActionWaiting, Since: e.At})
 		return c
 	case ActionMoved:
-		return move(b.Action, func(a *Action) {
+		c = move(b.Action, func(a *Action) {
 			a.Status, a.Reason, a.RetryAt = b.To, b.Reason, b.RetryAt
 			if b.To == ActionPlanning {
 				a.Gen++
@@ -248,6 +250,10 @@ func applyAction(c Case, e Event) Case {
 				a.ProbeAt = time.Time{}
 			}
 		})
+		if b.To == ActionFailed {
+			c = uncontain(c)
+		}
+		return c
 	case Planned:
 		c = withExposed(c, b.Before)
 		c.LastProbe = b.Before
@@ -308,10 +314,17 @@ func applyAction(c Case, e Event) Case {
 	case UndoIntended:
 		return move(b.Action, func(a *Action) { a.UndoIntentAt = e.At })
 	case UndoneAt:
-		c = withEpisode(c, func(ep *Episode) { ep.ContainedAt = time.Time{} })
-		return move(b.Action, func(a *Action) { a.Status = ActionUndone })
+		return uncontain(move(b.Action, func(a *Action) { a.Status = ActionUndone }))
 	}
 	return c
+}
+
+// uncontain takes the containment off an open episode when none is in force.
+func uncontain(c Case) Case {
+	if !c.Open() || c.Episode().ContainedAt.IsZero() || c.contained() {
+		return c
+	}
+	return withEpisode(c, func(ep *Episode) { ep.ContainedAt = time.Time{} })
 }
 
 // withAction changes a copy of one action.

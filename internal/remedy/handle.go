@@ -15,6 +15,8 @@ type step struct {
 	at  time.Time
 	by  Actor
 	out []Event
+	// partial: the observation at hand does not speak for every member.
+	partial bool
 }
 
 func (s *step) emit(b Body) {
@@ -117,7 +119,7 @@ func (s *step) observe(d Observe) error {
 			s.askProbe(ProbeRecheck, "")
 		}
 	case !s.c.Open():
-		s.reopen(laterOf(f.LastSeen, s.at), "reported again after closing")
+		s.reopen(f.LastSeen, "reported again after closing")
 		s.judge(d.Judgement, "reopened")
 	default:
 		s.judge(d.Judgement, "finding")
@@ -125,7 +127,8 @@ func (s *step) observe(d Observe) error {
 	return nil
 }
 
-func laterOf(seen, now time.Time) time.Time {
+// notAfter returns the time seen, or now if that is unknown or in the future.
+func notAfter(seen, now time.Time) time.Time {
 	if seen.IsZero() || seen.After(now) {
 		return now
 	}
@@ -300,8 +303,12 @@ func (s *step) escalate(why string) {
 	s.say("escalated", why, "", s.c.Owner(), r.Backup)
 }
 
-// reopen begins a new episode.
+// reopen begins a new episode. It begins after the one before has ended.
 func (s *step) reopen(detected time.Time, why string) {
+	detected = notAfter(detected, s.at)
+	if last := s.c.Episode().ClosedAt; detected.Before(last) {
+		detected = last
+	}
 	s.emit(EpisodeStarted{N: s.c.Episode().N + 1, DetectedAt: detected, Why: why})
 	s.emit(JudgeAsked{Why: "reopened"})
 	s.say("reopened", "Reopened: "+why, "", s.c.Owner(), s.c.Judgement.Routing.Backup)
@@ -384,7 +391,8 @@ func (c Case) current() (Action, bool) {
 func (c Case) contained() bool {
 	ep := c.Episode().N
 	return slices.ContainsFunc(c.Actions, func(a Action) bool {
-		return a.Episode == ep && a.Spec.Phase == Contain && (a.Status == ActionDone || a.Status == ActionWatching)
+		return a.Episode == ep && a.Spec.Phase == Contain && a.After.Result == NotExposed &&
+			(a.Status == ActionDone || a.Status == ActionWatching)
 	})
 }
 

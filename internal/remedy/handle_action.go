@@ -88,6 +88,7 @@ func (s *step) planMade(d PlanMade) error {
 		return refuse(NotNow, "the case is not open for actions")
 	}
 	old := a
+	d.Before = d.Before.known()
 	s.emit(Planned{Action: a.ID, Plan: d.Plan, Before: d.Before})
 	a, _ = s.c.Action(a.ID)
 	switch d.Before.Result {
@@ -95,6 +96,9 @@ func (s *step) planMade(d PlanMade) error {
 		s.close(ClosedGone, "the asset is proven deleted", "", time.Time{})
 		return nil
 	case NotExposed:
+		if s.c.reproduced(a) {
+			break
+		}
 		if s.provesClosed(d.Before, s.c.Judgement.Decision.Grade) && !s.c.contained() {
 			s.close(ClosedProven, "fixed before we acted: "+d.Before.Detail, "", time.Time{})
 			return nil
@@ -132,6 +136,13 @@ func (s *step) planMade(d PlanMade) error {
 	}
 	s.ask(a, d.Guard.Ask, diff)
 	return nil
+}
+
+// reproduced: the probe saw the risky state before the act. Behind a
+// containment that is in force it saw it before that, in the same episode.
+func (c Case) reproduced(a Action) bool {
+	return a.Before.Result == Exposed ||
+		a.Before.Result == NotExposed && a.Spec.Phase == Fix && c.contained() && c.sawExposed(a.Before)
 }
 
 // mayEnforce holds law 5 whatever policy said: unknown owner, unknown facts or
@@ -265,7 +276,7 @@ func (s *step) intend(d Intend) error {
 	if d.PlanHash != a.Plan.Hash {
 		return refuse(Drifted, "the plan made just now is not the one that was authorized")
 	}
-	if a.Before.Result != Exposed {
+	if !s.c.reproduced(a) {
 		return refuse(NotNow, "the probe has not seen the risky state")
 	}
 	if len(a.Approval.Grants) > 0 && !d.Entitled {

@@ -2,6 +2,9 @@ package remedy
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -11,18 +14,29 @@ func (s *step) askProbe(p Purpose, action string) {
 	s.emit(ProbeAsked{ProbeRun{N: s.c.Probes + 1, Purpose: p, Action: action, Since: s.at}})
 }
 
-// provesClosed: the observation is of the demanded grade, and the same probe
-// from the same place saw the exposure in this episode (law 6).
+// provesClosed: the observation is of the demanded grade, covers every member
+// and the same probe from the same place saw the exposure in this episode
+// (law 6).
 func (s *step) provesClosed(o Observation, grade Grade) bool {
-	if o.Result != NotExposed || o.Grade < grade {
-		return false
+	return o.Result == NotExposed && o.Grade >= grade && s.c.sawExposed(o) && !s.partial
+}
+
+// sawExposed: the probe of an observation saw the exposure from the same place
+// in this episode.
+func (c Case) sawExposed(o Observation) bool {
+	return slices.ContainsFunc(c.Exposed, func(x Observation) bool { return x.Probe == o.Probe && x.Place == o.Place })
+}
+
+// known returns the observation with a result that has a meaning here: what
+// nobody knows is inconclusive.
+func (o Observation) known() Observation {
+	switch o.Result {
+	case Exposed, NotExposed, Inconclusive, Gone:
+	default:
+		o.Detail = strings.TrimSpace("unknown result " + strconv.Quote(string(o.Result)) + " " + o.Detail)
+		o.Result = Inconclusive
 	}
-	for _, x := range s.c.Exposed {
-		if x.Probe == o.Probe && x.Place == o.Place {
-			return true
-		}
-	}
-	return false
+	return o
 }
 
 func (s *step) probed(d Probed) error {
@@ -30,7 +44,8 @@ func (s *step) probed(d Probed) error {
 	if run.N == 0 || run.N != d.N {
 		return refuse(Stale, "the case does not wait for probe %d", d.N)
 	}
-	o := d.Observation
+	o := d.Observation.known()
+	s.partial = len(d.Covers) > 0 && slices.ContainsFunc(s.c.Members, func(m Member) bool { return !slices.Contains(d.Covers, m.UID) })
 	s.emit(ProbeSaw{N: d.N, Purpose: run.Purpose, Action: run.Action, Observation: o, Covers: d.Covers})
 	if o.Result == Inconclusive && s.c.Inconclusive == maxInconclusive {
 		s.escalate("the probe can't tell: " + o.Detail)
@@ -57,6 +72,7 @@ func (s *step) probedAfter(run ProbeRun, o Observation) {
 	interval := time.Duration(orDefault(a.Spec.Interval, defaultInterval)) * time.Second
 	switch o.Result {
 	case Gone:
+		s.emit(ActionMoved{Action: a.ID, To: ActionDone, Reason: "the asset is gone"})
 		s.close(ClosedGone, "the asset is proven deleted", "", time.Time{})
 	case Inconclusive:
 		s.emit(ProbeDue{Action: a.ID, At: s.at.Add(max(interval, backoff(s.c.Inconclusive))), Why: "inconclusive: " + o.Detail})
@@ -75,7 +91,7 @@ func (s *step) probedAfter(run ProbeRun, o Observation) {
 	case NotExposed:
 		if !s.provesClosed(o, s.c.Judgement.Decision.Grade) {
 			s.emit(ProbeDue{Action: a.ID, At: s.at.Add(time.Hour), Why: "not proof: grade or place of the probe do not match"})
-			s.escalate("the probe says not exposed, but its grade or place does not prove it")
+			s.escalate("the probe says not exposed, but its grade, its place or the findings it covers do not prove it")
 			return
 		}
 		s.worked(a)
@@ -104,8 +120,15 @@ func (s *step) worked(a Action) {
 	s.finish(a)
 }
 
-// finish: proven, and nothing broke.
+// finish: proven, and nothing broke. What was proven may not be enough for a
+// judgement made meanwhile.
 func (s *step) finish(a Action) {
+	a, _ = s.c.Action(a.ID)
+	if a.Spec.Phase == Fix && !s.provesClosed(a.After, s.c.Judgement.Decision.Grade) {
+		s.emit(ActionMoved{Action: a.ID, To: ActionActed, Reason: "a probe of grade " + s.c.Judgement.Decision.Grade.String() + " has to prove it now"})
+		s.askProbe(ProbeAfter, a.ID)
+		return
+	}
 	s.emit(ActionMoved{Action: a.ID, To: ActionDone})
 	if a.Spec.Phase == Fix {
 		s.close(ClosedProven, a.Spec.Name+": "+s.c.LastProbe.Detail, "", time.Time{})
@@ -141,17 +164,24 @@ func (s *step) probedContinuity(run ProbeRun, o Observation) {
 	}
 }
 
-// probedRecheck: does a closed case stay closed?
+// probedRecheck: does a closed case stay closed? A case set aside until a date
+// keeps that date; a probe before its time is not one of the re-probes.
 func (s *step) probedRecheck(o Observation) {
 	if s.c.Open() {
 		s.probedOpen(ProbeRun{Purpose: ProbeSchedule}, o)
 		return
 	}
-	switch o.Result {
-	case Exposed:
+	due := s.c.Episode().ClosedAt.Add(recheckAfter(s.c.Recheck))
+	weak := o.Result == NotExposed && o.Grade < s.c.Judgement.Decision.Grade
+	switch {
+	case s.c.MergedInto != "" || s.c.Closed == ClosedSuppressed:
+	case o.Result == Exposed:
 		s.reopen(o.At, "the exposure is back: "+o.Detail)
-	case Inconclusive:
+	case s.c.Closed == ClosedAttested:
+	case o.Result == Inconclusive || weak:
 		s.emit(ProbeScheduled{At: s.at.Add(backoff(s.c.Inconclusive)), Recheck: s.c.Recheck})
+	case s.at.Before(due):
+		s.emit(ProbeScheduled{At: due, Recheck: s.c.Recheck})
 	default:
 		n := s.c.Recheck + 1
 		if next := recheckAfter(n); next > 0 {
@@ -165,16 +195,16 @@ func (s *step) probedRecheck(o Observation) {
 // probedOpen: what a scheduled, claimed or undo probe means for an open case.
 func (s *step) probedOpen(run ProbeRun, o Observation) {
 	if !s.c.Open() {
-		if o.Result == Exposed {
-			s.reopen(o.At, "exposed again: "+o.Detail)
-		}
+		s.probedRecheck(o)
 		return
 	}
 	next := s.every()
 	switch o.Result {
 	case Gone:
-		s.close(ClosedGone, "the asset is proven deleted", "", time.Time{})
-		return
+		if !s.c.busy() { // else the probe of the running action will tell
+			s.close(ClosedGone, "the asset is proven deleted", "", time.Time{})
+			return
+		}
 	case Inconclusive:
 		next = backoff(s.c.Inconclusive)
 	case Exposed:
@@ -183,11 +213,12 @@ func (s *step) probedOpen(run ProbeRun, o Observation) {
 			s.reopenTickets()
 			s.say("claim_refuted", "Said to be fixed, still exposed: "+o.Detail, "", s.c.Owner())
 		}
+		s.uncontained(o)
 		if a, ok := s.c.current(); ok && a.Status == ActionHeld && a.Before.Result == NotExposed {
-			s.emit(ActionMoved{Action: a.ID, To: ActionPlanning, Reason: "now reproduced"})
+			s.again(a, "now reproduced")
 		}
 	case NotExposed:
-		if run.Purpose == ProbeUndo || s.expiringContainment() {
+		if run.Purpose == ProbeUndo || s.onlyContained(run.Purpose) {
 			break // proves the containment, not the fix
 		}
 		if s.provesClosed(o, s.c.Judgement.Decision.Grade) {
@@ -204,15 +235,27 @@ func (s *step) probedOpen(run ProbeRun, o Observation) {
 	s.emit(ProbeScheduled{At: s.at.Add(next)})
 }
 
-// expiringContainment: the exposure is unreachable only for a time.
-func (s *step) expiringContainment() bool {
+// onlyContained: a containment in force explains that nothing is exposed. One
+// that ends by itself never proves more; a lasting one leaves the fix of the
+// playbook to be done, until somebody says that it is.
+func (s *step) onlyContained(p Purpose) bool {
+	if p != ProbeClaim && s.c.contained() && slices.ContainsFunc(s.c.Judgement.Decision.Actions, func(a ActionSpec) bool { return a.Phase == Fix }) {
+		return true
+	}
+	return slices.ContainsFunc(s.c.Actions, func(a Action) bool {
+		return a.Episode == s.c.Episode().N && a.Spec.Phase == Contain && a.ExpiresAt.After(s.at) &&
+			(a.Status == ActionDone || a.Status == ActionWatching || a.Status == ActionActed)
+	})
+}
+
+// uncontained: what the probe sees is reachable, so no containment is in force.
+func (s *step) uncontained(o Observation) {
 	for _, a := range s.c.Actions {
-		if a.Episode == s.c.Episode().N && a.Spec.Phase == Contain && !a.ExpiresAt.IsZero() &&
-			(a.Status == ActionDone || a.Status == ActionWatching || a.Status == ActionActed) {
-			return true
+		if a.Episode == s.c.Episode().N && a.Spec.Phase == Contain && a.Status == ActionDone {
+			s.emit(ActionMoved{Action: a.ID, To: ActionFailed, Reason: "it no longer holds: " + o.Detail})
+			s.escalate(a.Spec.Name + " no longer holds: the probe sees the exposure")
 		}
 	}
-	return false
 }
 
 func (s *step) reopenTickets() {
