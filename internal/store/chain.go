@@ -1,36 +1,35 @@
 package store
 
 import (
-	"crypto/sha256"
-	"encoding/binary"
+	"github.com/casement/casement/internal/ledger"
 )
 
-// hashed is what of an event goes into the hash beside its place: the actor
-// and the body, one line each, exactly as they are stored.
-func (r record) hashed() []byte {
-	b := make([]byte, 0, len(r.by)+1+len(r.body))
-	b = append(b, r.by...)
-	b = append(b, '\n')
-	return append(b, r.body...)
+// chained is the record as number seq of its stream, linked to prev. The
+// ledger's body is the actor and the event's body, one line each, exactly as
+// they are stored: who did it cannot be changed unseen either.
+func (r record) chained(prev ledger.Hash, tenant, stream string, seq uint64) ledger.Record {
+	return ledger.Link(prev, ledger.Record{Tenant: tenant, Stream: stream, Seq: seq, Type: r.typ, Schema: r.schema, At: r.at, Body: ledgerBody(r.by, r.body)})
 }
 
-// link returns the hash of the record as number seq of its stream.
-func link(prev [32]byte, tenant, stream string, seq uint64, r record) [32]byte {
-	h := sha256.New()
-	h.Write([]byte("casement/event/v1\x00"))
-	h.Write(prev[:])
-	field := func(b []byte) {
-		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(b))))
-		h.Write(b)
-	}
-	field([]byte(tenant))
-	field([]byte(stream))
-	h.Write(binary.BigEndian.AppendUint64(nil, seq))
-	field([]byte(r.typ))
-	h.Write(binary.BigEndian.AppendUint64(nil, uint64(r.schema)))
-	h.Write(binary.BigEndian.AppendUint64(nil, uint64(nanos(r.at))))
-	field(r.hashed())
-	var out [32]byte
-	h.Sum(out[:0])
-	return out
+func ledgerBody(by string, body []byte) []byte {
+	b := make([]byte, 0, len(by)+1+len(body))
+	b = append(b, by...)
+	b = append(b, '\n')
+	return append(b, body...)
 }
+
+// scanRecord reads an event as the ledger sees it, with its position, without
+// decoding anything.
+func scanRecord(row scanner) (int64, ledger.Record, error) {
+	var r ledger.Record
+	var pos, at int64
+	var by string
+	var body, prev, hash []byte
+	err := row.Scan(&pos, &r.Tenant, &r.Stream, &r.Seq, &r.Type, &r.Schema, &at, &by, &body, &prev, &hash)
+	r.At, r.Body = instant(at), ledgerBody(by, body)
+	copy(r.Prev[:], prev)
+	copy(r.Hash[:], hash)
+	return pos, r, err
+}
+
+const recordColumns = "pos, tenant, stream, seq, type, schema, at, by, body, prev, hash"

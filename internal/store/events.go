@@ -10,14 +10,15 @@ import (
 	"github.com/casement/casement/internal/remedy"
 )
 
-const eventColumns = "tenant, stream, seq, type, schema, at, by, body, prev, hash, coalesce(tree_index, -1)"
+// eventColumns begin with the position and the size of the tree.
+const eventColumns = "pos, coalesce((SELECT n FROM counter WHERE tenant = '' AND name = '" + treeSize + "'), 0), tenant, stream, seq, type, schema, at, by, body, prev, hash"
 
 // append writes records after number seq of a stream, whose hash is head, and
 // returns the new head.
 func (w *writer) append(tenant, stream string, seq uint64, head [32]byte, records []record) ([32]byte, error) {
 	for _, r := range records {
 		seq++
-		hash := link(head, tenant, stream, seq, r)
+		hash := r.chained(head, tenant, stream, seq).Hash
 		_, err := w.exec("INSERT INTO event (tenant, stream, seq, type, schema, at, by, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 			tenant, stream, seq, r.typ, r.schema, nanos(r.at), r.by, r.body, head[:], hash[:])
 		if err != nil {
@@ -72,13 +73,16 @@ func (w *writer) appendEvent(e StreamEvent) (uint64, error) {
 
 func scanEvent(row scanner) (StoredEvent, error) {
 	var e StoredEvent
-	var at int64
+	var pos, size, at int64
 	var by string
 	var prev, hash []byte
-	if err := row.Scan(&e.Tenant, &e.Stream, &e.Seq, &e.Type, &e.Schema, &at, &by, &e.Body, &prev, &hash, &e.TreeIndex); err != nil {
+	if err := row.Scan(&pos, &size, &e.Tenant, &e.Stream, &e.Seq, &e.Type, &e.Schema, &at, &by, &e.Body, &prev, &hash); err != nil {
 		return e, err
 	}
-	e.At = instant(at)
+	e.At, e.TreeIndex = instant(at), -1
+	if pos <= size {
+		e.TreeIndex = pos - 1
+	}
 	copy(e.Prev[:], prev)
 	copy(e.Hash[:], hash)
 	var err error
@@ -127,25 +131,15 @@ func (s *SQLite) Stream(ctx context.Context, tenant, stream string, seq uint64, 
 func (s *SQLite) EventsSince(ctx context.Context, pos int64, n int) ([]StoredEvent, int64, error) {
 	var list []StoredEvent
 	err := s.each(ctx, func(row scanner) error {
-		e, err := scanEvent(positioned{row, &pos})
+		e, err := scanEvent(row)
 		if err != nil {
 			return err
 		}
 		list = append(list, e)
 		return list[len(list)-1].decode()
-	}, "SELECT pos, "+eventColumns+" FROM event WHERE pos > ? ORDER BY pos LIMIT ?", pos, n)
+	}, "SELECT "+eventColumns+" FROM event WHERE pos > ? ORDER BY pos LIMIT ?", pos, n)
 	if err != nil {
 		return nil, pos, fmt.Errorf("read events: %w", err)
 	}
-	return list, pos, nil
-}
-
-// positioned scans a leading position column.
-type positioned struct {
-	row scanner
-	pos *int64
-}
-
-func (p positioned) Scan(dest ...any) error {
-	return p.row.Scan(append([]any{p.pos}, dest...)...)
+	return list, pos + int64(len(list)), nil
 }

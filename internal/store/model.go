@@ -342,7 +342,7 @@ func (m *Model) append(tenant, stream string, r record) uint64 {
 	}
 	m.streams[k] = append(m.streams[k], StoredEvent{
 		StreamEvent: StreamEvent{Tenant: tenant, Stream: stream, Type: r.typ, Schema: r.schema, At: utc(r.at), By: by, Body: bytes.Clone(r.body)},
-		Seq:         seq, Prev: head, Hash: link(head, tenant, stream, seq, r), TreeIndex: -1,
+		Seq:         seq, Prev: head, Hash: r.chained(head, tenant, stream, seq).Hash, TreeIndex: -1,
 	})
 	m.order = append(m.order, streamSeq{k, seq})
 	return seq

@@ -18,6 +18,7 @@ import (
 
 	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/ledger"
 	"github.com/casement/casement/internal/remedy"
 )
 
@@ -75,7 +76,7 @@ type StoredEvent struct {
 	// Seq counts from 1 in the stream.
 	Seq uint64
 	// Prev and Hash are the links of the stream's hash chain.
-	Prev, Hash [32]byte
+	Prev, Hash ledger.Hash
 	// TreeIndex is the place in the ledger's tree, -1 while unsequenced.
 	TreeIndex int64
 	// Decoded is the event body of a case stream, nil for other streams.
@@ -178,15 +179,6 @@ type InboxItem struct {
 	// Epoch of the claim; an older one is stale.
 	Epoch  uint64
 	NextAt time.Time
-}
-
-// Checkpoint is a signed state of the ledger's tree.
-type Checkpoint struct {
-	Size int64
-	Root [32]byte
-	At   time.Time
-	// Note is the signed text.
-	Note string
 }
 
 // Tail is what of the ledger is not yet in the tree.

@@ -47,31 +47,28 @@ CREATE TABLE case_count (
   PRIMARY KEY (tenant, word)
 ) STRICT, WITHOUT ROWID;
 
--- pos is the order of commits; tree_index is NULL until the event is in the
--- ledger's tree.
+-- pos is the order of commits, from 1 without gaps; the event's index in the
+-- ledger's tree is pos - 1, once the tree has grown beyond it.
 CREATE TABLE event (
-  pos        INTEGER PRIMARY KEY,
-  tenant     TEXT    NOT NULL,
-  stream     TEXT    NOT NULL,
-  seq        INTEGER NOT NULL,
-  type       TEXT    NOT NULL,
-  schema     INTEGER NOT NULL,
-  at         INTEGER NOT NULL,
-  by         TEXT    NOT NULL,
-  body       BLOB    NOT NULL,
-  prev       BLOB    NOT NULL,
-  hash       BLOB    NOT NULL,
-  tree_index INTEGER
+  pos    INTEGER PRIMARY KEY,
+  tenant TEXT    NOT NULL,
+  stream TEXT    NOT NULL,
+  seq    INTEGER NOT NULL,
+  type   TEXT    NOT NULL,
+  schema INTEGER NOT NULL,
+  at     INTEGER NOT NULL,
+  by     TEXT    NOT NULL,
+  body   BLOB    NOT NULL,
+  prev   BLOB    NOT NULL,
+  hash   BLOB    NOT NULL
 ) STRICT;
 CREATE UNIQUE INDEX event_stream ON event (tenant, stream, seq);
-CREATE UNIQUE INDEX event_tree   ON event (tree_index) WHERE tree_index IS NOT NULL;
-CREATE INDEX event_tail          ON event (pos) WHERE tree_index IS NULL;
 -- +goose StatementBegin
 CREATE TRIGGER event_keep BEFORE DELETE ON event
 BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 -- +goose StatementEnd
 -- +goose StatementBegin
-CREATE TRIGGER event_fixed BEFORE UPDATE OF pos, tenant, stream, seq, type, schema, at, by, body, prev, hash ON event
+CREATE TRIGGER event_fixed BEFORE UPDATE ON event
 BEGIN SELECT RAISE(ABORT, 'the ledger is append-only'); END;
 -- +goose StatementEnd
 
@@ -191,13 +188,16 @@ CREATE TABLE tree_node (
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE checkpoint (
-  tenant TEXT    NOT NULL,
-  size   INTEGER NOT NULL,
-  root   BLOB    NOT NULL,
-  at     INTEGER NOT NULL,
-  note   TEXT    NOT NULL,
-  PRIMARY KEY (tenant, size, at)
+  id      INTEGER PRIMARY KEY,
+  tenant  TEXT    NOT NULL,
+  origin  TEXT    NOT NULL,
+  size    INTEGER NOT NULL,
+  root    BLOB    NOT NULL,
+  at      INTEGER NOT NULL,
+  follows BLOB    NOT NULL,
+  note    BLOB    NOT NULL
 ) STRICT;
+CREATE UNIQUE INDEX checkpoint_size ON checkpoint (origin, size);
 
 CREATE TABLE user (
   id            TEXT    NOT NULL PRIMARY KEY,
