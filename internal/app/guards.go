@@ -1,0 +1,78 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/policy"
+	"github.com/casement/casement/internal/remedy"
+	"github.com/casement/casement/internal/store"
+)
+
+// guards apply the policy's guardrails and the kill switch. They fail closed:
+// what can't be read forbids.
+type guards struct {
+	pack  func() *policy.Pack
+	store *store.SQLite
+}
+
+// ScopesOf are the kill-switch scopes that cover an action of a case.
+func ScopesOf(c remedy.Case, a remedy.Action) []string {
+	return []string{"all", "connector/" + a.Spec.Connector, "playbook/" + c.Judgement.Decision.Playbook, "rule/" + c.Judgement.Decision.Rule}
+}
+
+// Check implements engine.Guards.
+func (g guards) Check(ctx context.Context, c remedy.Case, a remedy.Action, at time.Time) (remedy.Guard, []engine.Reservation, []string) {
+	scopes := ScopesOf(c, a)
+	soon := at.Add(5 * time.Minute)
+	scope, err := g.Paused(ctx, scopes)
+	switch {
+	case err != nil:
+		return remedy.Guard{Deny: "the kill switch could not be read: " + err.Error(), RetryAt: soon}, nil, scopes
+	case scope != "":
+		return remedy.Guard{Deny: "paused: " + scope, RetryAt: soon}, nil, scopes
+	}
+	var f policy.Facts
+	b, err := g.store.Fact(ctx, c.Tenant, c.Judgement.Facts)
+	if err == nil {
+		err = json.Unmarshal(b, &f)
+	}
+	if err != nil {
+		return remedy.Guard{Deny: "the facts of the decision could not be read: " + err.Error(), RetryAt: soon}, nil, scopes
+	}
+	v := g.pack().Guard(f, policy.GuardRequest{Rule: c.Judgement.Decision.Rule, Playbook: c.Judgement.Decision.Playbook,
+		Action: a.Spec, Approved: len(a.Approval.Grants) > 0}, at, nil)
+	var out remedy.Guard
+	for _, h := range v.Holds {
+		word := fmt.Sprintf("%s %s: %s", h.Kind, h.Name, h.Why)
+		if h.Approvable {
+			out.Ask = word
+			continue
+		}
+		out.Deny, out.RetryAt = word, h.Until
+	}
+	reserve := make([]engine.Reservation, len(v.Draws))
+	for i, d := range v.Draws {
+		reserve[i] = engine.Reservation{Key: c.Tenant + "/" + d.Key, N: 1, Limit: d.Limit, From: d.From, At: at}
+	}
+	return out, reserve, scopes
+}
+
+// Paused implements engine.Guards.
+func (g guards) Paused(ctx context.Context, scopes []string) (string, error) {
+	ps, err := g.store.Pauses(ctx)
+	if err != nil {
+		return "", err
+	}
+	for _, p := range ps {
+		for _, s := range scopes {
+			if p.Scope == s {
+				return s, nil
+			}
+		}
+	}
+	return "", nil
+}
