@@ -92,6 +92,7 @@ func applyLife(c Case, e Event) Case {
 		c.Closed, c.Settled, c.MergedInto = "", false, ""
 		c.Episodes = append(slices.Clip(c.Episodes), Episode{N: b.N, DetectedAt: b.DetectedAt, OpenedAt: e.At})
 		c.Ladder, c.Escalated, c.Snoozes, c.Inconclusive = Ladder{}, "", 0, 0
+		c.Judgement.Clocks, c.Judgement.Decision.Class = deadline.Clocks{}, 0 // the new episode is judged by itself
 		c.NextProbe, c.Recheck, c.Probe = e.At, 0, ProbeRun{}
 		c.Members = slices.Clone(c.Members)
 		for i := range c.Members {

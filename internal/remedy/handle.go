@@ -1,6 +1,9 @@
 package remedy
 
 import (
+	"bytes"
+	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
 	"time"
@@ -41,6 +44,7 @@ func Handle(c Case, cmd Command) ([]Event, error) {
 	if c.MergedInto != "" {
 		switch cmd.Do.(type) {
 		case Comment, TicketOpened, TicketSaid, Delivered, Died, Reopen:
+		case Tick, UndoAction, IntendUndo, UndoDone: // a containment of its own may have to end
 		default:
 			return nil, refuse(NotNow, "the case was merged into %s: speak to that one", c.MergedInto)
 		}
@@ -75,6 +79,10 @@ func (s *step) handle(do Do) error {
 // observe opens the case or joins the finding to it.
 func (s *step) observe(d Observe) error {
 	f := d.Finding
+	if f.Status == "" {
+		f.Status = finding.StatusOpen
+		d.Finding = f
+	}
 	if s.c.Version == 0 {
 		if d.ID == "" || d.Key == "" || f.UID == "" {
 			return refuse(Invalid, "a case needs an id, an exposure key and a finding")
@@ -108,11 +116,11 @@ func (s *step) observe(d Observe) error {
 	}
 	switch {
 	case s.c.Closed == ClosedSuppressed:
-		// A suppressed case stays aside until its date, unless judged anew below.
-		s.judge(d.Judgement, "finding")
+		// A suppressed case stays aside until its date, unless judged anew.
 		if !d.Judgement.Decision.Suppress {
 			s.reopen(s.at, "policy no longer suppresses it")
 		}
+		s.judge(d.Judgement, "finding")
 	case !s.c.Open() && s.c.Judgement.Decision.Probe.Name() != "" && s.c.Closed != ClosedAttested:
 		// The source says "open", our proof said "closed": the probe decides.
 		if s.c.Probe.N == 0 {
@@ -150,31 +158,18 @@ func (s *step) rejudge(d Rejudge) error {
 }
 
 // judge puts a judgement in force: deadlines tighten by themselves and never
-// loosen; what was acted stays; an approval is void only if its authorization
-// changed; new work is laid out.
+// loosen within an episode; what was acted stays; an approval is void only if
+// its authorization changed; new work is laid out.
 func (s *step) judge(j Judgement, trigger string) {
-	old := s.c.Judgement
-	first := old.Facts == "" && old.Decision.Rule == ""
-	if !first && trigger != "reopened" {
-		j.Clocks = old.Clocks.Tighten(j.Clocks)
-		j.Decision.Class = deadline.Stricter(old.Decision.Class, j.Decision.Class)
-		if sameJudgement(old, j) {
-			if s.c.NeedJudge != "" {
-				s.emit(Judged{j, trigger})
-			}
-			return
-		}
+	old, first := s.c.Judgement, s.c.Judgement.empty()
+	j.Clocks = old.Clocks.Tighten(j.Clocks) // a new episode begins without
+	j.Decision.Class = deadline.Stricter(old.Decision.Class, j.Decision.Class)
+	if !first && s.c.NeedJudge == "" && sameJudgement(old, j) {
+		return
 	}
 	s.emit(Judged{j, trigger})
 	if j.Decision.Suppress {
-		if s.c.Open() && !s.c.busy() {
-			s.dropIdle("policy suppresses the exposure")
-			until := j.Decision.Until
-			if !until.After(s.at) {
-				until = s.at.Add(suppressedFor)
-			}
-			s.emit(EpisodeClosed{How: ClosedSuppressed, Why: "rule " + j.Decision.Rule + ": " + j.Decision.Why, Until: until})
-		}
+		s.suppress()
 		return
 	}
 	if !s.c.Open() {
@@ -195,16 +190,39 @@ func (s *step) judge(j Judgement, trigger string) {
 	}
 }
 
-// sameJudgement compares what matters to the case, not the facts' address.
-func sameJudgement(a, b Judgement) bool {
-	return a.Clocks == b.Clocks && a.Decision.Class == b.Decision.Class && a.Decision.Rule == b.Decision.Rule &&
-		a.Decision.Path() == b.Decision.Path() && a.Decision.Suppress == b.Decision.Suppress &&
-		a.Versions.Policy == b.Versions.Policy && a.Routing.Owner == b.Routing.Owner &&
-		slices.Equal(a.Routing.Approvers, b.Routing.Approvers) && slices.EqualFunc(a.Decision.Actions, b.Decision.Actions, sameSpec)
+// suppress sets the case aside until a date. What is under way comes to its
+// end first.
+func (s *step) suppress() {
+	d := s.c.Judgement.Decision
+	if !s.c.Open() || s.c.busy() {
+		return
+	}
+	s.dropIdle("policy suppresses the exposure")
+	until := d.Until
+	if !until.After(s.at) {
+		until = s.at.Add(suppressedFor)
+	}
+	s.emit(EpisodeClosed{How: ClosedSuppressed, Why: "rule " + d.Rule + ": " + d.Why, Until: until})
 }
 
+// empty: nothing was judged yet.
+func (j Judgement) empty() bool { return j.Facts == "" && j.Decision.Rule == "" }
+
+// sameJudgement compares what matters to the case, not the addresses of facts
+// and of lists of owners. Bytes are compared, not values: a judgement that was
+// stored has nil where a fresh one has an empty list.
+func sameJudgement(a, b Judgement) bool {
+	a.Facts, a.Versions.Owners = b.Facts, b.Versions.Owners
+	x, err1 := json.Marshal(a)
+	y, err2 := json.Marshal(b)
+	return err1 == nil && err2 == nil && bytes.Equal(x, y)
+}
+
+// sameSpec: the same change under the same word. Times of probing may differ.
 func sameSpec(a, b ActionSpec) bool {
-	return a.Name == b.Name && a.Auth == b.Auth && a.Connector == b.Connector && a.Verb == b.Verb && a.Phase == b.Phase
+	return a.Name == b.Name && a.Auth == b.Auth && a.Connector == b.Connector && a.Verb == b.Verb && a.Phase == b.Phase &&
+		a.Reversibility == b.Reversibility && a.OptIn == b.OptIn && a.Once == b.Once && a.Quorum == b.Quorum &&
+		a.UnknownModifierOK == b.UnknownModifierOK && maps.Equal(a.Params, b.Params)
 }
 
 // layOut brings the actions of the judgement onto the case.
@@ -399,7 +417,11 @@ func (c Case) contained() bool {
 // advance lets the next action begin, or says that nobody is left to act.
 func (s *step) advance() {
 	c := s.c
-	if !c.Open() || c.Exception != nil || c.Judgement.Decision.Suppress || c.NeedJudge != "" {
+	if c.Judgement.Decision.Suppress && c.NeedJudge == "" {
+		s.suppress()
+		return
+	}
+	if !c.Open() || c.Exception != nil || c.NeedJudge != "" {
 		return
 	}
 	a, ok := c.current()

@@ -55,16 +55,34 @@ func (s *step) handleAction(do Do) error {
 		if err != nil {
 			return err
 		}
-		s.emit(OutcomeUnknown{Action: a.ID, Reason: d.Reason})
-		if a.Spec.Once == OnceNone {
-			s.emit(ProbeDue{Action: a.ID, At: s.at, Why: "the connector can't look up what it did: the probe has to tell"})
-			s.escalate("it is not known whether " + a.Spec.Name + " happened, and the target can't be asked")
-		}
+		s.unsure(a, d.Reason)
 	case Looked:
 		return s.looked(d)
 	}
 	return nil
 }
+
+// unsure records an unknown outcome. What tells is a look-up by the once-key,
+// else the probe, else a person.
+func (s *step) unsure(a Action, reason string) {
+	s.emit(OutcomeUnknown{Action: a.ID, Reason: reason})
+	if !a.Spec.lookable() {
+		s.askUnsure(a, s.at)
+		s.escalate("it is not known whether " + a.Spec.Name + " happened, and the target can't be asked")
+	}
+}
+
+// askUnsure lets the probe tell from at on what became of an action.
+func (s *step) askUnsure(a Action, at time.Time) {
+	if s.c.Judgement.Decision.Probe.Name() == "" {
+		s.emit(ActionMoved{Action: a.ID, To: ActionFailed, Reason: "not known whether it happened, and no probe can tell"})
+		return
+	}
+	s.emit(ProbeDue{Action: a.ID, At: at, Why: "the target can't be asked what happened: the probe has to tell"})
+}
+
+// lookable: the target can be asked what became of a once-key.
+func (a ActionSpec) lookable() bool { return a.Once == OnceKey || a.Once == OnceLookup }
 
 // at1 returns the action if it has the generation and one of the statuses.
 func (s *step) at1(id string, gen int, statuses ...ActionStatus) (Action, error) {
@@ -107,12 +125,16 @@ func (s *step) planMade(d PlanMade) error {
 		s.escalate("not reproduced: the alert says exposed, the probe says not")
 		return nil
 	case Exposed:
+		s.uncontained(d.Before)
 	default:
 		s.hold(a, "the probe could not tell: "+d.Before.Detail, s.at.Add(backoff(s.c.Inconclusive)))
 		if s.c.Inconclusive >= maxInconclusive {
 			s.escalate("the probe can't tell whether the risky state exists")
 		}
 		return nil
+	}
+	if d.Plan.Hash == "" {
+		return refuse(Invalid, "the plan of %s has no hash: nothing could be approved by it", a.ID)
 	}
 	if d.Guard.Deny != "" {
 		s.hold(a, d.Guard.Deny, d.Guard.RetryAt)
@@ -126,11 +148,17 @@ func (s *step) planMade(d PlanMade) error {
 		}
 		return nil
 	}
-	if len(old.Approval.Grants) >= old.Approval.Needed && old.Approval.Needed > 0 && old.Approval.PlanHash == d.Plan.Hash {
+	samePlan := old.Approval.PlanHash == d.Plan.Hash && old.Plan.BeforeDigest == d.Plan.BeforeDigest
+	granted := old.Approval.Needed > 0 && len(old.Approval.Grants) >= old.Approval.Needed
+	if granted && samePlan && old.Plan.LastModifier == d.Plan.LastModifier {
 		return nil // the plan is still the approved one
 	}
 	diff := ""
-	if old.Approval.PlanHash != "" && old.Approval.PlanHash != d.Plan.Hash {
+	switch {
+	case old.Approval.PlanHash == "":
+	case samePlan:
+		s.emit(ApprovalVoided{Action: a.ID, Why: "the target was changed by somebody else meanwhile"})
+	default:
 		diff = d.Diff
 		s.emit(ApprovalVoided{Action: a.ID, Why: "the plan is not the one that was shown", Diff: diff})
 	}
@@ -261,10 +289,8 @@ func (s *step) intend(d Intend) error {
 		if !d.Repeat {
 			return refuse(Stale, "action %s was intended at %s", a.ID, a.IntentAt.Format(time.RFC3339))
 		}
-		if a.Spec.Once == OnceNone && (a.Repeats >= 1 || a.Spec.Reversibility >= 2) {
-			s.emit(OutcomeUnknown{Action: a.ID, Reason: "the runner died and the connector can't tell what happened"})
-			s.emit(ProbeDue{Action: a.ID, At: s.at})
-			s.escalate("it is not known whether " + a.Spec.Name + " happened, and it must not be repeated")
+		if !a.Spec.lookable() && (a.Repeats >= 1 || a.Spec.Reversibility >= 2) {
+			s.unsure(a, "the runner died; the connector can't tell what happened and must not repeat it")
 			return nil
 		}
 		s.emit(Intended{Action: a.ID, Key: a.Key, PlanHash: a.Plan.Hash, Repeat: true})

@@ -167,6 +167,8 @@ func (s *step) attest(d Attest) error {
 		return refuse(Invalid, "an attestation ends: give a date within one year")
 	case s.c.busy():
 		return refuse(NotNow, "an action is under way")
+	case s.c.LastProbe.Result == Exposed:
+		return refuse(Forbidden, "the probe saw the exposure at %s: ask for a new probe", s.c.LastProbe.At.Format(time.RFC3339))
 	}
 	s.close(ClosedAttested, "attested by "+s.by.ID, d.Evidence, d.Until)
 	return nil
@@ -178,8 +180,10 @@ func (s *step) grantException(x Exception) error {
 		return refuse(NotNow, "the case is closed")
 	case s.c.Exception != nil:
 		return refuse(NotNow, "an exception is in force until %s", s.c.Exception.Until.Format(time.RFC3339))
-	case x.By == x.Asked:
-		return refuse(Forbidden, "%s asked for the exception and can't grant it", x.By)
+	case x.By == "" || x.Asked == "" || x.By == x.Asked:
+		return refuse(Forbidden, "an exception is asked for by one person and granted by another: here %q and %q", x.Asked, x.By)
+	case s.by.Kind == Person && x.By != s.by.ID:
+		return refuse(Forbidden, "%s can't grant an exception in the name of %s", s.by.ID, x.By)
 	case x.Kind == "" || !x.Until.After(s.at):
 		return refuse(Invalid, "an exception needs a kind and an end in the future")
 	}

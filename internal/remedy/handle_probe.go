@@ -45,7 +45,7 @@ func (s *step) probed(d Probed) error {
 		return refuse(Stale, "the case does not wait for probe %d", d.N)
 	}
 	o := d.Observation.known()
-	s.partial = len(d.Covers) > 0 && slices.ContainsFunc(s.c.Members, func(m Member) bool { return !slices.Contains(d.Covers, m.UID) })
+	s.partial = run.Purpose != ProbeContinuity && len(d.Covers) > 0 && slices.ContainsFunc(s.c.Members, func(m Member) bool { return !slices.Contains(d.Covers, m.UID) })
 	s.emit(ProbeSaw{N: d.N, Purpose: run.Purpose, Action: run.Action, Observation: o, Covers: d.Covers})
 	if o.Result == Inconclusive && s.c.Inconclusive == maxInconclusive {
 		s.escalate("the probe can't tell: " + o.Detail)

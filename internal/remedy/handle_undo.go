@@ -1,6 +1,7 @@
 package remedy
 
 import (
+	"slices"
 	"strconv"
 	"time"
 )
@@ -61,7 +62,7 @@ func (s *step) undone(a Action, d UndoDone) {
 	} else if s.c.Open() {
 		s.escalate(a.Spec.Name + " was undone: " + a.Reason)
 	}
-	if s.c.Judgement.Decision.Probe.Name() != "" {
+	if s.c.MergedInto == "" && s.c.Judgement.Decision.Probe.Name() != "" {
 		s.askProbe(ProbeUndo, a.ID)
 	}
 }
@@ -69,6 +70,9 @@ func (s *step) undone(a Action, d UndoDone) {
 func (s *step) handleOutbox(do Do) error {
 	switch d := do.(type) {
 	case TicketOpened:
+		if d.Ref == "" {
+			return refuse(Invalid, "ticket %d was opened without a reference", d.N)
+		}
 		for _, t := range s.c.Tickets {
 			if t.N == d.N && t.Ref == "" {
 				s.emit(TicketLinked{N: d.N, Ref: d.Ref, URL: d.URL})
@@ -100,45 +104,48 @@ func (s *step) handleOutbox(do Do) error {
 
 // died: an effect was given up. The case must not wait for it for ever.
 func (s *step) died(d Died) error {
-	found := false
-	for _, e := range Pending(s.c) {
-		found = found || e.ID == d.Effect.ID
-	}
-	if !found {
+	pending := Pending(s.c)
+	i := slices.IndexFunc(pending, func(e Effect) bool { return e.ID == d.Effect.ID })
+	if i < 0 {
 		return refuse(Stale, "effect %s is no longer called for", d.Effect.ID)
 	}
-	s.emit(EffectDied{Effect: d.Effect.ID, Reason: d.Reason})
-	a, _ := s.c.Action(d.Effect.Action)
-	switch d.Effect.Kind {
+	e := pending[i]
+	s.emit(EffectDied{Effect: e.ID, Reason: d.Reason})
+	a, _ := s.c.Action(e.Action)
+	switch e.Kind {
 	case EffectMessage:
-		s.emit(MessageSent{N: d.Effect.N, Failed: d.Reason})
+		s.emit(MessageSent{N: e.N, Failed: d.Reason})
 	case EffectSay:
 		for _, t := range s.c.Tickets {
-			if t.N == d.Effect.N {
+			if t.N == e.N {
 				s.emit(TicketTold{N: t.N, Told: t.Said})
 			}
 		}
 	case EffectTicket:
-		s.emit(TicketLinked{N: d.Effect.N, Ref: TicketGivenUp})
+		s.emit(TicketLinked{N: e.N, Ref: TicketGivenUp})
 	case EffectProbe:
 		s.emit(ProbeSaw{N: s.c.Probe.N, Purpose: s.c.Probe.Purpose, Action: s.c.Probe.Action,
 			Observation: Observation{Probe: s.c.Judgement.Decision.Probe.Name(), Result: Inconclusive, Detail: d.Reason, At: s.at}})
-		s.afterDeadProbe(d.Effect.Action)
+		s.afterDeadProbe(e.Action)
 	case EffectPlan:
 		s.hold(a, d.Reason, s.at.Add(time.Hour))
 	case EffectAct:
 		if a.Status == ActionReady {
 			s.hold(a, d.Reason, s.at.Add(time.Hour))
 		} else {
-			s.emit(OutcomeUnknown{Action: a.ID, Reason: d.Reason})
+			s.unsure(a, d.Reason)
 		}
 	case EffectLook:
 		s.emit(LookedFor{Action: a.ID})
-		s.emit(ProbeDue{Action: a.ID, At: s.at.Add(time.Hour)})
+		s.askUnsure(a, s.at.Add(time.Hour))
 	case EffectUndo:
 		s.emit(ActionMoved{Action: a.ID, To: ActionUnundone, Reason: d.Reason})
+	case EffectJudge:
+		if s.c.Open() { // asked again at the next probe by schedule
+			s.emit(ProbeScheduled{At: s.at.Add(time.Hour)})
+		}
 	}
-	s.escalate("given up: " + string(d.Effect.Kind) + ": " + d.Reason)
+	s.escalate("given up: " + string(e.Kind) + ": " + d.Reason)
 	return nil
 }
 
@@ -148,5 +155,7 @@ func (s *step) afterDeadProbe(action string) {
 		s.emit(ProbeDue{Action: action, At: s.at.Add(time.Hour)})
 		return
 	}
-	s.emit(ProbeScheduled{At: s.at.Add(time.Hour), Recheck: s.c.Recheck})
+	if s.c.Closed != ClosedAttested && s.c.Closed != ClosedSuppressed { // these keep their date
+		s.emit(ProbeScheduled{At: s.at.Add(time.Hour), Recheck: s.c.Recheck})
+	}
 }

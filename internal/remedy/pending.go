@@ -21,7 +21,7 @@ func Pending(c Case) []Effect {
 		case ActionReady, ActionIntended:
 			add(EffectAct, a.ID, 0, id)
 		case ActionUnsure:
-			if a.Spec.Once != OnceNone && a.ProbeAt.IsZero() && c.Probe.Action != a.ID {
+			if a.Spec.lookable() && a.ProbeAt.IsZero() && c.Probe.Action != a.ID {
 				add(EffectLook, a.ID, 0, id+"/"+strconv.Itoa(a.Looks))
 			}
 		case ActionUndoing:
@@ -35,6 +35,7 @@ func Pending(c Case) []Effect {
 		switch {
 		case t.Ref == "":
 			add(EffectTicket, "", t.N, strconv.Itoa(t.N))
+		case t.Ref == TicketGivenUp:
 		case t.Told < t.Said:
 			add(EffectSay, "", t.N, strconv.Itoa(t.N)+"/"+strconv.Itoa(t.Said))
 		}
