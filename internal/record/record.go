@@ -1,0 +1,141 @@
+// Package record is what passes between the engine and its stores: the unit of
+// a commit, leases of effects, reservations, sightings, and the errors that say
+// what became of them.
+//
+// It is pure and may import finding, remedy and the standard library. It exists
+// so that engine and store never import each other: the engine declares the
+// store it needs, the store satisfies it, and both speak in these values.
+package record
+
+import (
+	"errors"
+	"time"
+
+	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/remedy"
+)
+
+// Errors a store returns for one unit of a commit.
+var (
+	// ErrConflict: the case moved on, or another unit opened the key. Nothing
+	// of the unit is stored; load and try again.
+	ErrConflict = errors.New("case was changed meanwhile")
+	// ErrBudget: a reservation did not fit. Nothing of the unit is stored.
+	ErrBudget = errors.New("budget is used up")
+	// ErrStale: the effect lease of the unit is no longer held. Nothing of the
+	// unit is stored.
+	ErrStale = errors.New("effect lease was lost")
+	// ErrPaused: the kill switch covers the intent. Nothing is stored.
+	ErrPaused = errors.New("paused by the kill switch")
+	// ErrNotFound: no such case.
+	ErrNotFound = errors.New("not found")
+	// ErrFull: no room to store; nothing was stored.
+	ErrFull = errors.New("storage is full")
+)
+
+// Unit is all steps of one case in one commit: it is stored whole or not at
+// all, whatever happens to the other units of its group.
+type Unit struct {
+	// Before is the version loaded; 0 opens a new case.
+	Before uint64
+	// Case is the state after Events; Case.Version == Before + len(Events).
+	Case   remedy.Case
+	Events []remedy.Event
+	// AddKey binds (tenant, key version, key) to the case; unique among open
+	// cases. DropKey unbinds.
+	AddKey, DropKey []CaseKey
+	// Findings are stored whole (insert or replace by tenant and uid), bound to
+	// the case.
+	Findings []finding.Finding
+	// AddEffects become due at once or at their NotBefore; DropEffects are no
+	// longer called for.
+	AddEffects  []EffectRow
+	DropEffects []string
+	// Done is the lease of the effect whose outcome this unit is; its row is
+	// removed in the same transaction. ErrStale if another epoch holds it.
+	Done *Lease
+	// Hold keeps Done's row instead of removing it: the lease is only checked
+	// (an intent; the effect goes on).
+	Hold bool
+	// Reserve is taken from budgets conditionally in the same transaction.
+	Reserve []Reservation
+	// PauseScopes are checked against the kill switch in the transaction.
+	PauseScopes []string
+	// Facts is the snapshot of facts behind the judgement, by content address.
+	Facts map[string][]byte
+	// Notes are free text of people, by their salted hash.
+	Notes []NoteText
+	// WakeAt is remedy.WakeAt of Case, zero for never (settled).
+	WakeAt time.Time
+}
+
+// CaseKey is a row of the table from exposure keys to cases.
+type CaseKey struct {
+	Tenant  string
+	Version int
+	Key     string
+}
+
+// CaseRef is what a key leads to.
+type CaseRef struct {
+	ID       string
+	Open     bool
+	ClosedAt time.Time
+	// How the newest episode closed, "" while open.
+	How remedy.How
+}
+
+// Sighting is a repeat that changes nothing: a counter outside the case.
+type Sighting struct {
+	Tenant, UID string
+	At          time.Time
+	// Count of repeats folded into this row.
+	Count int
+}
+
+// Known is what the store knows of a finding uid.
+type Known struct {
+	CaseID string
+	Digest string
+	// Quiet is remedy.Case.Quiet of the case: a repeat with an equal digest is
+	// a sighting.
+	Quiet bool
+}
+
+// EffectRow is one effect that waits to be done.
+type EffectRow struct {
+	ID     string
+	CaseID string
+	Tenant string
+	Effect remedy.Effect
+	// Object is the outside object acted on: at most one effect in flight each.
+	Object string
+	// NotBefore is the earliest start, zero for now.
+	NotBefore time.Time
+}
+
+// Lease is the right to do one effect until Until. Epoch grows at every claim;
+// an outcome with an older one is stale.
+type Lease struct {
+	Row     EffectRow
+	Epoch   uint64
+	Attempt int
+	Until   time.Time
+}
+
+// Reservation takes N from the budget Key if no more than Limit are taken in
+// the window that starts at From (UTC).
+type Reservation struct {
+	Key   string
+	N     int
+	Limit int
+	From  time.Time
+	At    time.Time
+}
+
+// NoteText is free text of a person, erasable, referred to by Hash.
+type NoteText struct {
+	Hash remedy.Note
+	Salt string
+	Text string
+}
