@@ -1,0 +1,55 @@
+# Casement: `make help` lists the targets.
+SHELL   := /bin/bash
+BIN     := bin/casement
+GO      := CGO_ENABLED=0 go
+ARGS    ?=
+SUM     := $(GO) run gotest.tools/gotestsum@v1.13.0
+FUZZ    ?= 120
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-full race fuzz mutants kill bench generate deps lint setup
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
+
+build: ## build bin/casement
+	$(GO) build -trimpath -o $(BIN) ./cmd/casement
+
+demo: build ## run the whole loop on sample alerts (ARGS=--once for machines)
+	$(BIN) demo $(ARGS)
+
+setup: ## install what the tests need (Chromium, an S3 server)
+	@scripts/setup.sh
+
+test: setup ## install what the tests need, run all of them
+	$(SUM) --format pkgname-and-test-fails --hide-summary=output -- -timeout 15m ./...
+
+test-full: setup ## everything, nothing may be skipped, plus mutants and the long kill run
+	CASEMENT_FULL=1 $(SUM) --format pkgname-and-test-fails --hide-summary=output -- -timeout 60m ./...
+	@$(MAKE) --no-print-directory mutants kill
+
+race: ## the race detector, over all but the readers and the SQL driver
+	@scripts/race.sh
+
+fuzz: ## fuzz every reader of outside bytes, FUZZ seconds in all
+	@scripts/fuzz.sh $(FUZZ)
+
+mutants: ## break the core in fixed ways; every break must be found
+	CASEMENT_MUTANTS=1 $(GO) test -count=1 -timeout 30m ./internal/remedy/mutants
+
+kill: build ## kill -9 the server under load, 200 times
+	CASEMENT_KILLS=200 $(GO) test -count=1 -timeout 60m -run Kill -v ./internal/app
+
+bench: build ## measure, and compare with the floors
+	@scripts/bench.sh
+
+generate: ## make generated files anew (pages, picture of states, dependency list)
+	go run -modfile=tools/go.mod github.com/a-h/templ/cmd/templ generate -path internal/web
+	$(GO) test ./internal/remedy -run TestPicture -update
+	@$(MAKE) --no-print-directory deps
+
+deps: ## write the list of modules that are linked into the binary
+	@$(GO) list -deps -f '{{with .Module}}{{.Path}} {{.Version}}{{end}}' ./cmd/casement | LC_ALL=C sort -u | sed '/^$$/d;/^github.com\/casement\/casement /d' > docs/dependencies.txt
+
+lint: ## gofmt, vet, staticcheck, tidy, generated files
+	@scripts/lint.sh

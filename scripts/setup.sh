@@ -1,0 +1,23 @@
+#!/usr/bin/env bash
+# Installs what the tests need, by package name through the ordinary clients:
+# Chromium from Debian for the pages, versitygw as a Go program for S3.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+need() { # program, Debian package
+	command -v "$1" >/dev/null && return 0
+	missing+=("$2")
+}
+missing=()
+need chromium chromium
+need gcc gcc
+if [ ${#missing[@]} -gt 0 ]; then
+	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+		echo "installing ${missing[*]} from Debian" >&2
+		apt-get -qq update >&2
+		DEBIAN_FRONTEND=noninteractive apt-get -qq install -y --no-install-recommends "${missing[@]}" >/dev/null
+	else
+		echo "not installed: ${missing[*]} (run as root on Debian, or install by hand); tests that need them are skipped and counted" >&2
+	fi
+fi
+scripts/targets/versitygw.sh >/dev/null
