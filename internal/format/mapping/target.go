@@ -1,0 +1,213 @@
+package mapping
+
+import (
+	"strings"
+
+	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/format"
+)
+
+// target is a field of a finding that a mapping may set.
+type target struct {
+	name string
+	set  func(*finding.Finding, []string)
+	// words are the only values constants and tables may hold; nil means any.
+	words func() []string
+	// secret: the value is replaced by its keyed hash.
+	secret bool
+	// family: the name ends in a free word, e.g. params.bucket.
+	family bool
+}
+
+// text makes a setter of a text field.
+func text(at func(*finding.Finding) *string) func(*finding.Finding, []string) {
+	return func(f *finding.Finding, v []string) { *at(f) = v[0] }
+}
+
+// tri makes a setter of a yes/no field; words that are neither stay unknown.
+func tri(at func(*finding.Finding) *finding.Tri) func(*finding.Finding, []string) {
+	return func(f *finding.Finding, v []string) {
+		var t finding.Tri
+		if t.UnmarshalText([]byte(v[0])) == nil {
+			*at(f) = t
+		}
+	}
+}
+
+func triWords() []string { return []string{"yes", "no", "unknown", "true", "false"} }
+
+// targets lists every field a mapping may set. Families end in a dot.
+func targets() []target {
+	out := []target{
+		{name: "source", set: text(func(f *finding.Finding) *string { return &f.Source })},
+		{name: "product", set: text(func(f *finding.Finding) *string { return &f.Product })},
+		{name: "native_id", set: text(func(f *finding.Finding) *string { return &f.NativeID })},
+		{name: "rule", set: text(func(f *finding.Finding) *string { return &f.Rule })},
+		{name: "title", set: text(func(f *finding.Finding) *string { return &f.Title })},
+		{name: "description", set: text(func(f *finding.Finding) *string { return &f.Description })},
+		{name: "recommended", set: text(func(f *finding.Finding) *string { return &f.Recommended })},
+		{name: "class", words: classNames, set: func(f *finding.Finding, v []string) { f.Class = finding.Class(v[0]) }},
+		{name: "domain", words: domainNames, set: func(f *finding.Finding, v []string) { f.Domain = finding.Domain(v[0]) }},
+		{name: "severity", words: severityWords, set: func(f *finding.Finding, v []string) {
+			f.Severity, f.SourceSeverity = severityOf(v[0]), format.First(f.SourceSeverity, v[0])
+		}},
+		{name: "source_severity", set: text(func(f *finding.Finding) *string { return &f.SourceSeverity })},
+		{name: "confidence", set: func(f *finding.Finding, v []string) { f.Confidence = min(100, number(v[0]).Int()) }},
+		{name: "status", words: statusWords, set: setStatus},
+		{name: "first_seen", set: func(f *finding.Finding, v []string) { f.FirstSeen = format.Time(v[0]) }},
+		{name: "last_seen", set: func(f *finding.Finding, v []string) { f.LastSeen = format.Time(v[0]) }},
+		{name: "deadline", set: func(f *finding.Finding, v []string) { f.Deadline = format.Time(v[0]) }},
+	}
+	out = append(out, weaknessTargets()...)
+	out = append(out, assetTargets()...)
+	return append(out, otherTargets()...)
+}
+
+func weaknessTargets() []target {
+	return []target{
+		{name: "weakness.cve", set: func(f *finding.Finding, v []string) { f.Weakness.CVE = format.CVEs(v...) }},
+		{name: "weakness.cwe", set: func(f *finding.Finding, v []string) { f.Weakness.CWE = cwes(v) }},
+		{name: "weakness.advisory", set: func(f *finding.Finding, v []string) { f.Weakness.Advisory = v }},
+		{name: "weakness.control", set: text(func(f *finding.Finding) *string { return &f.Weakness.Control })},
+		{name: "weakness.secret", secret: true},
+		{name: "weakness.kev", words: triWords, set: tri(func(f *finding.Finding) *finding.Tri { return &f.Weakness.KEV })},
+		{name: "weakness.cvss", set: func(f *finding.Finding, v []string) { f.Weakness.CVSS = format.CVSS(float64(number(v[0]))) }},
+	}
+}
+
+func assetTargets() []target {
+	return []target{
+		{name: "asset.uid", set: text(func(f *finding.Finding) *string { return &f.Asset.UID })},
+		{name: "asset.type", set: text(func(f *finding.Finding) *string { return &f.Asset.Type })},
+		{name: "asset.name", set: text(func(f *finding.Finding) *string { return &f.Asset.Name })},
+		{name: "asset.provider", set: text(func(f *finding.Finding) *string { return &f.Asset.Provider })},
+		{name: "asset.account", set: text(func(f *finding.Finding) *string { return &f.Asset.Account })},
+		{name: "asset.region", set: text(func(f *finding.Finding) *string { return &f.Asset.Region })},
+		{name: "asset.environment", set: text(func(f *finding.Finding) *string { return &f.Asset.Environment })},
+		{name: "asset.app", set: text(func(f *finding.Finding) *string { return &f.Asset.App })},
+		{name: "asset.criticality", words: func() []string { return []string{"low", "medium", "high", "critical"} }, set: text(func(f *finding.Finding) *string { return &f.Asset.Criticality })},
+		{name: "asset.customer_facing", words: triWords, set: tri(func(f *finding.Finding) *finding.Tri { return &f.Asset.CustomerFacing })},
+		{name: "asset.data_class", words: func() []string { return []string{"public", "internal", "confidential", "restricted"} }, set: text(func(f *finding.Finding) *string { return &f.Asset.DataClass })},
+		{name: "asset.regulated", words: triWords, set: tri(func(f *finding.Finding) *finding.Tri { return &f.Asset.Regulated })},
+		{name: "asset.tags.", family: true},
+	}
+}
+
+func otherTargets() []target {
+	return []target{
+		{name: "location.repository", set: text(func(f *finding.Finding) *string { return &f.Location.Repository })},
+		{name: "location.file", set: text(func(f *finding.Finding) *string { return &f.Location.File })},
+		{name: "location.line", set: func(f *finding.Finding, v []string) { f.Location.Line = number(v[0]).Int() }},
+		{name: "location.snippet", set: func(f *finding.Finding, v []string) { f.Location.SnippetHash = format.Hash(v...) }},
+		{name: "location.url", set: text(func(f *finding.Finding) *string { return &f.Location.URL })},
+		{name: "component.name", set: text(func(f *finding.Finding) *string { return &f.Component.Name })},
+		{name: "component.version", set: text(func(f *finding.Finding) *string { return &f.Component.Version })},
+		{name: "component.purl", set: text(func(f *finding.Finding) *string { return &f.Component.PURL })},
+		{name: "component.fixed_version", set: text(func(f *finding.Finding) *string { return &f.Component.FixedVersion })},
+		{name: "component.ecosystem", set: text(func(f *finding.Finding) *string { return &f.Component.Ecosystem })},
+		{name: "component.path", set: text(func(f *finding.Finding) *string { return &f.Component.Path })},
+		{name: "identity.principal", set: text(func(f *finding.Finding) *string { return &f.Identity.Principal })},
+		{name: "identity.kind", words: func() []string { return []string{"user", "role", "service_account", "access_key", "oauth_app"} }, set: text(func(f *finding.Finding) *string { return &f.Identity.Kind })},
+		{name: "identity.privileged", words: triWords, set: tri(func(f *finding.Finding) *finding.Tri { return &f.Identity.Privileged })},
+		{name: "identity.scopes", set: func(f *finding.Finding, v []string) { f.Identity.Scopes = v }},
+		{name: "exposure.internet_facing", words: triWords, set: tri(func(f *finding.Finding) *finding.Tri { return &f.Exposure.InternetFacing })},
+		{name: "exposure.pipeline_adjacent", words: triWords, set: tri(func(f *finding.Finding) *finding.Tri { return &f.Exposure.PipelineAdjacent })},
+		{name: "exposure.exploited", words: triWords, set: tri(func(f *finding.Finding) *finding.Tri { return &f.Exposure.Exploited })},
+		{name: "exposure.blast", set: func(f *finding.Finding, v []string) { f.Exposure.Blast = number(v[0]).Int() }},
+		{name: "exposure.compensating_control", set: text(func(f *finding.Finding) *string { return &f.Exposure.CompensatingControl })},
+		{name: "owner.", family: true},
+		{name: "params.", family: true},
+		{name: "evidence.", family: true},
+	}
+}
+
+// targetOf finds a target by name; a family's member is made for its word.
+func targetOf(name string) (target, bool) {
+	for _, t := range targets() {
+		if t.name == name && !t.family {
+			return t, true
+		}
+		word, ok := strings.CutPrefix(name, t.name)
+		if !t.family || !ok || word == "" {
+			continue
+		}
+		switch t.name {
+		case "asset.tags.":
+			t.set = func(f *finding.Finding, v []string) {
+				if f.Asset.Tags == nil {
+					f.Asset.Tags = map[string]string{}
+				}
+				f.Asset.Tags[word] = v[0]
+			}
+		case "owner.":
+			t.set = func(f *finding.Finding, v []string) {
+				for _, x := range v {
+					format.AddHint(f, word, x)
+				}
+			}
+		case "params.":
+			t.set = func(f *finding.Finding, v []string) { format.SetParam(f, word, v[0]) }
+		case "evidence.":
+			t.set = func(f *finding.Finding, v []string) {
+				for _, x := range v {
+					format.AddEvidence(f, word, x)
+				}
+			}
+		}
+		t.name = name
+		return t, true
+	}
+	return target{}, false
+}
+
+func targetNames() []string {
+	var out []string
+	for _, t := range targets() {
+		if t.family {
+			t.name += "NAME"
+		}
+		out = append(out, t.name)
+	}
+	return out
+}
+
+func setStatus(f *finding.Finding, v []string) {
+	switch strings.ToLower(v[0]) {
+	case "fixed", "resolved", "closed", "remediated", "mitigated":
+		f.Status = finding.StatusFixed
+	case "dismissed", "ignored", "accepted", "suppressed", "false_positive", "muted":
+		f.Status = finding.StatusDismissed
+	}
+}
+
+func statusWords() []string { return []string{"open", "fixed", "dismissed"} }
+
+func severityWords() []string { return []string{"critical", "high", "medium", "low", "info"} }
+
+func domainNames() []string {
+	var out []string
+	for _, d := range finding.Domains() {
+		out = append(out, string(d))
+	}
+	return out
+}
+
+// cwes reads ids with or without their prefix.
+func cwes(v []string) []string {
+	texts := make([]string, len(v))
+	for i, s := range v {
+		if s != "" && s[0] >= '0' && s[0] <= '9' {
+			s = "CWE-" + s
+		}
+		texts[i] = s
+	}
+	return format.CWEs(texts...)
+}
+
+func number(s string) format.Number {
+	var n format.Number
+	if n.UnmarshalJSON([]byte(`"`+s+`"`)) != nil {
+		return 0
+	}
+	return n
+}
