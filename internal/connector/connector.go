@@ -225,3 +225,12 @@ func KindOf(err error) Kind {
 	}
 	return KindUnsure
 }
+
+// afterOf returns how long the target asks to wait, 0 if it did not say.
+func afterOf(err error) time.Duration {
+	var e *Error
+	if errors.As(err, &e) {
+		return e.After
+	}
+	return 0
+}
