@@ -65,6 +65,7 @@ func (l *loader) rule(raw rawRule, docMode text) {
 		name: raw.Name.s, why: raw.Why.s, at: raw.Place.at, playbook: raw.Playbook.s,
 		contain: remedy.Authorization(raw.Contain.s), fix: remedy.Authorization(raw.Fix.s), optIn: raw.OptIn.words(),
 		incident: raw.Incident, ticket: raw.Ticket, mode: remedy.Mode(raw.Mode.s), notify: raw.Notify.words(),
+		gate: GateAction(raw.Gate.s),
 	}
 	r.when, _ = l.condition(raw.When)
 	r.class = l.classRows(raw)

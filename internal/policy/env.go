@@ -131,7 +131,7 @@ func Variables() []Variable {
 		{Name: "params", Type: "map(string, string)", Field: "params", Doc: "connector parameters the finding carries", value: func(f Facts) any { return f.Params }},
 		{Name: "owner_known", Type: "bool", Field: "case", Doc: "more than the fallback of ownership answered", value: func(f Facts) any { return f.OwnerKnown }},
 		{Name: "recurrence", Type: "bool", Field: "case", Doc: "closed before and back", value: func(f Facts) any { return f.Recurrence }},
-		{Name: "episode", Type: "int", Field: "case", Doc: "number of the open interval, 1 for the first", value: func(f Facts) any { return int64(f.Episode) }},
+		{Name: "members", Type: "int", Field: "case", Doc: "number of findings that speak of the exposure", value: func(f Facts) any { return int64(f.Members) }},
 		{Name: "fix_available", Type: "bool", Field: "component.fixed_version", Doc: "a fixed version is known", value: func(f Facts) any { return f.FixedVersion != "" }},
 	}
 	sort.Slice(vs, func(i, j int) bool { return vs[i].Name < vs[j].Name })

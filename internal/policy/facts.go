@@ -14,10 +14,13 @@ type CaseFacts struct {
 	OwnerKnown bool
 	// Team is the owning team, "" if unknown.
 	Team string
-	// Recurrence: the exposure was closed before and is back. Episode is the
-	// number of the open interval, 1 for the first.
+	// Recurrence: the exposure was closed before and is back.
 	Recurrence bool
-	Episode    int
+	// Members is the number of findings that speak of the exposure; 0 is 1.
+	Members int
+	// Opened is when the episode began and its clocks started, UTC; zero for a
+	// new case. Conditions cannot read it.
+	Opened time.Time
 	// KEV is what our own copy of CISA's list says of the CVEs; Unknown leaves
 	// the word of the finding.
 	KEV finding.Tri
@@ -73,7 +76,7 @@ type Facts struct {
 	OwnerKnown bool   `json:"owner_known"`
 	Team       string `json:"team,omitempty"`
 	Recurrence bool   `json:"recurrence,omitempty"`
-	Episode    int    `json:"episode,omitempty"`
+	Members    int    `json:"members,omitempty"`
 	// At is the instant of the judgement, UTC. Conditions cannot read it: only
 	// the dates of suppressions, exceptions and freezes are compared with it.
 	At time.Time `json:"at,omitzero"`
@@ -101,7 +104,7 @@ func FactsOf(f finding.Finding, c CaseFacts) Facts {
 		FixedVersion: f.Component.FixedVersion,
 		Principal:    f.Identity.Principal, IdentityKind: f.Identity.Kind, Privileged: f.Identity.Privileged,
 		Scopes: f.Identity.Scopes, Params: f.Params,
-		OwnerKnown: c.OwnerKnown, Team: c.Team, Recurrence: c.Recurrence, Episode: c.Episode,
+		OwnerKnown: c.OwnerKnown, Team: c.Team, Recurrence: c.Recurrence, Members: max(c.Members, 1),
 	}
 }
 

@@ -51,6 +51,7 @@ type rule struct {
 	mode      remedy.Mode
 	modes     []scopedMode
 	notify    []string
+	gate      GateAction // "" goes by class
 }
 
 type classRow struct {
@@ -166,4 +167,10 @@ func wild(s, w string) bool {
 		return len(w) >= n && w[:n] == s[:n]
 	}
 	return s == w
+}
+
+// ManualSteps returns the steps a playbook leaves to a person, nil if there is
+// no such playbook.
+func (p *Pack) ManualSteps(playbook string) []string {
+	return append([]string(nil), p.playbooks[playbook].manual...)
 }

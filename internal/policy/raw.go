@@ -31,6 +31,7 @@ type (
 		Mode     text        `yaml:"mode" enum:"shadow ticket approve enforce" doc:"ceiling on authorization"`
 		Modes    []rawMode   `yaml:"modes" doc:"ceilings by team, account or environment; the first that fits counts"`
 		Notify   list        `yaml:"notify" doc:"channels told beside those of the route"`
+		Gate     text        `yaml:"gate" enum:"block warn pass" doc:"what the gate of a pipeline does; by default K1 to K3 block and K4 and K5 warn"`
 	}
 	rawSuppress struct {
 		Place  place `yaml:"-"`

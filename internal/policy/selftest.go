@@ -90,7 +90,7 @@ func (l *loader) test(raw rawTest) {
 
 // facts reads facts by variable name.
 func (l *loader) facts(in map[string]rawValue) Facts {
-	f := Facts{OwnerKnown: true, Confidence: HighConfidence, Episode: 1}
+	f := Facts{OwnerKnown: true, Confidence: HighConfidence, Members: 1}
 	for _, name := range keysOf(in) {
 		raw := in[name]
 		field, ok := factField(&f, name)
