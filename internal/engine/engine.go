@@ -28,8 +28,6 @@ type CaseFacts struct {
 	Recurrence bool
 	// Opened is when the episode began; zero for a new case.
 	Opened time.Time
-	// Members is the number of findings that speak of the exposure.
-	Members int
 }
 
 // Judge says what policy, ownership and calendars make of a finding. snapshot
@@ -64,7 +62,7 @@ type Principals interface {
 
 // Tickets render a ticket from its template.
 type Tickets interface {
-	Ticket(c remedy.Case, t remedy.Ticket, f finding.Finding) connector.TicketRequest
+	Ticket(ctx context.Context, c remedy.Case, t remedy.Ticket, f finding.Finding) connector.TicketRequest
 }
 
 // Config wires an engine. All fields but Rand and Log are required.

@@ -139,7 +139,7 @@ func (w *world) Paused(context.Context, []string) (string, error) { return w.pau
 func (w *world) Entitled(_ context.Context, person string, _ remedy.Case, _ remedy.Action) (string, error) {
 	return w.as[person], nil
 }
-func (w *world) Ticket(c remedy.Case, t remedy.Ticket, f finding.Finding) connector.TicketRequest {
+func (w *world) Ticket(_ context.Context, c remedy.Case, t remedy.Ticket, f finding.Finding) connector.TicketRequest {
 	return connector.TicketRequest{Title: c.Title}
 }
 

@@ -198,7 +198,7 @@ type work struct {
 
 func (w *work) observe(ctx context.Context, g *group, p correlate.Placement, f finding.Finding, digest string) error {
 	cmd := remedy.Observe{Tenant: g.key.Tenant, Key: g.key.Key, Finding: f, Digest: digest, Why: p.Why, DetectedAt: f.FirstSeen}
-	facts := CaseFacts{Members: 1}
+	facts := CaseFacts{}
 	judged := f
 	switch {
 	case w.loaded:
@@ -290,7 +290,7 @@ func (w *work) finding(ctx context.Context, uid string) (finding.Finding, error)
 }
 
 func factsOf(c remedy.Case) CaseFacts {
-	return CaseFacts{Recurrence: c.RecurrenceOf != "" || len(c.Episodes) > 1, Opened: c.Episode().OpenedAt, Members: len(c.Members)}
+	return CaseFacts{Recurrence: c.RecurrenceOf != "" || len(c.Episodes) > 1, Opened: c.Episode().OpenedAt}
 }
 
 // rejudge judges a case anew on what its members say.

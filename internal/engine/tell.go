@@ -140,7 +140,7 @@ func (r *run) openTicket(ctx context.Context, tr connector.Tracker, t remedy.Tic
 	if err != nil {
 		return err
 	}
-	req := r.e.Tickets.Ticket(r.c, t, f)
+	req := r.e.Tickets.Ticket(ctx, r.c, t, f)
 	req.Key, req.CaseID = r.c.ID+"/ticket/"+strconv.Itoa(t.N), r.c.ID
 	req.Link = r.e.BaseURL + "/cases/" + r.c.ID
 	ref, url, err := tr.Open(ctx, req)
