@@ -1,0 +1,109 @@
+package config
+
+import (
+	"net"
+	"net/netip"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+
+	"github.com/casement/casement/internal/finding"
+)
+
+// check holds what one key alone can't tell. A key that could not be read is
+// not judged again.
+func (l *Loaded) check(d *decoder) {
+	read := len(d.issues)
+	defer func() {
+		kept := d.issues[:read:read]
+		for _, i := range d.issues[read:] {
+			if !reported(kept[:read], i.Key) {
+				kept = append(kept, i)
+			}
+		}
+		d.issues = kept
+	}()
+	l.checkServer(d)
+	for _, name := range sortedKeys(l.Sources) {
+		s, key := l.Sources[name], "sources."+name
+		if _, ok := l.Tenants[s.Tenant]; !ok && s.Tenant != finding.DefaultTenant {
+			d.fail(d.origins[key+".tenant"].issue(key+".tenant", "list it under tenants:", false, "there is no tenant %q", s.Tenant))
+		}
+		if s.Kind != "token" && s.Kind != "" && len(s.Secret) == 0 {
+			d.fail(d.origins[key].issue(key+".secret", "add secret: env:NAME", true, "source %s has no secret to check signatures with", name))
+		}
+		if s.Kind == "token" && len(s.Secret) > 0 {
+			d.fail(d.origins[key+".secret"].issue(key+".secret", "remove it; make a token with casement token create", true, "source %s proves itself by a token of ours, not by a secret", name))
+		}
+		l.readable(d, key+".mapping", s.Mapping)
+	}
+	names := sortedKeys(l.Connectors)
+	for _, name := range sortedKeys(l.Routes) {
+		r, key := l.Routes[name], "routes."+name+".connector"
+		if _, ok := l.Connectors[r.Connector]; !ok {
+			d.fail(d.origins[key].issue(key, didYouMean(r.Connector, names), false, "there is no connector %q", r.Connector))
+		}
+	}
+	if dir := l.Policy.Dir; dir != "" {
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			d.fail(d.origins["policy.dir"].issue("policy.dir", "name a directory with policy files", false, "%s is not a directory that can be read", dir))
+		}
+	}
+}
+
+// reported says whether one of the issues is about the key or a part around it.
+func reported(issues Issues, key string) bool {
+	for _, i := range issues {
+		if i.Key != "" && (i.Key == key || strings.HasPrefix(key, i.Key+".") || strings.HasPrefix(i.Key, key+".")) {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *Loaded) checkServer(d *decoder) {
+	s := l.Server
+	host, port, err := net.SplitHostPort(s.Listen)
+	n, perr := strconv.Atoi(port)
+	if err != nil || perr != nil || n < 0 || n > 65535 {
+		d.fail(d.origins["server.listen"].issue("server.listen", "want host:port, e.g. 127.0.0.1:8480", false, "server.listen is %q", s.Listen))
+		return
+	}
+	tls := s.TLS.CertFile != ""
+	if tls != (s.TLS.KeyFile != "") {
+		d.fail(d.origins["server.tls"].issue("server.tls", "set both cert_file and key_file", true, "server.tls is half set"))
+	}
+	l.readable(d, "server.tls.cert_file", s.TLS.CertFile)
+	l.readable(d, "server.tls.key_file", s.TLS.KeyFile)
+	if !loopback(host) && !tls && !s.BehindProxy {
+		d.fail(d.origins["server.listen"].issue("server.listen", "set server.tls, or server.behind_proxy: true if a proxy ends TLS",
+			false, "server.listen %s is reachable from outside without TLS, so passwords and tokens would go in clear", s.Listen))
+	}
+	if s.BaseURL != "" {
+		u, err := url.Parse(s.BaseURL)
+		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
+			d.fail(d.origins["server.base_url"].issue("server.base_url", "want https://host", false, "server.base_url is no address of pages"))
+		}
+	}
+}
+
+func loopback(host string) bool {
+	if host == "localhost" {
+		return true
+	}
+	a, err := netip.ParseAddr(host)
+	return err == nil && a.IsLoopback()
+}
+
+func (l *Loaded) readable(d *decoder, key, path string) {
+	if path == "" {
+		return
+	}
+	f, err := os.Open(path)
+	if err != nil {
+		d.fail(d.origins[key].issue(key, "", false, "%s: %v", key, err))
+		return
+	}
+	_ = f.Close() // nothing was written
+}

@@ -1,0 +1,135 @@
+// Package config turns files, environment and flags into one typed value: a
+// casement.yaml (or a directory of them, deep-merged), overlaid by CASEMENT_…
+// variables and by flags.
+//
+// It may import finding, the YAML reader and the standard library. Invariants:
+// every error of every file is reported at once with file, line and column; a
+// literal secret is an error and is shown nowhere; an unknown key is an error;
+// the same rule names a key everywhere: server.listen, CASEMENT_SERVER_LISTEN,
+// --server-listen; the order is flag, environment, file, default, and the
+// origin of each value is kept.
+package config
+
+import (
+	"strings"
+)
+
+// Config is everything an install can be told. The zero value of each key is
+// described in its doc tag; Load fills in the defaults.
+type Config struct {
+	Server     Server               `yaml:"server" doc:"the address people and senders reach"`
+	Data       Data                 `yaml:"data" doc:"where state is kept"`
+	Database   Database             `yaml:"database" doc:"which database keeps the cases"`
+	Tenants    map[string]Tenant    `yaml:"tenants" doc:"organisations served by this install, by name; one called default exists"`
+	Sources    map[string]Source    `yaml:"sources" doc:"authenticated senders of alerts, by name"`
+	Connectors map[string]Connector `yaml:"connectors" doc:"doors to outside systems, by name"`
+	Routes     map[string]Route     `yaml:"routes" doc:"where messages go, by the names that policy uses"`
+	Policy     Policy               `yaml:"policy" doc:"the rules"`
+	Owners     Owners               `yaml:"owners" doc:"who owns what"`
+	Budgets    Budgets              `yaml:"budgets" doc:"ceilings over all changes of this install, on top of policy's own"`
+	Intake     Intake               `yaml:"intake" doc:"limits of what senders may send"`
+	Log        Log                  `yaml:"log" doc:"what is logged"`
+}
+
+// Server is the listening side.
+type Server struct {
+	Listen  string `yaml:"listen" default:"127.0.0.1:8480" doc:"host:port to listen on"`
+	BaseURL string `yaml:"base_url" doc:"address of the pages in links, e.g. https://casement.example.com; empty: http(s)://<listen>"`
+	TLS     TLS    `yaml:"tls" doc:"certificate of this server"`
+	// BehindProxy says that a proxy ends TLS, so that listening on other
+	// addresses than loopback without a certificate is meant.
+	BehindProxy bool `yaml:"behind_proxy" doc:"a proxy in front ends TLS"`
+	Metrics     bool `yaml:"metrics" doc:"serve Prometheus metrics at /metrics, to loopback only"`
+}
+
+// TLS names the PEM files of the server.
+type TLS struct {
+	CertFile string `yaml:"cert_file" path:"1" doc:"PEM file with the certificate chain"`
+	KeyFile  string `yaml:"key_file" path:"1" doc:"PEM file with the private key"`
+}
+
+// Data is the data folder.
+type Data struct {
+	Dir string `yaml:"dir" path:"1" default:"casement-data" doc:"folder of database, keys and ledger; made with mode 0700"`
+}
+
+// Database picks the store.
+type Database struct {
+	Kind string `yaml:"kind" default:"sqlite" enum:"sqlite" doc:"sqlite keeps everything in the data folder"`
+}
+
+// Tenant is one organisation.
+type Tenant struct {
+	Title string `yaml:"title" doc:"name shown to people"`
+}
+
+// Source is one sender of alerts.
+type Source struct {
+	Tenant  string  `yaml:"tenant" default:"default" doc:"the organisation its alerts belong to"`
+	Kind    string  `yaml:"kind" req:"1" enum:"github standard-webhooks token" doc:"how the sender proves itself: github (X-Hub-Signature-256), standard-webhooks, or token (a bearer token made with casement token create)"`
+	Secret  Secrets `yaml:"secret" doc:"signing secret as a reference, or a list of them, newest first, to rotate"`
+	Mapping string  `yaml:"mapping" path:"1" doc:"mapping file for a format Casement has no reader for"`
+	Owner   string  `yaml:"owner" doc:"who a body that can't be read waits for"`
+}
+
+// Connector is one door; Params stay raw for the connector to decode.
+type Connector struct {
+	Kind    string            `yaml:"kind" doc:"which connector; empty: the entry's own name"`
+	Params  map[string]any    `yaml:"params" doc:"settings of the connector, see casement connectors"`
+	Secrets map[string]Secret `yaml:"secrets" doc:"credentials as references"`
+	Allow   []string          `yaml:"allow" doc:"inner addresses it may reach: ranges (10.0.0.0/8), addresses, hosts or host:port; public ones need no entry"`
+}
+
+// Route leads messages to a connector.
+type Route struct {
+	Connector string            `yaml:"connector" req:"1" doc:"name of the connector that delivers"`
+	Params    map[string]string `yaml:"params" doc:"settings of this route, e.g. a channel"`
+}
+
+// Policy is where the rules are.
+type Policy struct {
+	Dir string `yaml:"dir" path:"1" doc:"policy directory; empty: the pack that ships with Casement"`
+}
+
+// Owners lists the ownership files.
+type Owners struct {
+	Files []string `yaml:"files" path:"named" doc:"owners.yaml, Backstage catalog-info.yaml and CODEOWNERS files (owner/repo=path for the latter)"`
+}
+
+// Budgets bound all changes together; 0 is no bound.
+type Budgets struct {
+	ChangesPerHour int `yaml:"changes_per_hour" doc:"most changes to outside systems in an hour; 0: no bound"`
+	ChangesPerDay  int `yaml:"changes_per_day" doc:"most changes to outside systems in a day; 0: no bound"`
+}
+
+// Intake bounds what comes in; 0 is the shipped bound.
+type Intake struct {
+	MaxBody    int `yaml:"max_body" default:"33554432" doc:"largest body of a request, in bytes"`
+	Quarantine int `yaml:"quarantine" default:"268435456" doc:"room for bodies that can't be read, per tenant, in bytes"`
+	Inflight   int `yaml:"inflight" default:"512" doc:"most requests at once; more are answered 503"`
+}
+
+// Log is the server's log on stderr.
+type Log struct {
+	Level  string `yaml:"level" default:"info" enum:"debug info warn error" doc:"least level that is written"`
+	Format string `yaml:"format" default:"text" enum:"text json" doc:"text for people, json for machines"`
+}
+
+// KindOf returns the connector's kind: its own word, or the name of the entry.
+func (c Config) KindOf(name string) string {
+	if k := c.Connectors[name].Kind; k != "" {
+		return k
+	}
+	return name
+}
+
+// URL returns the base of all links: server.base_url, or the listening address.
+func (c Config) URL() string {
+	if c.Server.BaseURL != "" {
+		return strings.TrimSuffix(c.Server.BaseURL, "/")
+	}
+	if c.Server.TLS.CertFile != "" {
+		return "https://" + c.Server.Listen
+	}
+	return "http://" + c.Server.Listen
+}
