@@ -50,6 +50,10 @@ func ParseCodeowners(text string) (Codeowners, []string) {
 			continue
 		}
 		for _, r := range rules {
+			if r.RawPattern() == "/" { // the matcher cannot take it
+				notes = append(notes, fmt.Sprintf("line %d: skipped: the pattern / matches no file; write * for all", n))
+				continue
+			}
 			r.LineNumber = n
 			c.rules = append(c.rules, r)
 		}
