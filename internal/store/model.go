@@ -72,6 +72,7 @@ func NewModel() *Model {
 	return &Model{
 		cases: map[string]*modelCase{}, streams: map[streamKey][]StoredEvent{}, keys: map[engine.CaseKey]map[string]bool{},
 		findings: map[findingKey]*modelFinding{}, effects: map[string]*modelEffect{}, budgets: map[string][]taken{},
+		pauses: map[pauseKey]Pause{}, facts: map[findingKey][]byte{}, notes: map[findingKey]engine.NoteText{},
 	}
 }
 

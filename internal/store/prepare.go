@@ -63,6 +63,9 @@ func prepare(u engine.Unit) (unit, error) {
 			return p, fmt.Errorf("%w unit of case %s: effect %q belongs to case %q of tenant %q", ErrInvalid, c.ID, e.ID, e.CaseID, e.Tenant)
 		}
 	}
+	if u.Done != nil && u.Done.Row.CaseID != c.ID {
+		return p, fmt.Errorf("%w unit of case %s: the lease is of case %q", ErrInvalid, c.ID, u.Done.Row.CaseID)
+	}
 	var err error
 	if p.state, err = json.Marshal(c); err != nil {
 		return p, fmt.Errorf("encode case %s: %w", c.ID, err)

@@ -1,8 +1,483 @@
 package storetest
 
-import "testing"
+import (
+	"context"
+	"errors"
+	"reflect"
+	"sync"
+	"testing"
+	"time"
 
-func Run(t *testing.T, f func(*testing.T) Backend) {
-	t.Run("x", func(t *testing.T) { must(t, f(t), NewCase("c1", "k1")) })
+	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/ledger"
+	"github.com/casement/casement/internal/remedy"
+	"github.com/casement/casement/internal/store"
+)
+
+// Run runs the suite; open returns an empty store and closes it by t.Cleanup.
+func Run(t *testing.T, open func(t *testing.T) Backend) {
+	for _, c := range []struct {
+		name string
+		test func(t *testing.T, b Backend)
+	}{
+		{"OpenAndLoad", testOpenAndLoad},
+		{"NotFound", testNotFound},
+		{"OldVersionConflicts", testOldVersion},
+		{"OneOpenCasePerKey", testOneOpenCasePerKey},
+		{"UnitIsAllOrNothing", testAllOrNothing},
+		{"UnitsDoNotShareFate", testUnitsApart},
+		{"InvalidUnits", testInvalid},
+		{"Budget", testBudget},
+		{"Pause", testPause},
+		{"Sightings", testSightings},
+		{"FindingReplaced", testFindingReplaced},
+		{"ConcurrentSteps", testConcurrentSteps},
+		{"CancelledContext", testCancelled},
+		{"Wake", testWake},
+		{"History", testHistory},
+		{"Lists", testLists},
+		{"Notes", testNotes},
+		{"ClaimOnePerCaseAndObject", testClaimApart},
+		{"LeaseLife", testLeaseLife},
+		{"LostLease", testLostLease},
+		{"IntentNeedsTheLease", testIntent},
+		{"DroppedInFlight", testDropped},
+		{"EffectAgain", testEffectAgain},
+	} {
+		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
+	}
 }
-func Agree(t *testing.T, f, g func(*testing.T) Backend) {}
+
+var ctx = context.Background() // never written
+
+// commit returns the error of a single unit.
+func commit(b Backend, u engine.Unit) error {
+	errs, err := b.Commit(ctx, []engine.Unit{u}, nil)
+	if err != nil {
+		return err
+	}
+	return errs[0]
+}
+
+func wantErr(t *testing.T, got, want error) {
+	t.Helper()
+	if !errors.Is(got, want) {
+		t.Fatalf("got error %v, want %v", got, want)
+	}
+}
+
+func equal(t *testing.T, what string, got, want any) {
+	t.Helper()
+	if !reflect.DeepEqual(got, want) {
+		t.Fatalf("%s:\n got %+v\nwant %+v", what, got, want)
+	}
+}
+
+func closed(c remedy.Case, at time.Time) engine.Unit {
+	return Step(c, remedy.EpisodeClosed{How: remedy.ClosedProven, Why: "test"}, at)
+}
+
+func reopened(c remedy.Case, at time.Time) engine.Unit {
+	return Step(c, remedy.EpisodeStarted{N: len(c.Episodes) + 1, DetectedAt: at, Why: "test"}, at)
+}
+
+func key(k string) engine.CaseKey { return engine.CaseKey{Tenant: tenant, Version: 1, Key: k} }
+
+func testOpenAndLoad(t *testing.T, b Backend) {
+	u := NewCase("c1", "k1")
+	u.Facts = map[string][]byte{"h1": []byte(`{"a":1}`)}
+	must(t, b, u)
+	equal(t, "case", load(t, b, "c1"), u.Case)
+	refs, err := b.Keys(ctx, []engine.CaseKey{key("k1"), key("k2"), {Tenant: "other", Version: 1, Key: "k1"}, {Tenant: tenant, Version: 2, Key: "k1"}})
+	equal(t, "keys error", err, nil)
+	equal(t, "keys", refs, map[engine.CaseKey][]engine.CaseRef{key("k1"): {{ID: "c1", Open: true}}})
+	known, err := b.Known(ctx, tenant, []string{"uid-c1", "uid-c2"})
+	equal(t, "known error", err, nil)
+	equal(t, "known", known, map[string]engine.Known{"uid-c1": {CaseID: "c1", Digest: finding.DecisionDigest(Finding("c1")), Quiet: u.Case.Quiet()}})
+	other, err := b.Known(ctx, "other", []string{"uid-c1"})
+	if err != nil || len(other) != 0 {
+		t.Fatalf("another tenant knows %v, %v", other, err)
+	}
+	f, err := b.Finding(ctx, tenant, "uid-c1")
+	equal(t, "finding error", err, nil)
+	equal(t, "finding", f, Finding("c1"))
+	fact, err := b.Fact(ctx, tenant, "h1")
+	equal(t, "fact error", err, nil)
+	equal(t, "fact", string(fact), `{"a":1}`)
+}
+
+func testNotFound(t *testing.T, b Backend) {
+	_, err := b.Load(ctx, "nobody")
+	wantErr(t, err, engine.ErrNotFound)
+	_, err = b.Finding(ctx, tenant, "nobody")
+	wantErr(t, err, engine.ErrNotFound)
+	_, err = b.Fact(ctx, tenant, "nobody")
+	wantErr(t, err, engine.ErrNotFound)
+	wantErr(t, b.EraseNote(ctx, tenant, "nobody"), engine.ErrNotFound)
+	for _, keys := range [][]engine.CaseKey{nil, {key("k")}} {
+		if refs, err := b.Keys(ctx, keys); err != nil || len(refs) != 0 {
+			t.Fatalf("keys %v: %v, %v", keys, refs, err)
+		}
+	}
+}
+
+func testOldVersion(t *testing.T, b Backend) {
+	u := NewCase("c1", "k1")
+	must(t, b, u)
+	wantErr(t, commit(b, NewCase("c1", "k2")), engine.ErrConflict)
+	must(t, b, Step(u.Case, remedy.Acked{}, Epoch()))
+	wantErr(t, commit(b, Step(u.Case, remedy.AssignedTo{To: "x"}, Epoch())), engine.ErrConflict)
+	ghost := NewCase("c2", "k3").Case
+	wantErr(t, commit(b, Step(ghost, remedy.Acked{}, Epoch())), engine.ErrConflict)
+	foreign := NewCase("c1", "k9")
+	foreign.Case.Tenant, foreign.Findings, foreign.AddKey, foreign.AddEffects = "other", nil, nil, nil
+	wantErr(t, commit(b, foreign), engine.ErrConflict)
+	if c := load(t, b, "c1"); c.AssignedTo != "" || c.Version != u.Case.Version+1 {
+		t.Fatalf("a refused unit left its mark: version %d, assigned to %q", c.Version, c.AssignedTo)
+	}
+}
+
+func testOneOpenCasePerKey(t *testing.T, b Backend) {
+	first, second := NewCase("c1", "k"), NewCase("c2", "k")
+	errs, err := b.Commit(ctx, []engine.Unit{first, second}, nil)
+	equal(t, "commit", err, nil)
+	equal(t, "first", errs[0], nil)
+	wantErr(t, errs[1], engine.ErrConflict)
+	_, err = b.Load(ctx, "c2")
+	wantErr(t, err, engine.ErrNotFound)
+
+	must(t, b, closed(first.Case, Epoch().Add(time.Hour)))
+	second.Case.Episodes[0].OpenedAt = Epoch().Add(time.Minute) // newer than c1
+	must(t, b, second)
+	refs, err := b.Keys(ctx, []engine.CaseKey{key("k")})
+	equal(t, "keys error", err, nil)
+	equal(t, "refs", refs[key("k")], []engine.CaseRef{{ID: "c2", Open: true}, {ID: "c1", ClosedAt: Epoch().Add(time.Hour), How: remedy.ClosedProven}})
+
+	c1 := load(t, b, "c1")
+	wantErr(t, commit(b, reopened(c1, Epoch().Add(2*time.Hour))), engine.ErrConflict)
+	move := Step(load(t, b, "c2"), remedy.Acked{}, Epoch())
+	move.DropKey, move.AddKey = []engine.CaseKey{key("k")}, []engine.CaseKey{key("k2"), key("k2")}
+	must(t, b, move)
+	must(t, b, reopened(c1, Epoch().Add(2*time.Hour)))
+	grab := Step(load(t, b, "c2"), remedy.Acked{}, Epoch())
+	grab.AddKey = []engine.CaseKey{key("k")}
+	wantErr(t, commit(b, grab), engine.ErrConflict)
+}
+
+func testAllOrNothing(t *testing.T, b Backend) {
+	must(t, b, NewCase("c1", "k1"))
+	u := NewCase("c2", "k1")
+	u.AddKey = append([]engine.CaseKey{key("k2")}, u.AddKey...)
+	u.Reserve = []engine.Reservation{{Key: "budget", N: 1, Limit: 1, From: Epoch(), At: Epoch()}}
+	u.Facts = map[string][]byte{"h": []byte("x")}
+	u.Notes = []engine.NoteText{{Hash: "n", Salt: "s", Text: "t"}}
+	u.DropEffects = []string{"c1/message/1"}
+	wantErr(t, commit(b, u), engine.ErrConflict)
+	if refs, _ := b.Keys(ctx, []engine.CaseKey{key("k2")}); len(refs) != 0 {
+		t.Error("a key of the refused unit is bound")
+	}
+	if events, _ := b.Events(ctx, tenant, "c2"); len(events) != 0 {
+		t.Error("events of the refused unit are there")
+	}
+	if effects, _ := b.EffectsOf(ctx, "", 10); len(effects) != 1 || effects[0].CaseID != "c1" {
+		t.Errorf("effects after the refused unit: %v", effects)
+	}
+	_, err := b.Finding(ctx, tenant, "uid-c2")
+	wantErr(t, err, engine.ErrNotFound)
+	_, err = b.Fact(ctx, tenant, "h")
+	wantErr(t, err, engine.ErrNotFound)
+	wantErr(t, b.EraseNote(ctx, tenant, "n"), engine.ErrNotFound)
+	free := Step(load(t, b, "c1"), remedy.Acked{}, Epoch())
+	free.Reserve = u.Reserve
+	must(t, b, free) // the budget was given back
+}
+
+func testUnitsApart(t *testing.T, b Backend) {
+	var units []engine.Unit
+	for i := range 20 {
+		units = append(units, NewCase(name("c", i), name("k", i/2)))
+	}
+	errs, err := b.Commit(ctx, units, nil)
+	equal(t, "commit", err, nil)
+	for i, err := range errs {
+		if i%2 == 0 && err != nil {
+			t.Errorf("unit %d: %v", i, err)
+		}
+		if i%2 == 1 && !errors.Is(err, engine.ErrConflict) {
+			t.Errorf("unit %d: %v, want a conflict", i, err)
+		}
+	}
+	counts, err := b.Counts(ctx, tenant)
+	equal(t, "counts error", err, nil)
+	n := 0
+	for _, c := range counts {
+		n += c
+	}
+	equal(t, "cases", n, 10)
+}
+
+func testInvalid(t *testing.T, b Backend) {
+	for what, spoil := range map[string]func(*engine.Unit){
+		"no id":              func(u *engine.Unit) { u.Case.ID = "" },
+		"no tenant":          func(u *engine.Unit) { u.Case.Tenant = "" },
+		"wrong version":      func(u *engine.Unit) { u.Case.Version++ },
+		"no events":          func(u *engine.Unit) { u.Events, u.Case.Version = nil, 0 },
+		"key of another":     func(u *engine.Unit) { u.AddKey[0].Tenant = "other" },
+		"drop of another":    func(u *engine.Unit) { u.DropKey = []engine.CaseKey{{Tenant: "other", Key: "k"}} },
+		"finding of another": func(u *engine.Unit) { u.Findings[0].Tenant = "other" },
+		"finding without id": func(u *engine.Unit) { u.Findings[0].UID = "" },
+		"effect of another":  func(u *engine.Unit) { u.AddEffects[0].CaseID = "c2" },
+		"lease of another":   func(u *engine.Unit) { u.Done = &engine.Lease{Row: Effect("c2", "x", ""), Epoch: 1} },
+		"effect without id":  func(u *engine.Unit) { u.AddEffects[0].ID = "" },
+	} {
+		u := NewCase("c1", "k1")
+		spoil(&u)
+		if err := commit(b, u); !errors.Is(err, store.ErrInvalid) {
+			t.Errorf("%s: %v, want ErrInvalid", what, err)
+		}
+	}
+	must(t, b, NewCase("c1", "k1")) // nothing of them was stored
+}
+
+func testBudget(t *testing.T, b Backend) {
+	must(t, b, NewCase("c1", "k1"))
+	take := func(n, limit int, from, at time.Time) error {
+		u := Step(load(t, b, "c1"), remedy.Acked{}, at)
+		u.Reserve = []engine.Reservation{{Key: "rule", N: n, Limit: limit, From: from, At: at}}
+		return commit(b, u)
+	}
+	hour := Epoch()
+	equal(t, "2 of 3", take(2, 3, hour, hour), nil)
+	wantErr(t, take(2, 3, hour, hour), engine.ErrBudget)
+	equal(t, "3 of 3", take(1, 3, hour, hour.Add(time.Minute)), nil)
+	wantErr(t, take(1, 3, hour, hour.Add(2*time.Minute)), engine.ErrBudget)
+	equal(t, "the window moved on", take(2, 3, hour.Add(time.Minute), hour.Add(61*time.Minute)), nil)
+	wantErr(t, take(1, 3, hour.Add(time.Minute), hour.Add(61*time.Minute)), engine.ErrBudget)
+	u := Step(load(t, b, "c1"), remedy.Acked{}, Epoch())
+	one := engine.Reservation{Key: "twice", N: 1, Limit: 1, From: hour, At: hour}
+	u.Reserve = []engine.Reservation{one, one}
+	wantErr(t, commit(b, u), engine.ErrBudget)
+	u.Reserve = []engine.Reservation{one}
+	equal(t, "once", commit(b, u), nil)
+}
+
+func testPause(t *testing.T, b Backend) {
+	must(t, b, NewCase("c1", "k1"))
+	ann := remedy.Actor{Kind: remedy.Person, ID: "u-ann"}
+	step := func(scopes ...string) error {
+		u := Step(load(t, b, "c1"), remedy.Acked{}, Epoch())
+		u.PauseScopes = scopes
+		return commit(b, u)
+	}
+	note := engine.NoteText{Hash: "h", Salt: "s", Text: "storm"}
+	p := store.Pause{Tenant: "", Scope: "all", By: ann, At: Epoch(), Reason: note}
+	equal(t, "pause", b.SetPause(ctx, p), nil)
+	equal(t, "again", b.SetPause(ctx, store.Pause{Scope: "all", By: remedy.Actor{Kind: remedy.Person, ID: "u-bob"}, At: Epoch().Add(time.Hour)}), nil)
+	equal(t, "other tenant", b.SetPause(ctx, store.Pause{Tenant: "other", Scope: "connector/s3", By: ann, At: Epoch()}), nil)
+	list, err := b.Pauses(ctx)
+	equal(t, "pauses error", err, nil)
+	equal(t, "first pause", list[0], p)
+	equal(t, "number of pauses", len(list), 2)
+	wantErr(t, step("rule/x", "all"), engine.ErrPaused)
+	equal(t, "scope of another tenant", step("connector/s3"), nil)
+	equal(t, "no scope", step(), nil)
+	equal(t, "resume", b.ClearPause(ctx, store.Pause{Scope: "all", By: ann, At: Epoch()}), nil)
+	equal(t, "resumed", step("all"), nil)
+	wantErr(t, b.ClearPause(ctx, store.Pause{Scope: "all", By: ann, At: Epoch()}), engine.ErrNotFound)
+	wantErr(t, b.SetPause(ctx, store.Pause{Scope: "all"}), store.ErrInvalid)
+	events, err := b.Stream(ctx, tenant, store.StreamGuardrail, 0, -1)
+	equal(t, "stream error", err, nil)
+	var types []string
+	for _, e := range events {
+		types = append(types, e.Type+" by "+e.By.ID)
+	}
+	equal(t, "guardrail stream", types, []string{"paused by u-ann", "resumed by u-ann"})
+}
+
+func testSightings(t *testing.T, b Backend) {
+	u := NewCase("c1", "k1")
+	see := func(s ...engine.Sighting) error {
+		_, err := b.Commit(ctx, nil, s)
+		return err
+	}
+	at := Epoch().Add(time.Hour)
+	wantErr(t, see(engine.Sighting{Tenant: tenant, UID: "uid-c1", At: at, Count: 1}), engine.ErrConflict)
+	// A repeat may come in the very commit that opens the case.
+	_, err := b.Commit(ctx, []engine.Unit{u}, []engine.Sighting{{Tenant: tenant, UID: "uid-c1", At: at, Count: 4}})
+	equal(t, "first", err, nil)
+	equal(t, "second", see(engine.Sighting{Tenant: tenant, UID: "uid-c1", At: at.Add(-time.Minute)}), nil)
+	rows, err := b.Findings(ctx, "c1")
+	equal(t, "findings error", err, nil)
+	equal(t, "row", rows, []store.FindingRow{{Finding: Finding("c1"), CaseID: "c1", Digest: finding.DecisionDigest(Finding("c1")), FirstSeen: Epoch(), LastSeen: at, Sightings: 6}})
+
+	// One that does not hold takes its whole commit with it.
+	_, err = b.Commit(ctx, []engine.Unit{NewCase("c2", "k2")}, []engine.Sighting{{Tenant: tenant, UID: "uid-c1", At: at, Count: 1}, {Tenant: tenant, UID: "nobody", At: at, Count: 1}})
+	wantErr(t, err, engine.ErrConflict)
+	_, err = b.Load(ctx, "c2")
+	wantErr(t, err, engine.ErrNotFound)
+	must(t, b, closed(u.Case, at))
+	wantErr(t, see(engine.Sighting{Tenant: tenant, UID: "uid-c1", At: at, Count: 1}), engine.ErrConflict)
+	rows, _ = b.Findings(ctx, "c1")
+	equal(t, "sightings", rows[0].Sightings, 6)
+}
+
+func testFindingReplaced(t *testing.T, b Backend) {
+	u := NewCase("c1", "k1")
+	must(t, b, u, NewCase("c2", "k2"))
+	f := Finding("c1")
+	f.Severity = finding.SeverityCritical
+	again := Step(u.Case, remedy.Acked{}, Epoch().Add(time.Minute))
+	again.Findings = []finding.Finding{f}
+	must(t, b, again)
+	rows, err := b.Findings(ctx, "c1")
+	equal(t, "findings error", err, nil)
+	equal(t, "row", rows[0], store.FindingRow{Finding: f, CaseID: "c1", Digest: finding.DecisionDigest(f), FirstSeen: Epoch(), LastSeen: Epoch().Add(time.Minute), Sightings: 2})
+	move := Step(load(t, b, "c2"), remedy.Acked{}, Epoch())
+	move.Findings = []finding.Finding{f}
+	must(t, b, move)
+	if rows, _ := b.Findings(ctx, "c1"); len(rows) != 0 {
+		t.Error("a finding that moved is still with its old case")
+	}
+	rows, _ = b.Findings(ctx, "c2")
+	if len(rows) != 2 || rows[0].Sightings != 2 {
+		t.Errorf("after the move: %+v", rows)
+	}
+}
+
+func testConcurrentSteps(t *testing.T, b Backend) {
+	must(t, b, NewCase("c1", "k1"))
+	const callers, steps = 8, 10
+	var wg sync.WaitGroup
+	for range callers {
+		wg.Go(func() {
+			for done := 0; done < steps; {
+				c, err := b.Load(ctx, "c1")
+				if err == nil {
+					err = commit(b, Step(c, remedy.Acked{}, Epoch()))
+				}
+				switch {
+				case err == nil:
+					done++
+				case !errors.Is(err, engine.ErrConflict):
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+	equal(t, "version", load(t, b, "c1").Version, NewCase("c1", "k1").Case.Version+callers*steps)
+}
+
+func testCancelled(t *testing.T, b Backend) {
+	done, cancel := context.WithCancel(ctx)
+	cancel()
+	_, err := b.Commit(done, []engine.Unit{NewCase("c1", "k1")}, nil)
+	wantErr(t, err, context.Canceled)
+	_, err = b.Load(ctx, "c1")
+	wantErr(t, err, engine.ErrNotFound)
+}
+
+func testWake(t *testing.T, b Backend) {
+	next := func(at time.Time) time.Time {
+		got, err := b.NextDue(ctx, at)
+		equal(t, "next error", err, nil)
+		return got
+	}
+	due := func(at time.Time, n int) []string {
+		got, err := b.Due(ctx, at, n)
+		equal(t, "due error", err, nil)
+		return got
+	}
+	equal(t, "empty", next(Epoch()), time.Time{})
+	for i, wake := range []time.Time{Epoch().Add(2 * time.Hour), Epoch().Add(time.Hour), {}} {
+		u := NewCase(name("c", i), name("k", i))
+		u.WakeAt, u.AddEffects = wake, nil
+		must(t, b, u)
+	}
+	equal(t, "nothing yet", len(due(Epoch(), 5)), 0)
+	equal(t, "at the instant", due(Epoch().Add(time.Hour), 5), []string{"c1"})
+	equal(t, "earliest first", due(Epoch().Add(3*time.Hour), 5), []string{"c1", "c0"})
+	equal(t, "at most n", due(Epoch().Add(3*time.Hour), 1), []string{"c1"})
+	equal(t, "next", next(Epoch()), Epoch().Add(time.Hour))
+	equal(t, "strictly after", next(Epoch().Add(time.Hour)), Epoch().Add(2*time.Hour))
+	u := Step(load(t, b, "c2"), remedy.Acked{}, Epoch())
+	u.WakeAt = time.Time{}
+	e := Effect("c2", "probe/1", "")
+	e.NotBefore = Epoch().Add(30 * time.Minute)
+	u.AddEffects = []engine.EffectRow{e}
+	must(t, b, u)
+	equal(t, "an effect is sooner", next(Epoch()), Epoch().Add(30*time.Minute))
+	quiet := Step(load(t, b, "c1"), remedy.Acked{}, Epoch())
+	quiet.WakeAt = time.Time{}
+	must(t, b, quiet)
+	equal(t, "c1 sleeps", due(Epoch().Add(3*time.Hour), 5), []string{"c0"})
+}
+
+func testHistory(t *testing.T, b Backend) {
+	u := NewCase("c1", "k1")
+	must(t, b, u, NewCase("c2", "k2"))
+	must(t, b, Step(u.Case, remedy.AssignedTo{To: "u-bob"}, Epoch().Add(time.Minute)))
+	e := store.StreamEvent{Tenant: tenant, Stream: store.StreamPrincipal + "/u-ann", Type: "login", Schema: 1, At: Epoch(), By: remedy.Actor{Kind: remedy.Person, ID: "u-ann"}, Body: []byte(`{"ok":true}`)}
+	for want := range uint64(3) {
+		seq, err := b.AppendEvent(ctx, e)
+		equal(t, "append error", err, nil)
+		equal(t, "seq", seq, want+1)
+	}
+	forged := e
+	forged.Stream = store.CaseStream("c1")
+	_, err := b.AppendEvent(ctx, forged)
+	wantErr(t, err, store.ErrInvalid)
+
+	events, err := b.Events(ctx, tenant, "c1")
+	equal(t, "events error", err, nil)
+	var bodies []remedy.Event
+	for _, e := range events {
+		bodies = append(bodies, remedy.Event{At: e.At, By: e.By, Body: e.Decoded})
+	}
+	equal(t, "replay", remedy.Replay(bodies), load(t, b, "c1"))
+
+	all, pos, err := b.EventsSince(ctx, 0, 100)
+	equal(t, "since error", err, nil)
+	equal(t, "position", pos, int64(len(all)))
+	streams := map[string][]ledger.Record{}
+	for _, e := range all {
+		by := `{"kind":"` + string(e.By.Kind) + `","id":"` + e.By.ID + `"}`
+		streams[e.Stream] = append(streams[e.Stream], ledger.Record{
+			Tenant: e.Tenant, Stream: e.Stream, Seq: e.Seq, Type: e.Type, Schema: e.Schema, At: e.At, Body: []byte(by + "\n" + string(e.Body)), Prev: e.Prev, Hash: e.Hash})
+	}
+	equal(t, "streams", len(streams), 3)
+	for name, records := range streams {
+		if err := ledger.VerifyStream(records); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	part, pos, err := b.EventsSince(ctx, 2, 3)
+	equal(t, "part error", err, nil)
+	equal(t, "part", part, all[2:5])
+	equal(t, "part position", pos, int64(5))
+	none, pos, err := b.EventsSince(ctx, int64(len(all)), 3)
+	if err != nil || len(none) != 0 || pos != int64(len(all)) {
+		t.Errorf("after the end: %v, %d, %v", none, pos, err)
+	}
+	tail, err := b.Stream(ctx, tenant, e.Stream, 1, 1)
+	if err != nil || len(tail) != 1 || tail[0].Seq != 2 {
+		t.Errorf("stream after 1: %v, %v", tail, err)
+	}
+}
+
+func testNotes(t *testing.T, b Backend) {
+	n := engine.NoteText{Hash: "h", Salt: "s", Text: "Ann said so"}
+	u := NewCase("c1", "k1")
+	u.Notes = []engine.NoteText{n}
+	must(t, b, u)
+	notes, err := b.Notes(ctx, tenant, []remedy.Note{"h", "x"})
+	equal(t, "notes error", err, nil)
+	equal(t, "notes", notes, map[remedy.Note]engine.NoteText{"h": n})
+	equal(t, "erase", b.EraseNote(ctx, tenant, "h"), nil)
+	notes, err = b.Notes(ctx, tenant, []remedy.Note{"h"})
+	if err != nil || len(notes) != 0 {
+		t.Errorf("after erasing: %v, %v", notes, err)
+	}
+}
