@@ -82,7 +82,11 @@ func (c *compiler) condition(t text) (cond condition, ok bool) {
 	checked, iss := c.env.Compile(t.s)
 	if iss.Err() != nil {
 		for _, e := range iss.Errors() {
-			t.inside(e.Location.Line(), e.Location.Column()).failf("", "condition: %s", firstLine(e.Message))
+			msg, mend := firstLine(e.Message), ""
+			if strings.HasPrefix(msg, "found no matching overload") {
+				mend = "compare text with text and numbers with numbers; severity is a number: LOW, MEDIUM, HIGH, CRITICAL"
+			}
+			t.inside(e.Location.Line(), e.Location.Column()).failf(mend, "condition: %s", msg)
 		}
 		return cond, false
 	}

@@ -112,11 +112,16 @@ func (d *decoder) syntax(err error) {
 			d.syntax(e)
 		}
 	case errors.As(err, &one):
-		msg := one.Message
+		msg, mend, mark := one.Message, "", one.Mark
 		if one.ContextMsg != "" {
 			msg = one.ContextMsg + ": " + msg
 		}
-		pos{d.src, one.Mark.Line, one.Mark.Column}.failf("", "not valid YAML: %s", msg)
+		if mark.Line > len(d.src.lines) || strings.TrimSpace(d.src.lines[max(mark.Line, 1)-1]) == "" {
+			mark = one.ContextMark // the end of the file says nothing: show where it began
+		} else if strings.HasPrefix(strings.TrimLeft(d.src.lines[max(mark.Line, 1)-1], " "), "\t") {
+			mend = "indent with spaces, not tabs"
+		}
+		pos{d.src, mark.Line, mark.Column}.failf(mend, "not valid YAML: %s", msg)
 	default:
 		(pos{src: d.src}).failf("", "not valid YAML: %v", err)
 	}
@@ -234,7 +239,7 @@ func (d *decoder) enum(n *yaml.Node, f reflect.StructField, v reflect.Value) {
 		return
 	}
 	check := func(t text) {
-		if t.at.src != nil && !contains(words, t.s) {
+		if t.at.src != nil && t.node.Kind == yaml.ScalarNode && !contains(words, t.s) {
 			t.at.failf(didYouMean(t.s, words), "%s is not a value of %q", quote(t.s), f.Tag.Get("yaml"))
 		}
 	}

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"encoding"
 	"fmt"
 	"reflect"
 	"sort"
@@ -127,6 +128,9 @@ func setFact(v reflect.Value, name string, n *yaml.Node) error {
 		}
 		v.SetInt(int64(score*10 + 0.5))
 		return nil
+	}
+	if u, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok && n.Kind == yaml.ScalarNode {
+		return u.UnmarshalText([]byte(n.Value))
 	}
 	if err := n.Decode(v.Addr().Interface()); err != nil {
 		return fmt.Errorf("cannot be read from %s", kindOf(n))
