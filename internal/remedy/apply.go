@@ -2,6 +2,7 @@ package remedy
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/casement/casement/internal/deadline"
@@ -81,7 +82,7 @@ func applyLife(c Case, e Event) Case {
 		c.Closed = b.How
 		c = withEpisode(c, func(ep *Episode) { ep.ClosedAt, ep.How = e.At, b.How })
 		c.Recheck, c.NextProbe, c.Escalated = 0, b.Until, ""
-		c.Probe, c.Ladder, c.SnoozedUntil, c.Exception, c.Exposed = ProbeRun{}, Ladder{}, time.Time{}, nil, nil
+		c.Probe, c.Ladder, c.SnoozedUntil, c.Exception, c.Exposed = ProbeRun{}, c.Ladder.ended(), time.Time{}, nil, nil
 		if b.How == ClosedProven {
 			c.Members = slices.Clone(c.Members)
 			for i := range c.Members {
@@ -91,7 +92,7 @@ func applyLife(c Case, e Event) Case {
 	case EpisodeStarted:
 		c.Closed, c.Settled, c.MergedInto = "", false, ""
 		c.Episodes = append(slices.Clip(c.Episodes), Episode{N: b.N, DetectedAt: b.DetectedAt, OpenedAt: e.At})
-		c.Ladder, c.Escalated, c.Snoozes, c.Inconclusive = Ladder{}, "", 0, 0
+		c.Ladder, c.Escalated, c.Snoozes, c.Inconclusive = c.Ladder.ended(), "", 0, 0
 		c.Judgement.Clocks, c.Judgement.Decision.Class = deadline.Clocks{}, 0 // the new episode is judged by itself
 		c.NextProbe, c.Recheck, c.Probe = e.At, 0, ProbeRun{}
 		c.Members = slices.Clone(c.Members)
@@ -110,6 +111,13 @@ func applyLife(c Case, e Event) Case {
 		c.Members = slices.DeleteFunc(slices.Clone(c.Members), func(m Member) bool { return slices.Contains(b.UIDs, m.UID) })
 	}
 	return c
+}
+
+// ended is the ladder after the episode: what was said of actions stays said.
+func (l Ladder) ended() Ladder {
+	return Ladder{Said: slices.DeleteFunc(slices.Clone(l.Said), func(w string) bool {
+		return strings.HasPrefix(w, "warn.") || strings.HasPrefix(w, "breach.")
+	})}
 }
 
 func applyProbe(c Case, e Event) Case {

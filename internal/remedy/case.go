@@ -428,7 +428,7 @@ func (c Case) Acted() bool {
 // sighting: the case is open, has no exception and nothing was acted, probed
 // or claimed yet.
 func (c Case) Quiet() bool {
-	if !c.Open() || c.Exception != nil || c.Acted() || c.Probes > 0 || c.LastProbe != (Observation{}) {
+	if !c.Open() || c.Exception != nil || c.Acted() || c.Episode().Human || c.Probes > 0 || c.LastProbe != (Observation{}) {
 		return false
 	}
 	for _, m := range c.Members {

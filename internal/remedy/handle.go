@@ -200,9 +200,18 @@ func (s *step) close(how How, why string, note Note, until time.Time) {
 func (s *step) dropIdle(why string) {
 	for _, a := range s.c.Actions {
 		if a.idle() {
-			s.emit(ActionMoved{Action: a.ID, To: ActionDropped, Reason: why})
+			s.leave(a, ActionDropped, why)
 		}
 	}
+}
+
+// leave takes an action that touched nothing to a status in which nothing is
+// asked of anybody.
+func (s *step) leave(a Action, to ActionStatus, why string) {
+	if a.Approval.PlanHash != "" {
+		s.emit(ApprovalVoided{Action: a.ID, Why: why})
+	}
+	s.emit(ActionMoved{Action: a.ID, To: to, Reason: why})
 }
 
 // recheckAfter is the time after closing at which the n-th re-probe runs:
@@ -308,21 +317,17 @@ func (s *step) advance() {
 // hold for the next.
 func (s *step) pause(why string) {
 	for _, a := range s.c.Actions {
-		if !a.idle() || a.Status == ActionWaiting {
-			continue
+		if a.idle() && a.Status != ActionWaiting {
+			s.leave(a, ActionWaiting, why)
 		}
-		if a.Approval.PlanHash != "" {
-			s.emit(ApprovalVoided{Action: a.ID, Why: why})
-		}
-		s.emit(ActionMoved{Action: a.ID, To: ActionWaiting, Reason: why})
 	}
 }
 
 // again plans an action anew, or lets it wait while the case is set aside.
 func (s *step) again(a Action, why string) {
-	to := ActionPlanning
 	if !s.c.retries() {
-		to = ActionWaiting
+		s.leave(a, ActionWaiting, why)
+		return
 	}
-	s.emit(ActionMoved{Action: a.ID, To: to, Reason: why})
+	s.emit(ActionMoved{Action: a.ID, To: ActionPlanning, Reason: why})
 }

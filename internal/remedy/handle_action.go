@@ -117,7 +117,7 @@ func (s *step) planMade(d PlanMade) error {
 		if s.c.reproduced(a) {
 			break
 		}
-		if s.provesClosed(d.Before, s.c.Judgement.Decision.Grade) && !s.c.contained() {
+		if s.provesClosed(d.Before, s.c.Judgement.Decision.Grade) && !s.onlyContained(ProbeSchedule) {
 			s.close(ClosedProven, "fixed before we acted: "+d.Before.Detail, "", time.Time{})
 			return nil
 		}
@@ -150,8 +150,11 @@ func (s *step) planMade(d PlanMade) error {
 	}
 	samePlan := old.Approval.PlanHash == d.Plan.Hash && old.Plan.BeforeDigest == d.Plan.BeforeDigest
 	granted := old.Approval.Needed > 0 && len(old.Approval.Grants) >= old.Approval.Needed
-	if granted && samePlan && old.Plan.LastModifier == d.Plan.LastModifier {
-		return nil // the plan is still the approved one
+	if granted && samePlan && old.Plan.LastModifier == d.Plan.LastModifier { // still the approved one
+		if a.Status != ActionReady {
+			s.emit(ActionMoved{Action: a.ID, To: ActionReady, Reason: "approved already, and not done yet"})
+		}
+		return nil
 	}
 	diff := ""
 	switch {
@@ -225,6 +228,11 @@ func (s *step) approve(d Approve) error {
 	if err := s.fourEyes(a, s.by.ID); err != nil {
 		return err
 	}
+	for _, g := range a.Approval.Grants {
+		if g.By == s.by.ID {
+			return refuse(NotNow, "%s approved this already; another person has to", g.By)
+		}
+	}
 	s.emit(Approved{Action: a.ID, Grant: Grant{By: s.by.ID, At: s.at, As: d.As, PlanHash: d.PlanHash, Note: d.Note}})
 	if !s.c.Episode().acked() {
 		s.emit(Acked{})
@@ -248,11 +256,6 @@ func (s *step) fourEyes(a Action, who string) error {
 		return refuse(Forbidden, "%s changed the target last and can't approve this action", who)
 	case len(s.c.Judgement.Versions.Authors) == 1 && s.c.Judgement.Versions.Authors[0] == who && !isPerson(a.Requester):
 		return refuse(Forbidden, "%s is the only author of the active policy and can't approve its action", who)
-	}
-	for _, g := range a.Approval.Grants {
-		if g.By == who {
-			return refuse(NotNow, "%s approved this already; another person has to", who)
-		}
 	}
 	return nil
 }
@@ -305,16 +308,9 @@ func (s *step) intend(d Intend) error {
 	if !s.c.reproduced(a) {
 		return refuse(NotNow, "the probe has not seen the risky state")
 	}
-	if len(a.Approval.Grants) > 0 && !d.Entitled {
-		s.emit(ApprovalVoided{Action: a.ID, Why: "an approver is no longer entitled"})
-		a, _ = s.c.Action(a.ID)
-		s.ask(a, "an approver who is no longer entitled", "")
-		return nil
-	}
-	if len(a.Approval.Grants) > 0 && !s.at.Before(a.Approval.ExpiresAt) {
-		s.emit(ApprovalVoided{Action: a.ID, Why: "the approval expired before the action began"})
-		a, _ = s.c.Action(a.ID)
-		s.ask(a, "an approval that expired", "")
+	if why := s.lapsed(a, d.Entitled); why != "" {
+		s.emit(ApprovalVoided{Action: a.ID, Why: why})
+		s.ask(a, why, "")
 		return nil
 	}
 	authorized := a.Spec.Auth == AuthEnforce && s.mayEnforce(a) || len(a.Approval.Grants) >= max(1, a.Approval.Needed)
@@ -323,6 +319,26 @@ func (s *step) intend(d Intend) error {
 	}
 	s.emit(Intended{Action: a.ID, Key: s.c.ID + "." + a.ID + "." + strconv.Itoa(a.Gen), PlanHash: a.Plan.Hash})
 	return nil
+}
+
+// lapsed says why the approval of an action no longer holds when it is about
+// to begin, "" if it does.
+func (s *step) lapsed(a Action, entitled bool) string {
+	if len(a.Approval.Grants) == 0 {
+		return ""
+	}
+	if !entitled {
+		return "an approver who is no longer entitled"
+	}
+	if !s.at.Before(a.Approval.ExpiresAt) {
+		return "an approval that expired before the action began"
+	}
+	for _, g := range a.Approval.Grants {
+		if err := s.fourEyes(a, g.By); err != nil {
+			return err.Error()
+		}
+	}
+	return ""
 }
 
 // acted records the outcome and asks for proof.

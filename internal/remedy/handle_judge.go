@@ -101,7 +101,7 @@ func (s *step) layOut(j Judgement) {
 	for _, a := range s.c.Actions {
 		if a.Episode == ep && a.idle() && !isPerson(a.Requester) &&
 			!slices.ContainsFunc(wanted, func(x ActionSpec) bool { return sameSpec(a.Spec, x) }) {
-			s.emit(ActionMoved{Action: a.ID, To: ActionDropped, Reason: noLonger})
+			s.leave(a, ActionDropped, noLonger)
 		}
 	}
 	for _, spec := range wanted {

@@ -124,8 +124,9 @@ func (s *step) worked(a Action) {
 // judgement made meanwhile.
 func (s *step) finish(a Action) {
 	a, _ = s.c.Action(a.ID)
-	if a.Spec.Phase == Fix && !s.provesClosed(a.After, s.c.Judgement.Decision.Grade) {
-		s.emit(ActionMoved{Action: a.ID, To: ActionActed, Reason: "a probe of grade " + s.c.Judgement.Decision.Grade.String() + " has to prove it now"})
+	joined := a.Status == ActionWatching && slices.ContainsFunc(s.c.Members, func(m Member) bool { return !m.JoinedAt.Before(a.Since) })
+	if a.Spec.Phase == Fix && (joined || !s.provesClosed(a.After, s.c.Judgement.Decision.Grade)) {
+		s.emit(ActionMoved{Action: a.ID, To: ActionActed, Reason: "findings or the grade demanded changed since it was proven: proven anew"})
 		s.askProbe(ProbeAfter, a.ID)
 		return
 	}

@@ -176,6 +176,10 @@ func (s *step) tickAction(a Action, due func(time.Time) bool) {
 	if a.ExpiresAt.IsZero() || a.Status != ActionDone && a.Status != ActionWatching {
 		return
 	}
+	if due(tellExpiryAt(a)) && !s.c.said("expiring."+a.ID) {
+		s.emit(ClockSaid{Duty: "expiring", Due: a.ExpiresAt, Action: a.ID})
+		s.say("expiring", a.Spec.Name+" ends at "+a.ExpiresAt.Format(time.RFC3339), a.ID, s.c.Owner(), r.Backup)
+	}
 	switch {
 	case due(a.ExpiresAt) && a.Spec.Undoable:
 		if a.busy() || !s.c.busy() { // else when the other action is at its end
@@ -186,9 +190,6 @@ func (s *step) tickAction(a Action, due func(time.Time) bool) {
 		if s.c.Open() && s.c.Probe.N == 0 && s.c.Judgement.Decision.Probe.Name() != "" {
 			s.askProbe(ProbeSchedule, "")
 		}
-	case due(tellExpiryAt(a)) && !due(a.ExpiresAt) && !s.c.said("expiring."+a.ID):
-		s.emit(ClockSaid{Duty: "expiring", Due: a.ExpiresAt, Action: a.ID})
-		s.say("expiring", a.Spec.Name+" ends at "+a.ExpiresAt.Format(time.RFC3339), a.ID, s.c.Owner(), r.Backup)
 	}
 }
 
