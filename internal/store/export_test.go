@@ -1,0 +1,20 @@
+package store
+
+import "context"
+
+// Write runs f as one part of a commit.
+func (s *SQLite) Write(ctx context.Context, f func(exec func(text string, args ...any) error) error) error {
+	return s.put(ctx, func(w *writer) error {
+		return f(func(text string, args ...any) error {
+			_, err := w.exec(text, args...)
+			return err
+		})
+	})
+}
+
+// Queued returns how many requests wait for the next group.
+func (s *SQLite) Queued() int {
+	s.group.mu.Lock()
+	defer s.group.mu.Unlock()
+	return len(s.group.queue)
+}

@@ -1,0 +1,223 @@
+package store_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/store"
+	"github.com/casement/casement/internal/store/storetest"
+)
+
+// execFunc is what a raw write gets.
+type execFunc = func(text string, args ...any) error
+
+// gang holds the writer, queues the writes so that they share one group, lets
+// go, and returns their errors.
+func gang(t *testing.T, s *store.SQLite, writes ...func(execFunc) error) []error {
+	t.Helper()
+	held, letGo := make(chan bool), make(chan bool)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := s.Write(context.Background(), func(execFunc) error { close(held); <-letGo; return nil }); err != nil {
+			t.Error(err)
+		}
+	})
+	<-held
+	errs := make([]error, len(writes))
+	for i, f := range writes {
+		wg.Go(func() { errs[i] = s.Write(context.Background(), f) })
+		for s.Queued() <= i { // in this order
+			runtime.Gosched()
+		}
+	}
+	close(letGo)
+	wg.Wait()
+	return errs
+}
+
+func set(key string) func(execFunc) error {
+	return func(e execFunc) error {
+		return e("INSERT INTO setting (tenant, key, value) VALUES ('', ?, x'01')", key)
+	}
+}
+
+func isSet(t *testing.T, s *store.SQLite, key string) bool {
+	t.Helper()
+	_, err := s.Setting(t.Context(), "", key)
+	if err != nil && !errors.Is(err, engine.ErrNotFound) {
+		t.Fatal(err)
+	}
+	return err == nil
+}
+
+func TestPartThatFailsLeavesTheOthers(t *testing.T) {
+	s := open(t, t.TempDir())
+	boom := errors.New("boom")
+	errs := gang(t, s, set("a"), func(e execFunc) error { return errors.Join(set("b")(e), boom) }, set("a"), set("c"))
+	if errs[0] != nil || !errors.Is(errs[1], boom) || errs[2] == nil || errs[3] != nil {
+		t.Errorf("errors %v", errs)
+	}
+	if !isSet(t, s, "a") || isSet(t, s, "b") || !isSet(t, s, "c") {
+		t.Error("the parts shared their fate")
+	}
+}
+
+func TestLostTransactionIsReplayedAlone(t *testing.T) {
+	s := open(t, t.TempDir())
+	boom := errors.New("boom")
+	runs := 0
+	errs := gang(t, s, set("a"), func(e execFunc) error {
+		runs++
+		return errors.Join(e("ROLLBACK"), boom) // as SQLite does by itself when the disk is full
+	}, set("b"))
+	if errs[0] != nil || !errors.Is(errs[1], boom) || errs[2] != nil {
+		t.Errorf("errors %v", errs)
+	}
+	if runs != 2 || !isSet(t, s, "a") || !isSet(t, s, "b") {
+		t.Errorf("the bad part ran %d times; a %v, b %v", runs, isSet(t, s, "a"), isSet(t, s, "b"))
+	}
+}
+
+func TestPanicFreesTheQueue(t *testing.T) {
+	s := open(t, t.TempDir())
+	var caught any
+	errs := gang(t, s, func(execFunc) error { return nil }, set("a"))
+	func() {
+		defer func() { caught = recover() }()
+		_ = s.Write(t.Context(), func(e execFunc) error { panic(errors.Join(set("b")(e), errors.New("boom"))) })
+	}()
+	if caught == nil || errors.Join(errs...) != nil {
+		t.Fatalf("caught %v, errors %v", caught, errs)
+	}
+	if err := s.Write(t.Context(), set("c")); err != nil || isSet(t, s, "b") || !isSet(t, s, "c") {
+		t.Errorf("after a panic: %v", err)
+	}
+}
+
+func TestQueuedRequestIsWithdrawn(t *testing.T) {
+	s := open(t, t.TempDir())
+	held, letGo := make(chan bool), make(chan bool)
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if err := s.Write(context.Background(), func(execFunc) error { close(held); <-letGo; return nil }); err != nil {
+			t.Error(err)
+		}
+	})
+	<-held
+	ctx, cancel := context.WithCancel(t.Context())
+	var err error
+	done := make(chan bool)
+	wg.Go(func() { err = s.Write(ctx, set("a")); close(done) })
+	for s.Queued() == 0 {
+		runtime.Gosched()
+	}
+	cancel()
+	<-done // although the writer is still held
+	close(letGo)
+	wg.Wait()
+	if !errors.Is(err, context.Canceled) || isSet(t, s, "a") {
+		t.Errorf("error %v, stored %v", err, isSet(t, s, "a"))
+	}
+}
+
+func TestFullDisk(t *testing.T) {
+	s := open(t, t.TempDir())
+	fill(t, s, 0, 1)
+	if err := s.Write(t.Context(), func(e execFunc) error { return e("PRAGMA max_page_count = 1") }); err != nil {
+		t.Fatal(err) // SQLite sets it to the present size
+	}
+	stored := 0
+	for i := range 1000 {
+		u := storetest.NewCase("d"+strconv.Itoa(i), "kd"+strconv.Itoa(i))
+		u.Case.Title = strings.Repeat("long ", 1000)
+		errs, err := s.Commit(t.Context(), []engine.Unit{u}, nil)
+		if err = errors.Join(err, errs[0]); err == nil {
+			stored++
+			continue
+		}
+		if !errors.Is(err, engine.ErrFull) {
+			t.Fatalf("got %v, want ErrFull", err)
+		}
+		if _, err := s.Load(t.Context(), u.Case.ID); !errors.Is(err, engine.ErrNotFound) {
+			t.Errorf("something of the refused unit is there: %v", err)
+		}
+		if err := s.Write(t.Context(), func(e execFunc) error { return e("PRAGMA max_page_count = 1000000") }); err != nil {
+			t.Fatal(err)
+		}
+		errs, err = s.Commit(t.Context(), []engine.Unit{u}, nil)
+		if err = errors.Join(err, errs[0]); err != nil {
+			t.Errorf("with room again: %v", err)
+		}
+		rep, err := s.VerifyLedger(t.Context())
+		if err != nil || rep.Cases != stored+2 {
+			t.Errorf("%d cases after %d, %v", rep.Cases, stored+2, err)
+		}
+		return
+	}
+	t.Fatal("the disk never got full")
+}
+
+func TestCheckpointBackupAndStats(t *testing.T) {
+	folder := t.TempDir()
+	s := open(t, folder)
+	fill(t, s, 0, 20)
+	if err := s.Checkpoint(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	st, err := s.Stats(t.Context())
+	if err != nil || st.Commits != 60 || st.Parts != 60 || st.SyncP50 <= 0 || st.SyncP99 < st.SyncP50 || st.DatabaseBytes == 0 || st.WALBytes == 0 {
+		t.Errorf("stats %+v, %v", st, err)
+	}
+	copyFolder := t.TempDir()
+	file := filepath.Join(copyFolder, "casement.db")
+	if err := s.Backup(t.Context(), file); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Backup(t.Context(), file); err == nil {
+		t.Error("a backup overwrote a file")
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("backup: mode %v, %v", info.Mode().Perm(), err)
+	}
+	fill(t, s, 20, 1)
+	restored := open(t, copyFolder)
+	rep, err := restored.VerifyLedger(t.Context())
+	if err != nil || rep.Cases != 20 {
+		t.Errorf("the backup has %d cases, %v", rep.Cases, err)
+	}
+}
+
+func TestNewerSchemaIsRefused(t *testing.T) {
+	folder := t.TempDir()
+	s := open(t, folder)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := behind(t, folder).Exec("INSERT INTO goose_db_version (version_id, is_applied) VALUES (999, 1)"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := store.Open(t.Context(), folder); err == nil || !strings.Contains(err.Error(), "newer release") {
+		t.Errorf("got %v, want a refusal", err)
+	}
+}
+
+func TestClosedStoreRefuses(t *testing.T) {
+	s := open(t, t.TempDir())
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Commit(t.Context(), []engine.Unit{storetest.NewCase("c", "k")}, nil); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("got %v, want ErrClosed", err)
+	}
+	if err := s.Close(); err != nil {
+		t.Errorf("second close: %v", err)
+	}
+}
