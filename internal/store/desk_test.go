@@ -1,0 +1,258 @@
+package store_test
+
+import (
+	"errors"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/remedy"
+	"github.com/casement/casement/internal/store"
+	"github.com/casement/casement/internal/store/storetest"
+)
+
+func want(t *testing.T, got, want error) {
+	t.Helper()
+	if !errors.Is(got, want) {
+		t.Fatalf("got error %v, want %v", got, want)
+	}
+}
+
+func body(source, text string) store.InboxItem {
+	return store.InboxItem{Tenant: "default", Source: source, ReceivedAt: storetest.Epoch(), Headers: map[string]string{"X-Event": "push"}, Body: []byte(text)}
+}
+
+func TestInboxLife(t *testing.T) {
+	s, ctx, now := open(t, t.TempDir()), t.Context(), storetest.Epoch()
+	next := func(at time.Time) []store.InboxItem {
+		list, err := s.InboxNext(ctx, at, time.Minute, 10)
+		want(t, err, nil)
+		return list
+	}
+	first, err := s.InboxPut(ctx, body("github", "one"))
+	want(t, err, nil)
+	second := body("github", "two")
+	second.NextAt = now.Add(time.Hour)
+	_, err = s.InboxPut(ctx, second)
+	want(t, err, nil)
+	got := next(now)
+	if len(got) != 1 || got[0].ID != first || string(got[0].Body) != "one" || got[0].Headers["X-Event"] != "push" || got[0].Attempts != 1 || !got[0].ReceivedAt.Equal(now) {
+		t.Fatalf("claimed %+v", got)
+	}
+	if len(next(now)) != 0 {
+		t.Error("a claimed body was handed out twice")
+	}
+	again := next(now.Add(time.Minute)) // the claim ran out
+	if len(again) != 1 || again[0].Epoch <= got[0].Epoch || again[0].Attempts != 2 {
+		t.Fatalf("claimed again: %+v", again)
+	}
+	want(t, s.InboxDone(ctx, got[0]), engine.ErrStale)
+	want(t, s.InboxRetry(ctx, again[0], now.Add(30*time.Minute), "no policy"), nil)
+	want(t, s.InboxRetry(ctx, again[0], now, "twice"), engine.ErrStale)
+	if due, err := s.InboxNextDue(ctx); err != nil || !due.Equal(now.Add(30*time.Minute)) {
+		t.Errorf("next due %v, %v", due, err)
+	}
+	third := next(now.Add(30 * time.Minute))
+	if len(third) != 1 || third[0].Error != "no policy" {
+		t.Fatalf("after the retry: %+v", third)
+	}
+	want(t, s.InboxDone(ctx, third[0]), nil)
+	if waiting, quarantined, err := s.InboxCount(ctx, "default"); err != nil || waiting != 1 || quarantined != 0 {
+		t.Errorf("count %d, %d, %v", waiting, quarantined, err)
+	}
+}
+
+func TestQuarantine(t *testing.T) {
+	s, ctx, now := open(t, t.TempDir()), t.Context(), storetest.Epoch()
+	it := body("trivy", "sealed")
+	it.Error, it.Owner, it.NextAt = "line 1: not JSON", "ops", now.Add(time.Hour)
+	id, err := s.QuarantinePut(ctx, it, 10)
+	want(t, err, nil)
+	_, err = s.QuarantinePut(ctx, it, 10) // 12 bytes
+	want(t, err, engine.ErrFull)
+	other := it
+	other.Tenant = "other"
+	_, err = s.QuarantinePut(ctx, other, 10)
+	want(t, err, nil)
+	list, err := s.Quarantine(ctx, "default", 0, 10)
+	if err != nil || len(list) != 1 || list[0].ID != id || list[0].Error != it.Error || list[0].Owner != "ops" {
+		t.Fatalf("quarantine %+v, %v", list, err)
+	}
+	due, err := s.QuarantineDue(ctx, now.Add(time.Hour), 10)
+	if err != nil || len(due) != 2 {
+		t.Errorf("due %+v, %v", due, err)
+	}
+	want(t, s.QuarantineRemind(ctx, "default", id, now.Add(48*time.Hour)), nil)
+	want(t, s.QuarantineRelease(ctx, "other", id, nil, now), engine.ErrNotFound)
+	want(t, s.QuarantineRelease(ctx, "default", id, []byte("opened"), now), nil)
+	claimed, err := s.InboxNext(ctx, now, time.Minute, 1)
+	if err != nil || len(claimed) != 1 || string(claimed[0].Body) != "opened" {
+		t.Fatalf("released %+v, %v", claimed, err)
+	}
+	want(t, s.InboxQuarantine(ctx, claimed[0], []byte("sealed again"), now.Add(time.Hour), "ops", "still not JSON"), nil)
+	e := store.StreamEvent{Tenant: "default", Stream: store.StreamSource + "/trivy", Type: "body_dropped", Schema: 1, At: now, By: remedy.Actor{Kind: remedy.Person, ID: "u-ann"}, Body: []byte("{}")}
+	want(t, s.QuarantineDrop(ctx, "default", id, e), nil)
+	want(t, s.QuarantineDrop(ctx, "default", id, e), engine.ErrNotFound)
+	if events, err := s.Stream(ctx, "default", e.Stream, 0, -1); err != nil || len(events) != 1 || events[0].Type != "body_dropped" {
+		t.Errorf("events %+v, %v", events, err)
+	}
+}
+
+func TestAccounts(t *testing.T) {
+	s, ctx, now := open(t, t.TempDir()), t.Context(), storetest.Epoch()
+	ann := store.User{ID: "u-ann", Tenant: "default", Name: "ann", Mail: "ann@example.test", Roles: []string{"approver", "viewer"}, PasswordHash: "$argon2id$…", CreatedAt: now}
+	want(t, s.PutUser(ctx, ann), nil)
+	want(t, s.PutUser(ctx, store.User{ID: "u-2", Tenant: "default", Name: "ann"}), store.ErrExists)
+	want(t, s.PutUser(ctx, store.User{ID: "u-2", Tenant: "other", Name: "ann", Roles: nil}), nil)
+	want(t, s.PutUser(ctx, store.User{}), store.ErrInvalid)
+	ann.Disabled = true
+	want(t, s.PutUser(ctx, ann), nil)
+	got, err := s.UserByName(ctx, "default", "ann")
+	if err != nil || !reflect.DeepEqual(got, ann) {
+		t.Errorf("user %+v, %v", got, err)
+	}
+	if list, err := s.Users(ctx, "default"); err != nil || len(list) != 1 {
+		t.Errorf("users %v, %v", list, err)
+	}
+	_, err = s.User(ctx, "nobody")
+	want(t, err, engine.ErrNotFound)
+
+	tok := store.Token{ID: "t1", Hash: "h1", Tenant: "default", UserID: "u-ann", Name: "ci", Roles: []string{"viewer"}, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}
+	want(t, s.PutToken(ctx, tok), nil)
+	want(t, s.PutToken(ctx, tok), store.ErrExists)
+	want(t, s.TokenUsed(ctx, "t1", now.Add(time.Minute)), nil)
+	tok.UsedAt = now.Add(time.Minute)
+	if got, err := s.TokenByHash(ctx, "h1"); err != nil || !reflect.DeepEqual(got, tok) {
+		t.Errorf("token %+v, %v", got, err)
+	}
+	want(t, s.DeleteToken(ctx, "other", "t1"), engine.ErrNotFound)
+	want(t, s.DeleteUser(ctx, "u-ann"), nil)
+	if list, err := s.Tokens(ctx, "default"); err != nil || len(list) != 0 {
+		t.Errorf("tokens of a deleted user: %v, %v", list, err)
+	}
+	_, err = s.TokenByHash(ctx, "h1")
+	want(t, err, engine.ErrNotFound)
+}
+
+func TestSessions(t *testing.T) {
+	now := storetest.Epoch()
+	x := open(t, t.TempDir()).Sessions(func() time.Time { return now })
+	want(t, x.Commit("a", []byte("1"), now.Add(time.Minute)), nil)
+	want(t, x.Commit("a", []byte("2"), now.Add(2*time.Minute)), nil)
+	if b, found, err := x.Find("a"); err != nil || !found || string(b) != "2" {
+		t.Errorf("session %q, %v, %v", b, found, err)
+	}
+	if all, err := x.AllCtx(t.Context()); err != nil || len(all) != 1 {
+		t.Errorf("all %v, %v", all, err)
+	}
+	now = now.Add(2 * time.Minute)
+	if _, found, err := x.Find("a"); err != nil || found {
+		t.Errorf("an expired session was found: %v", err)
+	}
+	want(t, x.Commit("b", []byte("3"), now.Add(time.Minute)), nil)
+	want(t, x.Delete("b"), nil)
+	want(t, x.Delete("b"), nil)
+	if all, err := x.AllCtx(t.Context()); err != nil || len(all) != 0 {
+		t.Errorf("all %v, %v", all, err)
+	}
+}
+
+func TestTickets(t *testing.T) {
+	s, ctx, now := open(t, t.TempDir()), t.Context(), storetest.Epoch()
+	ticket := store.Ticket{Tenant: "default", Project: "SEC", CaseID: "c1", Title: "Fix the bucket", Fields: map[string]string{"package": "x"}, Status: "open", CreatedAt: now}
+	made, created, err := s.CreateTicket(ctx, "c1/1", ticket)
+	if err != nil || !created || made.Rev != 1 || made.Fields["package"] != "x" {
+		t.Fatalf("created %+v, %v, %v", made, created, err)
+	}
+	again, created, err := s.CreateTicket(ctx, "c1/1", ticket)
+	if err != nil || created || again.ID != made.ID {
+		t.Errorf("created again %+v, %v, %v", again, created, err)
+	}
+	if found, err := s.TicketByKey(ctx, "default", "c1/1"); err != nil || found.ID != made.ID {
+		t.Errorf("by key %+v, %v", found, err)
+	}
+	_, err = s.TicketByKey(ctx, "default", "")
+	want(t, err, engine.ErrNotFound)
+	other, _, err := s.CreateTicket(ctx, "", ticket)
+	if err != nil || other.ID == made.ID {
+		t.Errorf("without a key: %+v, %v", other, err)
+	}
+	_, _, err = s.CreateTicket(ctx, "", store.Ticket{})
+	want(t, err, store.ErrInvalid)
+	moved := made
+	moved.Status, moved.UpdatedAt = "done", now.Add(time.Hour)
+	want(t, s.UpdateTicket(ctx, moved), nil)
+	want(t, s.UpdateTicket(ctx, moved), engine.ErrConflict)
+	if list, err := s.Tickets(ctx, store.TicketFilter{Tenant: "default", Status: "done"}, 10); err != nil || len(list) != 1 || list[0].Rev != 2 {
+		t.Errorf("done tickets %+v, %v", list, err)
+	}
+	if list, err := s.Tickets(ctx, store.TicketFilter{Tenant: "default", After: other.ID}, 10); err != nil || len(list) != 1 || list[0].ID != made.ID {
+		t.Errorf("second page %+v, %v", list, err)
+	}
+	c := store.TicketComment{TicketID: made.ID, By: "u-ann", At: now, Text: "still open"}
+	want(t, s.AddTicketComment(ctx, "default", "say/1", c), nil)
+	want(t, s.AddTicketComment(ctx, "default", "say/1", c), nil)
+	want(t, s.AddTicketComment(ctx, "other", "say/1", c), engine.ErrNotFound)
+	if list, err := s.TicketComments(ctx, "default", made.ID); err != nil || len(list) != 1 || list[0].Text != c.Text {
+		t.Errorf("comments %+v, %v", list, err)
+	}
+}
+
+func TestSettings(t *testing.T) {
+	s, ctx := open(t, t.TempDir()), t.Context()
+	_, err := s.Setting(ctx, "default", "k")
+	want(t, err, engine.ErrNotFound)
+	want(t, s.SetSetting(ctx, "default", "k", []byte("1")), nil)
+	want(t, s.CompareAndSetSetting(ctx, "default", "k", []byte("0"), []byte("2")), engine.ErrConflict)
+	want(t, s.CompareAndSetSetting(ctx, "default", "k", nil, []byte("2")), engine.ErrConflict)
+	want(t, s.CompareAndSetSetting(ctx, "default", "k", []byte("1"), nil), nil)
+	want(t, s.CompareAndSetSetting(ctx, "default", "k", []byte("1"), []byte("2")), engine.ErrConflict)
+	want(t, s.CompareAndSetSetting(ctx, "default", "k", nil, []byte("3")), nil)
+	if b, err := s.Setting(ctx, "default", "k"); err != nil || string(b) != "3" {
+		t.Errorf("setting %q, %v", b, err)
+	}
+}
+
+func TestStandingExceptions(t *testing.T) {
+	s, ctx, now := open(t, t.TempDir()), t.Context(), storetest.Epoch()
+	x := store.Exception{ID: "x1", Tenant: "default", Kind: "risk-accepted", Package: "pkg:npm/left-pad", From: now, Until: now.Add(24 * time.Hour), Asked: "u-dev", Approved: "u-ann",
+		Reason: engine.NoteText{Hash: "h", Salt: "s", Text: "no fix yet"}}
+	for name, spoil := range map[string]func(*store.Exception){
+		"no end":        func(e *store.Exception) { e.Until = time.Time{} },
+		"for all":       func(e *store.Exception) { e.Package = "" },
+		"own approval":  func(e *store.Exception) { e.Approved = e.Asked },
+		"nobody":        func(e *store.Exception) { e.Approved = "" },
+		"without an id": func(e *store.Exception) { e.ID = "" },
+	} {
+		bad := x
+		spoil(&bad)
+		if err := s.PutException(ctx, bad, now); !errors.Is(err, store.ErrInvalid) {
+			t.Errorf("%s: %v, want ErrInvalid", name, err)
+		}
+	}
+	want(t, s.PutException(ctx, x, now), nil)
+	want(t, s.PutException(ctx, x, now), store.ErrExists)
+	list, err := s.Exceptions(ctx, "default", now)
+	x.ReasonHash = "h"
+	if err != nil || len(list) != 1 || !reflect.DeepEqual(list[0], x) {
+		t.Fatalf("exceptions %+v, %v", list, err)
+	}
+	if !list[0].Active(now) || list[0].Active(now.Add(24*time.Hour)) || list[0].Active(now.Add(-time.Second)) {
+		t.Error("active at the wrong time")
+	}
+	want(t, s.RevokeException(ctx, "default", "x1", remedy.Actor{Kind: remedy.Person, ID: "u-ann"}, now.Add(time.Hour)), nil)
+	want(t, s.RevokeException(ctx, "default", "x1", remedy.Actor{}, now), engine.ErrNotFound)
+	list, err = s.Exceptions(ctx, "default", now)
+	if err != nil || list[0].Active(now.Add(time.Hour)) || !list[0].Active(now.Add(time.Minute)) {
+		t.Errorf("after revoking: %+v, %v", list, err)
+	}
+	events, err := s.Stream(ctx, "default", store.StreamGuardrail, 0, -1)
+	if err != nil || len(events) != 2 || events[1].Type != store.EventExceptionRevoked {
+		t.Fatalf("events %+v, %v", events, err)
+	}
+	if strings.Contains(string(events[0].Body), "no fix yet") {
+		t.Error("free text of a person is in the ledger")
+	}
+}
