@@ -204,7 +204,7 @@ playbooks:
     fix:
       - {name: tag, do: fake/tag, auth: enforce, params: {value: "${app}"}}
       - {name: revoke, do: oauth/revoke, auth: enforce}
-      - {name: revoke-opted, do: oauth/revoke, auth: enforce}
+      - {name: wipe, do: fake/wipe, auth: enforce}
 ---
 kind: rules
 rules:
@@ -213,7 +213,7 @@ rules:
     class: K3
     playbook: all
     incident: true
-    opt_in: [revoke-opted, revoke]
+    opt_in: [revoke]
     mode: enforce
   - {name: unknown-severity, when: "true", class: K4}
 `
@@ -221,8 +221,6 @@ rules:
 // TestLimits: irreversible, traffic-cutting and unknown facts bound what is
 // enforced, for all facts (law 5).
 func TestLimits(t *testing.T) {
-	// The loader refuses to enforce revoke without opt-in, so the limit is tested
-	// on a pack that opts in and on one that only approves it.
 	p := load(t, acting)
 	rapid.Check(t, func(t *rapid.T) {
 		f := policytest.Facts().Draw(t, "facts")
@@ -263,25 +261,54 @@ func TestAuthorizations(t *testing.T) {
 		return strings.Join(out, " ") + " " + strings.Join(d.Unknown, ",")
 	}
 	f := known()
-	if got := auth(f); got != "isolate=enforce isolate-for-good=enforce tag=enforce revoke=enforce revoke-opted=enforce " {
+	if got := auth(f); got != "isolate=enforce isolate-for-good=enforce tag=enforce revoke=enforce wipe=approve " {
 		t.Errorf("staging: %s", got)
 	}
 	f.Environment = "production"
-	if got := auth(f); got != "isolate=enforce isolate-for-good=approve tag=enforce revoke=enforce revoke-opted=enforce " {
+	if got := auth(f); got != "isolate=enforce isolate-for-good=approve tag=enforce revoke=enforce wipe=approve " {
 		t.Errorf("production: %s", got)
 	}
 	f.Confidence = 79
-	if got := auth(f); got != "isolate=approve isolate-for-good=approve tag=enforce revoke=enforce revoke-opted=enforce " {
+	if got := auth(f); got != "isolate=approve isolate-for-good=approve tag=enforce revoke=enforce wipe=approve " {
 		t.Errorf("production, medium confidence: %s", got)
 	}
 	f = known()
 	f.OwnerKnown, f.Blast, f.App = false, 0, ""
-	if got := auth(f); got != "isolate=approve isolate-for-good=approve tag=approve revoke=approve revoke-opted=approve blast,owner,params.value" {
+	if got := auth(f); got != "isolate=approve isolate-for-good=approve tag=approve revoke=approve wipe=approve blast,owner,params.value" {
 		t.Errorf("unknown: %s", got)
 	}
 	f.Severity = finding.SeverityUnknown
 	if d, _ := p.Decide(f); d.Rule != "unknown-severity" || d.Class != deadline.K3 {
 		t.Errorf("unknown severity: %s %s", d.Rule, d.Class)
+	}
+}
+
+// TestDoubtIsNotEnforced: where another rule would decide if an unknown fact had
+// another value, a person approves.
+func TestDoubtIsNotEnforced(t *testing.T) {
+	p := load(t, `
+kind: playbooks
+playbooks: [{name: pb, description: d, fix: [{name: tag, do: fake/tag, auth: enforce, params: {value: x}}]}]
+---
+kind: rules
+mode: enforce
+rules:
+  - {name: hands-off, when: is_yes(regulated), class: K3}
+  - {name: act, when: not_yes(privileged), class: K3, playbook: pb}
+  - {name: rest, when: "true", class: K3}
+`)
+	f := known()
+	f.Regulated, f.Privileged = finding.No, finding.No
+	if d, _ := p.Decide(f); d.Path() != remedy.PathEnforce {
+		t.Errorf("all known: %+v", d)
+	}
+	f.Regulated = finding.Unknown
+	if d, _ := p.Decide(f); d.Path() != remedy.PathApprove || strings.Join(d.Unknown, ",") != "regulated" {
+		t.Errorf("an earlier rule is in doubt: %+v", d)
+	}
+	f.Regulated, f.Privileged = finding.No, finding.Unknown
+	if d, _ := p.Decide(f); d.Path() != remedy.PathApprove || strings.Join(d.Unknown, ",") != "privileged" {
+		t.Errorf("the rule itself is in doubt: %+v", d)
 	}
 }
 
@@ -382,6 +409,14 @@ exceptions:
 	f.InternetFacing = finding.Unknown
 	if d, _ := p.Decide(f); d.Rule != "loud" || d.Path() != remedy.PathTicket {
 		t.Errorf("an unknown fact suppressed: %+v", d)
+	}
+	for _, when := range []string{`not_yes(internet_facing)`, `severity < HIGH`} {
+		q := load(t, "kind: rules\nmode: ticket\nrules:\n  - {name: quiet, when: '"+when+"', suppress: {until: 2026-07-01, reason: r}}\n  - {name: loud, when: 'true', class: K2}\n")
+		g := known()
+		g.Severity, g.InternetFacing = finding.SeverityUnknown, finding.Unknown
+		if d, _ := q.Decide(g); d.Suppress || d.Rule != "loud" {
+			t.Errorf("%s: unknown facts suppressed: %+v", when, d)
+		}
 	}
 	f.InternetFacing, f.At = finding.No, time.Date(2026, 7, 1, 0, 0, 0, 0, time.UTC)
 	if d, trace := p.Decide(f); d.Rule != "loud" || trace.Rules[0].Result != "expired" {

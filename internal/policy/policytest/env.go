@@ -28,6 +28,7 @@ func Environment() policy.Environment {
 			{Connector: "fake", Verb: "tag", Once: remedy.OnceKey, Reversibility: 0, Undoable: true,
 				Probe: "look", Params: []string{"name", "value"}, Required: []string{"value"}},
 			{Connector: "fake", Verb: "shout", Once: remedy.OnceNone, Reversibility: 1},
+			{Connector: "fake", Verb: "wipe", Once: remedy.OnceKey, Reversibility: 3, Undoable: true, Probe: "look"},
 			{Connector: "fake", Verb: "isolate", Once: remedy.OnceKey, Reversibility: 2, Undoable: true, Probe: "look"},
 		},
 		Probes: []policy.Probe{
