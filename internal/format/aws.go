@@ -52,22 +52,25 @@ type controlRow struct {
 	ids   string
 }
 
+// awsControls maps a control to a class only where all controls of the class
+// on one asset are one exposure, mended by one action: a class is a part of
+// the exposure key. So encryption in transit, log quality and account-wide
+// services stay cloud.misconfigured, which is told apart by control.
 func awsControls() []controlRow {
 	return []controlRow{
-		{finding.StoragePublic, "S3.1 S3.2 S3.3 S3.8 S3.19 S3.24 EC2.1 RDS.1 NEPTUNE.3 DOCUMENTDB.3 SSM.4 SSM.7 ECR.4"},
-		{"storage.shared-outside", "S3.6 SNS.4 SQS.3 EC2.182 EVENTBRIDGE.3"},
-		{"storage.unencrypted", "S3.4 S3.5 S3.17 EC2.3 EC2.7 RDS.3 RDS.4 RDS.27 RDS.38 RDS.39 DYNAMODB.3 DYNAMODB.7 SNS.1 SQS.1 EFS.1 EFS.7 ES.1 ES.3 ES.8 OPENSEARCH.1 OPENSEARCH.3 OPENSEARCH.8 KINESIS.1 CLOUDTRAIL.2 REDSHIFT.2 REDSHIFT.10 ELASTICACHE.4 ELASTICACHE.5 NEPTUNE.1 NEPTUNE.6 DOCUMENTDB.1 ELB.1 ELB.2 ELB.3 ELB.8 CLOUDFRONT.3 CLOUDFRONT.7 CLOUDFRONT.8 CLOUDFRONT.9 CLOUDFRONT.10 APIGATEWAY.5 BACKUP.1 DMS.9 MSK.1 ATHENA.1 EKS.3 SAGEMAKER.2 CODEBUILD.3"},
-		{finding.WorldOpen, "EC2.13 EC2.14 EC2.18 EC2.19 EC2.21 EC2.53 EC2.54 EMR.1 EMR.2 EKS.1 LAMBDA.1 ECS.2 SAGEMAKER.1 NETWORKFIREWALL.5 MSK.4"},
+		{finding.StoragePublic, "S3.1 S3.2 S3.3 S3.8 S3.19 S3.24 EC2.1 RDS.1 NEPTUNE.3 DOCUMENTDB.3 SSM.4"},
+		{"storage.shared-outside", "S3.6 SNS.4 SQS.3"},
+		{"storage.unencrypted", "S3.4 EC2.3 EC2.7 RDS.3 RDS.4 RDS.27 DYNAMODB.3 SNS.1 SQS.1 EFS.1 EFS.7 ES.1 OPENSEARCH.1 KINESIS.1 CLOUDTRAIL.2 REDSHIFT.10 ELASTICACHE.4 NEPTUNE.1 NEPTUNE.6 DOCUMENTDB.1 BACKUP.1 ATHENA.1 CODEBUILD.3"},
+		{finding.WorldOpen, "EC2.13 EC2.14 EC2.18 EC2.19 EC2.21 EC2.53 EC2.54 EMR.1 EMR.2 EKS.1 LAMBDA.1 MSK.4"},
 		{"database.public", "RDS.2 RDS.46 REDSHIFT.1 REDSHIFTSERVERLESS.3 DMS.1 ES.2 OPENSEARCH.2"},
-		{"logging.disabled", "CLOUDTRAIL.1 CLOUDTRAIL.3 CLOUDTRAIL.4 CLOUDTRAIL.5 CLOUDTRAIL.6 CLOUDTRAIL.7 CONFIG.1 GUARDDUTY.1 EC2.6 S3.9 S3.22 S3.23 RDS.9 RDS.34 RDS.36 RDS.37 RDS.40 REDSHIFT.4 ELB.5 APIGATEWAY.1 CLOUDFRONT.5 WAF.1 WAF.11 ES.4 ES.5 OPENSEARCH.4 OPENSEARCH.5 EKS.8 ROUTE53.2 NEPTUNE.2 DOCUMENTDB.4 CODEBUILD.4 ECS.9 STEPFUNCTIONS.1 CLOUDWATCH.1 CLOUDWATCH.2 CLOUDWATCH.3 CLOUDWATCH.4 CLOUDWATCH.5 CLOUDWATCH.6 CLOUDWATCH.7 CLOUDWATCH.8 CLOUDWATCH.9 CLOUDWATCH.10 CLOUDWATCH.11 CLOUDWATCH.12 CLOUDWATCH.13 CLOUDWATCH.14 MACIE.1 INSPECTOR.1"},
-		{finding.Overprivilege, "IAM.1 IAM.2 IAM.21 IAM.27 KMS.1 KMS.2 LAMBDA.7"},
+		{"logging.disabled", "CLOUDTRAIL.1 CLOUDTRAIL.3 EC2.6 S3.9 RDS.9 RDS.34 REDSHIFT.4 ELB.5 APIGATEWAY.1 CLOUDFRONT.5 WAF.1 WAF.11 ES.5 OPENSEARCH.5 EKS.8 ROUTE53.2 NEPTUNE.2 DOCUMENTDB.4 CODEBUILD.4 ECS.9 STEPFUNCTIONS.1"},
+		{finding.Overprivilege, "IAM.1 IAM.21 KMS.1 KMS.2"},
 		{"identity.key-stale", "IAM.3 IAM.8 IAM.22 IAM.26 SECRETSMANAGER.1 SECRETSMANAGER.2 SECRETSMANAGER.3 SECRETSMANAGER.4"},
 		{"identity.no-mfa", "IAM.5 IAM.6 IAM.9 IAM.19"},
 		{"identity.root-use", "IAM.4 IAM.20"},
-		{"identity.trust-open", "IAM.28"},
 		{finding.SecretInCode, "CODEBUILD.1 CODEBUILD.2 ECS.8"},
 		{"workload.metadata-v1", "EC2.8 EC2.170 AUTOSCALING.3"},
-		{"workload.privileged", "ECS.1 ECS.3 ECS.4 SAGEMAKER.3"},
+		{"workload.privileged", "ECS.3 ECS.4"},
 	}
 }
 
@@ -78,15 +81,15 @@ func pciClass(c string) finding.Class {
 		return finding.StoragePublic
 	case "RDS.2", "REDSHIFT.1", "DMS.1", "OPENSEARCH.1", "ES.1":
 		return "database.public"
-	case "S3.4", "S3.5", "CLOUDTRAIL.1", "ES.2", "OPENSEARCH.2", "ELBV2.1":
+	case "S3.4", "CLOUDTRAIL.1", "ES.2", "OPENSEARCH.2":
 		return "storage.unencrypted"
-	case "LAMBDA.1", "EC2.5", "SAGEMAKER.1":
+	case "LAMBDA.1", "EC2.5":
 		return finding.WorldOpen
-	case "CLOUDTRAIL.2", "CLOUDTRAIL.3", "CLOUDTRAIL.4", "CONFIG.1", "CW.1", "EC2.6", "GUARDDUTY.1":
+	case "CLOUDTRAIL.2", "EC2.6":
 		return "logging.disabled"
 	case "IAM.1":
 		return "identity.root-use"
-	case "IAM.2", "IAM.3":
+	case "IAM.3":
 		return finding.Overprivilege
 	case "IAM.4", "IAM.5", "IAM.6":
 		return "identity.no-mfa"
@@ -109,13 +112,13 @@ func CISAWSClass(version, rule string) finding.Class {
 			return "identity.no-mfa"
 		case "1.3", "1.4":
 			return "identity.key-stale"
-		case "1.16", "1.22":
+		case "1.22":
 			return finding.Overprivilege
 		case "2.3":
 			return finding.StoragePublic
 		case "2.7":
 			return "storage.unencrypted"
-		case "2.1", "2.2", "2.4", "2.5", "2.6", "2.9":
+		case "2.1", "2.6", "2.9":
 			return "logging.disabled"
 		case "4.1", "4.2":
 			return finding.WorldOpen
@@ -128,20 +131,75 @@ func CISAWSClass(version, rule string) finding.Class {
 			return "identity.no-mfa"
 		case "1.12", "1.14":
 			return "identity.key-stale"
-		case "1.15", "1.16":
+		case "1.16":
 			return finding.Overprivilege
 		case "2.1.5", "2.1.5.1", "2.1.5.2", "2.1.4", "3.3":
 			return finding.StoragePublic
-		case "2.1.1", "2.1.2", "2.2.1", "2.3.1", "3.7":
+		case "2.1.1", "2.2.1", "2.3.1", "3.7":
 			return "storage.unencrypted"
-		case "3.1", "3.2", "3.4", "3.5", "3.6", "3.9", "3.10", "3.11":
+		case "3.1", "3.6", "3.9":
 			return "logging.disabled"
 		case "5.1", "5.2", "5.3":
 			return finding.WorldOpen
 		}
 	}
-	if strings.HasPrefix(rule, "3.") || (strings.HasPrefix(rule, "4.") && !strings.HasPrefix(version, "1.2")) {
-		return "logging.disabled"
-	}
 	return finding.Misconfigured
+}
+
+// AWSAssetType maps the resource types of ASFF ("AwsS3Bucket") and
+// CloudFormation ("AWS::S3::Bucket") to short words; others keep their name.
+func AWSAssetType(t string) string {
+	if strings.HasPrefix(t, "AWS::") {
+		t = "Aws" + strings.ReplaceAll(strings.TrimPrefix(t, "AWS::"), "::", "")
+	}
+	switch strings.ToLower(t) {
+	case "awss3bucket":
+		return "bucket"
+	case "awsaccount":
+		return "account"
+	case "awsec2instance":
+		return "instance"
+	case "awsec2securitygroup":
+		return "security_group"
+	case "awsiamuser":
+		return "user"
+	case "awsiamaccesskey":
+		return "access_key"
+	case "awsiamrole":
+		return "role"
+	case "awsiampolicy":
+		return "policy"
+	case "awsrdsdbinstance", "awsrdsdbcluster", "awsredshiftcluster", "awsdynamodbtable":
+		return "database"
+	case "awslambdafunction":
+		return "function"
+	case "awsecrcontainerimage", "container":
+		return "image"
+	case "awsekscluster":
+		return "cluster"
+	}
+	return t
+}
+
+// AWSParams sets the parameters connectors need to act on an AWS asset: account
+// and region, and the name under the asset type's own word.
+func AWSParams(f *finding.Finding) {
+	SetParam(f, "account", f.Asset.Account)
+	SetParam(f, "region", f.Asset.Region)
+	switch f.Asset.Type {
+	case "bucket":
+		SetParam(f, "bucket", f.Asset.Name)
+	case "security_group":
+		SetParam(f, "group_id", f.Asset.Name)
+	case "instance":
+		SetParam(f, "instance_id", f.Asset.Name)
+	case "database":
+		SetParam(f, "db", f.Asset.Name)
+	case "function":
+		SetParam(f, "function", f.Asset.Name)
+	case "image":
+		SetParam(f, "image", f.Asset.UID)
+	case "user", "role":
+		f.Identity.Principal, f.Identity.Kind = f.Asset.Name, f.Asset.Type
+	}
 }

@@ -29,6 +29,9 @@ type Options struct {
 	HashSecret func(secret string) string
 	// File is the name shown in refusals.
 	File string
+	// Asset is what was scanned, for formats that often do not say (SARIF without
+	// version control provenance, Trivy over "."); the zero value is unknown.
+	Asset finding.Asset
 	// Event is the sender's event name where the format needs one, e.g. the
 	// X-GitHub-Event header; "" makes the reader infer it from the content.
 	Event string

@@ -198,6 +198,21 @@ func PURL(ecosystem, name, version string) string {
 	return "pkg:" + typ + "/" + name + "@" + version
 }
 
+// AVDControl brings the spellings of one check ("KSV014", "KSV-0014",
+// "AVD-KSV-0014") to one form, so that all formats Trivy writes agree.
+func AVDControl(id string) string {
+	s := strings.TrimPrefix(strings.ToUpper(id), "AVD-")
+	i := strings.IndexAny(s, "0123456789")
+	if i <= 0 {
+		return strings.ToUpper(id)
+	}
+	prefix, num := strings.TrimRight(s[:i], "-"), s[i:]
+	for len(num) < 4 {
+		num = "0" + num
+	}
+	return "AVD-" + prefix + "-" + num
+}
+
 // CVSS turns a base score 0.0..10.0 into the tenths Weakness.CVSS holds; a
 // score outside the scale is 0 (unknown).
 func CVSS(score float64) int {

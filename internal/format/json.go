@@ -48,7 +48,11 @@ func Decode(name string, body []byte, opt Options, v any) error {
 }
 
 func cut(body []byte, e *json.SyntaxError) bool {
-	return int(e.Offset) >= len(bytes.TrimRight(body, " \t\r\n")) && strings.Contains(e.Error(), "unexpected end")
+	if strings.Contains(e.Error(), "unexpected end") {
+		return true
+	}
+	// In a literal ("tru") the decoder complains of the blank it puts behind the end.
+	return int(e.Offset) > len(body) || int(e.Offset) == len(body) && strings.HasPrefix(e.Error(), "invalid character ' ' in literal")
 }
 
 // Reason words a decoding error for people: the field and what is wrong.
@@ -295,6 +299,32 @@ func (l *Strings) UnmarshalJSON(b []byte) error {
 		var one String
 		if err := one.UnmarshalJSON(raw); err == nil && one != "" {
 			*l = append(*l, string(one))
+		}
+	}
+	return nil
+}
+
+// StringMap is an object of texts, such as tags. Members that are no scalars
+// are left out.
+type StringMap map[string]string
+
+// UnmarshalJSON reads an object; null and anything else is no map.
+func (m *StringMap) UnmarshalJSON(b []byte) error {
+	if b[0] != '{' {
+		if b[0] == 'n' {
+			return nil
+		}
+		return &typeError{"an object", kindOf(b)}
+	}
+	var raw map[string]json.RawMessage
+	if err := json.Unmarshal(b, &raw); err != nil {
+		return err
+	}
+	*m = make(StringMap, len(raw))
+	for k, v := range raw {
+		var s String
+		if s.UnmarshalJSON(v) == nil {
+			(*m)[k] = string(s)
 		}
 	}
 	return nil

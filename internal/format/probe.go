@@ -2,6 +2,7 @@ package format
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -38,11 +39,41 @@ type Probe struct {
 
 // NewProbe looks over a body. It never fails: what can't be read has no keys.
 func NewProbe(body []byte, opt Options) Probe {
-	s := scanner{body: trimBOM(body), keys: map[string]string{}}
+	body = trimBOM(body)
+	lines := leadingLines(body)
+	if lines != nil {
+		body = lines
+	}
+	s := scanner{body: body, keys: map[string]string{}}
 	if err := s.run(); err != nil && s.values == 0 && len(s.keys) == 0 {
 		return Probe{Event: opt.Event}
 	}
-	return Probe{Kind: s.kind, Lines: s.values > 1, Event: opt.Event, keys: s.keys}
+	return Probe{Kind: s.kind, Lines: s.values > 1 || lines != nil, Event: opt.Event, keys: s.keys}
+}
+
+// leadingLines returns the first good lines of JSON lines, so that a broken
+// line does not hide what the others are; nil when the body is something else.
+// In one indented document only one line begins with a brace.
+func leadingLines(body []byte) []byte {
+	var out []byte
+	begun, good, seen := 0, 0, 0
+	for line := range bytes.Lines(body) {
+		if seen++; seen > 64 || good == probeElements {
+			break
+		}
+		if line[0] != '{' {
+			continue
+		}
+		begun++
+		if line = bytes.TrimSpace(line); json.Valid(line) {
+			good++
+			out = append(append(out, line...), '\n')
+		}
+	}
+	if begun < 2 {
+		return nil
+	}
+	return out
 }
 
 // Has reports whether the path is there.

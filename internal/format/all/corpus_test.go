@@ -427,3 +427,34 @@ func evidence(f finding.Finding, text string) bool {
 	}
 	return false
 }
+
+// One scan written in several formats is the same set of exposures: Trivy's own
+// JSON, its SARIF and its ASFF name the same ids, and JSON and SARIF the same keys.
+func TestCorpusCrossFormat(t *testing.T) {
+	loadCorpus(t)
+	sets, keys := map[string]string{}, map[string]string{}
+	for _, file := range []string{"golden_alpine-310.json", "golden_alpine-310.sarif.json", "golden_alpine-310.asff.json"} {
+		body, err := os.ReadFile(filepath.Join(corpus, "files/trivy", file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		res, err := all.Read(body, format.Options{File: file})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var ids, ks []string
+		for _, f := range res.Findings {
+			ids = append(ids, strings.Join(f.Weakness.CVE, "+")+"@"+f.Component.Name)
+			ks = append(ks, finding.ExposureKey(f).String())
+		}
+		sort.Strings(ids)
+		sort.Strings(ks)
+		sets[file], keys[file] = strings.Join(ids, " "), strings.Join(ks, " ")
+	}
+	if a := sets["golden_alpine-310.json"]; a != sets["golden_alpine-310.sarif.json"] || a != sets["golden_alpine-310.asff.json"] {
+		t.Errorf("ids differ: %v", sets)
+	}
+	if keys["golden_alpine-310.json"] != keys["golden_alpine-310.sarif.json"] {
+		t.Errorf("keys differ: %v", keys)
+	}
+}

@@ -12,7 +12,7 @@ import (
 // finding builds the finding of one record.
 func (a *record) finding(opt format.Options) finding.Finding {
 	product := a.product()
-	f := finding.Finding{Tenant: opt.Tenant, Source: "aws." + format.First(format.Slug(product), "securityhub"), Product: product,
+	f := finding.Finding{Tenant: opt.Tenant, Source: a.source(), Product: product,
 		NativeID: string(a.ID), Title: format.First(string(a.Title), string(a.GeneratorID)), Description: string(a.Description)}
 	severity(&f, a)
 	f.Confidence = min(100, a.Confidence.Int())
@@ -52,13 +52,22 @@ func (a *record) finding(opt format.Options) finding.Finding {
 	return f
 }
 
+// source names the feed by the product's ARN, which every finding has and
+// which stays when names change.
+func (a *record) source() string {
+	if arn, ok := format.ParseARN(string(a.ProductArn)); ok && !strings.HasSuffix(arn.Resource, "/default") {
+		return "aws." + format.Slug(arn.Name())
+	}
+	return "aws." + format.First(format.Slug(a.product()), "securityhub")
+}
+
 // product names the tool: the stated name, else the last part of ProductArn.
 func (a *record) product() string {
 	if p := string(a.ProductName); p != "" && !strings.EqualFold(p, "default") {
 		return p
 	}
 	for _, k := range []string{"ProviderName", "Product Name", "aws/securityhub/ProductName"} {
-		if p := string(a.Fields[k]); p != "" && !strings.EqualFold(p, "default") {
+		if p := a.Fields[k]; p != "" && !strings.EqualFold(p, "default") {
 			return p
 		}
 	}
@@ -75,7 +84,7 @@ func (a *record) asset(f *finding.Finding) {
 	id := string(r.ID)
 	arn, isARN := format.ParseARN(id)
 	account := format.First(string(a.Account), accountOf(a))
-	f.Asset = finding.Asset{UID: id, Type: assetType(string(r.Type)), Name: id, Provider: "aws", Account: account,
+	f.Asset = finding.Asset{UID: id, Type: format.AWSAssetType(string(r.Type)), Name: id, Provider: "aws", Account: account,
 		Region: format.First(string(r.Region), string(a.Region)), App: string(r.Application)}
 	if isARN {
 		f.Asset.Name = arn.Name()
@@ -87,18 +96,19 @@ func (a *record) asset(f *finding.Finding) {
 	} else if f.Asset.Type == "bucket" {
 		f.Asset.UID = "arn:aws:s3:::" + strings.TrimPrefix(id, "s3://")
 	}
-	if n := strings.TrimPrefix(id, "AWS::::Account:"); n != id {
+	if n, ok := strings.CutPrefix(id, "AWS::::Account:"); ok {
 		f.Asset.Name, f.Asset.Account = n, n
+	}
+	if n, ok := strings.CutPrefix(id, "AWS::IAM::AccessKey:"); ok {
+		f.Asset.Name, f.Asset.Type = n, "access_key"
+		format.SetParam(f, "access_key_id", n)
 	}
 	if f.Asset.Region == "" {
 		product, _ := format.ParseARN(string(a.ProductArn))
 		f.Asset.Region = product.Region
 	}
 	if len(r.Tags) > 0 {
-		f.Asset.Tags = make(map[string]string, len(r.Tags))
-		for k, v := range r.Tags {
-			f.Asset.Tags[k] = string(v)
-		}
+		f.Asset.Tags = r.Tags
 		f.Asset.App = format.First(f.Asset.App, f.Asset.Tags["app"], f.Asset.Tags["application"], f.Asset.Tags["Application"], f.Asset.Tags["service"])
 		f.Asset.Environment = format.First(f.Asset.Tags["envtype"], f.Asset.Tags["environment"], f.Asset.Tags["Environment"], f.Asset.Tags["env"], f.Asset.Tags["Env"], f.Asset.Tags["stage"], f.Asset.Tags["Stage"])
 	}
@@ -112,35 +122,6 @@ func (a *record) asset(f *finding.Finding) {
 	case c > 0:
 		f.Asset.Criticality = "low"
 	}
-}
-
-// assetType maps ASFF resource types to short words; others keep their name.
-func assetType(t string) string {
-	switch t {
-	case "AwsS3Bucket":
-		return "bucket"
-	case "AwsAccount":
-		return "account"
-	case "AwsEc2Instance":
-		return "instance"
-	case "AwsEc2SecurityGroup":
-		return "security_group"
-	case "AwsIamUser", "AwsIamAccessKey":
-		return "user"
-	case "AwsIamRole":
-		return "role"
-	case "AwsIamPolicy":
-		return "policy"
-	case "AwsRdsDbInstance", "AwsRdsDbCluster", "AwsRedshiftCluster", "AwsDynamoDbTable":
-		return "database"
-	case "AwsLambdaFunction":
-		return "function"
-	case "AwsEcrContainerImage", "Container":
-		return "image"
-	case "AwsEksCluster":
-		return "cluster"
-	}
-	return t
 }
 
 // vulnerability takes ids, package and score.
@@ -187,15 +168,15 @@ func (a *record) vulnerability(f *finding.Finding) {
 // Resources[].Details.Other. They give one Id to a CVE in several packages of
 // an image, so the package becomes part of the native id.
 func (a *record) otherDetails(f *finding.Finding) {
-	var other map[string]format.String
+	var other format.StringMap
 	if json.Unmarshal(a.Resources[0].Details["Other"], &other) != nil {
 		return
 	}
-	f.Component = finding.Component{Name: string(other["PkgName"]), Version: string(other["Installed Package"]), FixedVersion: string(other["Patched Package"])}
+	f.Component = finding.Component{Name: other["PkgName"], Version: other["Installed Package"], FixedVersion: other["Patched Package"]}
 	if f.Component.Name != "" {
 		f.NativeID += "/" + f.Component.Name
 	}
-	if v, err := strconv.ParseFloat(string(other["NvdCvssScoreV3"]), 64); err == nil {
+	if v, err := strconv.ParseFloat(other["NvdCvssScoreV3"], 64); err == nil {
 		f.Weakness.CVSS = format.CVSS(v)
 	}
 }
@@ -203,7 +184,7 @@ func (a *record) otherDetails(f *finding.Finding) {
 // rule finds the control or check id.
 func (a *record) rule(f *finding.Finding) {
 	generator := string(a.GeneratorID)
-	control := format.First(string(a.Compliance.Control), string(a.Fields["ControlId"]), string(a.Fields["RuleId"]))
+	control := format.First(string(a.Compliance.Control), a.Fields["ControlId"], a.Fields["RuleId"])
 	if control == "" {
 		if _, tail, ok := strings.Cut(generator, "security-control/"); ok {
 			control = tail

@@ -83,24 +83,7 @@ func guardDutyClass(t string) finding.Class {
 
 // params are what connectors need to act on the asset.
 func (a *record) params(f *finding.Finding) {
-	format.SetParam(f, "account", f.Asset.Account)
-	format.SetParam(f, "region", f.Asset.Region)
-	switch f.Asset.Type {
-	case "bucket":
-		format.SetParam(f, "bucket", f.Asset.Name)
-	case "security_group":
-		format.SetParam(f, "group_id", f.Asset.Name)
-	case "instance":
-		format.SetParam(f, "instance_id", f.Asset.Name)
-	case "database":
-		format.SetParam(f, "db", f.Asset.Name)
-	case "function":
-		format.SetParam(f, "function", f.Asset.Name)
-	case "image":
-		format.SetParam(f, "image", f.Asset.UID)
-	case "user", "role":
-		f.Identity.Principal, f.Identity.Kind = f.Asset.Name, f.Asset.Type
-	}
+	format.AWSParams(f)
 	var key struct {
 		Principal format.String `json:"PrincipalName"`
 		User      format.String `json:"UserName"`
@@ -117,7 +100,7 @@ func (a *record) params(f *finding.Finding) {
 		}
 	}
 	if p := a.Fields["aws/guardduty/service/action/actionType"]; p != "" {
-		format.AddEvidence(f, "action", string(p))
+		format.AddEvidence(f, "action", p)
 	}
 	format.AddEvidence(f, "remote ip", firstField(a, "remoteIpDetails/ipAddressV4"))
 }
@@ -125,7 +108,7 @@ func (a *record) params(f *finding.Finding) {
 func firstField(a *record, suffix string) string {
 	for _, kind := range []string{"networkConnectionAction", "awsApiCallAction", "portProbeAction", "kubernetesApiCallAction"} {
 		if v := a.Fields["aws/guardduty/service/action/"+kind+"/"+suffix]; v != "" {
-			return string(v)
+			return v
 		}
 	}
 	return ""

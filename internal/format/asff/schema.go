@@ -9,25 +9,25 @@ import (
 
 // record is the part of an ASFF finding that is read.
 type record struct {
-	ID          format.String            `json:"Id"`
-	ProductArn  format.String            `json:"ProductArn"`
-	ProductName format.String            `json:"ProductName"`
-	GeneratorID format.String            `json:"GeneratorId"`
-	Account     format.String            `json:"AwsAccountId"`
-	AccountName format.String            `json:"AwsAccountName"`
-	Region      format.String            `json:"Region"`
-	Types       format.Strings           `json:"Types"`
-	First       format.String            `json:"FirstObservedAt"`
-	Last        format.String            `json:"LastObservedAt"`
-	Created     format.String            `json:"CreatedAt"`
-	Updated     format.String            `json:"UpdatedAt"`
-	Severity    severityFields           `json:"Severity"`
-	Confidence  format.Number            `json:"Confidence"`
-	Criticality format.Number            `json:"Criticality"`
-	Title       format.String            `json:"Title"`
-	Description format.String            `json:"Description"`
-	SourceURL   format.String            `json:"SourceUrl"`
-	Fields      map[string]format.String `json:"ProductFields"`
+	ID          format.String    `json:"Id"`
+	ProductArn  format.String    `json:"ProductArn"`
+	ProductName format.String    `json:"ProductName"`
+	GeneratorID format.String    `json:"GeneratorId"`
+	Account     format.String    `json:"AwsAccountId"`
+	AccountName format.String    `json:"AwsAccountName"`
+	Region      format.String    `json:"Region"`
+	Types       format.Strings   `json:"Types"`
+	First       format.String    `json:"FirstObservedAt"`
+	Last        format.String    `json:"LastObservedAt"`
+	Created     format.String    `json:"CreatedAt"`
+	Updated     format.String    `json:"UpdatedAt"`
+	Severity    severityFields   `json:"Severity"`
+	Confidence  format.Number    `json:"Confidence"`
+	Criticality format.Number    `json:"Criticality"`
+	Title       format.String    `json:"Title"`
+	Description format.String    `json:"Description"`
+	SourceURL   format.String    `json:"SourceUrl"`
+	Fields      format.StringMap `json:"ProductFields"`
 	Remediation struct {
 		Recommendation struct {
 			Text format.String `json:"Text"`
@@ -66,7 +66,7 @@ type resource struct {
 	Type        format.String              `json:"Type"`
 	ID          format.String              `json:"Id"`
 	Region      format.String              `json:"Region"`
-	Tags        map[string]format.String   `json:"Tags"`
+	Tags        format.StringMap           `json:"Tags"`
 	Application format.String              `json:"ApplicationName"`
 	Details     map[string]json.RawMessage `json:"Details"`
 }

@@ -39,9 +39,20 @@ func (e *event) class(f *finding.Finding) finding.Class {
 	return ""
 }
 
+// publicState reports whether a class means "reachable by anyone" and the check
+// asserts it, rather than that a guard against it is off.
+func publicState(f *finding.Finding) bool {
+	switch f.Class {
+	case finding.StoragePublic, finding.WorldOpen, "database.public":
+		return !strings.Contains(f.Rule, "block") && !strings.Contains(f.Rule, "prohibited")
+	}
+	return false
+}
+
 // checkClass reads check names such as s3_bucket_public_access or
 // compute_firewall_rdp_access_from_the_internet_allowed. Rows are tried in
-// order; all words of one alternative must be in the name.
+// order; all words of one alternative must be in the name. As for controls, a
+// class is given only where all its checks on one asset are one exposure.
 func checkClass(check string) finding.Class {
 	name := strings.ToLower(check)
 	if !strings.Contains(name, "_") {
@@ -51,7 +62,7 @@ func checkClass(check string) finding.Class {
 		class finding.Class
 		alt   string // alternatives by space, words of one by +
 	}{
-		{finding.StoragePublic, "s3+public s3+acl_prohibited cloudstorage+public storage+public blob+public snapshot+public ami+public ecr+public"},
+		{finding.StoragePublic, "s3+public s3+acl_prohibited cloudstorage+public storage_account+public blob+public snapshot+public ami+public ecr+public"},
 		{"database.public", "rds+public redshift+public cloudsql+public sqlserver+unrestricted sql+public_access postgresql+public documentdb+public opensearch+public dms+public cosmosdb+public"},
 		{finding.WorldOpen, "from_internet from_the_internet to_internet internet_facing exposed_to any_port all_ports public_ip+port internet_exposed publicly_accessible open_to"},
 		{"identity.no-mfa", "mfa"},
@@ -63,8 +74,8 @@ func checkClass(check string) finding.Class {
 		{"workload.metadata-v1", "imdsv2 instance_metadata metadata_v1"},
 		{"workload.privileged", "privileged_container core_minimize allowprivilegeescalation hostpid hostnetwork hostipc"},
 		{finding.SecretInCode, "secrets+environment secrets+user_data no_secrets secrets_in"},
-		{"storage.unencrypted", "encrypt _kms _cmk _tls _ssl https_only secure_transport"},
-		{"logging.disabled", "logging _logs audit_log cloudtrail flow_log log_metric guardduty_is_enabled config_recorder"},
+		{"storage.unencrypted", "bucket_default_encryption storage_encrypted ebs_volume_encryption ebs_encryption snapshots_encrypted volume_encryption table_encrypted instance_storage_encrypted encrypted_at_rest encryption_at_rest"},
+		{"logging.disabled", "bucket_server_access_logging flow_logs_enabled cloudtrail_multi_region_enabled audit_log_path access_logging_enabled"},
 	} {
 		for alt := range strings.FieldsSeq(row.alt) {
 			all := true

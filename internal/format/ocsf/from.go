@@ -86,6 +86,8 @@ func (e *event) foreign(f *finding.Finding) {
 	f.Class = e.class(f)
 	if e.Databucket.Public != nil {
 		f.Exposure.InternetFacing = finding.TriOf(*e.Databucket.Public)
+	} else if publicState(f) {
+		f.Exposure.InternetFacing = finding.Yes
 	}
 	format.AddHint(f, "user", format.First(string(e.Assignee.Name), string(e.Assignee.UID)))
 	format.AddHint(f, "team", string(e.Group.Name))
@@ -95,10 +97,8 @@ func (e *event) foreign(f *finding.Finding) {
 		format.AddHint(f, "namespace", string(r.Namespace))
 	}
 	format.OwnerTags(f)
-	format.SetParam(f, "account", f.Asset.Account)
-	format.SetParam(f, "region", f.Asset.Region)
-	if f.Asset.Type == "bucket" {
-		format.SetParam(f, "bucket", f.Asset.Name)
+	if f.Asset.Provider == "aws" || f.Asset.Type == "bucket" {
+		format.AWSParams(f)
 	}
 	format.AddEvidence(f, "risk", string(e.Risk))
 }
@@ -184,14 +184,19 @@ func foreignResource(a *finding.Asset, r resource) {
 		a.Provider = "aws"
 		a.Account = format.First(a.Account, arn.Account)
 		a.Region = format.First(a.Region, arn.Region)
-		a.Name = format.First(a.Name, arn.Name())
-	}
-	switch {
-	case a.Type == "AwsS3Bucket", a.Type == "AWS::S3::Bucket", strings.EqualFold(string(r.Group.Name), "s3") && strings.HasPrefix(a.UID, "arn:aws:s3:::"):
-		a.Type = "bucket"
-		if a.Name == a.UID || a.Name == "" {
-			a.Name = strings.TrimPrefix(a.UID, "arn:aws:s3:::")
+		if a.Name == "" || a.Name == a.UID {
+			a.Name = arn.Name()
 		}
+		if a.Type == "" && arn.Service == "ec2" && strings.HasPrefix(arn.Resource, "security-group/") {
+			a.Type = "security_group"
+		}
+	}
+	a.Type = format.AWSAssetType(a.Type)
+	if strings.EqualFold(string(r.Group.Name), "s3") && strings.HasPrefix(a.UID, "arn:aws:s3:::") {
+		a.Type = "bucket"
+	}
+	if a.Type == "bucket" && (a.Name == "" || a.Name == a.UID) {
+		a.Name = strings.TrimPrefix(a.UID, "arn:aws:s3:::")
 	}
 	for _, l := range r.Labels {
 		k, v, ok := strings.Cut(l, ":")

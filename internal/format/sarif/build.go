@@ -130,7 +130,7 @@ func (c *context) finding(x *result, r *rule, id string) finding.Finding {
 		text = redact(text, snippet)
 	}
 	f.Title = format.First(firstLine(text), string(r.Short.Text), string(r.Name), id)
-	if f.Component.Name != "" && len(f.Weakness.CVE)+len(f.Weakness.Advisory) > 0 {
+	if c.kind == kindMixed || f.Class == finding.VulnerablePackage { // their messages are lists of labelled values
 		f.Title = format.First(string(r.Short.Text), firstLine(text), id)
 	}
 	f.Description = description(text, f.Title, r)
@@ -181,6 +181,11 @@ func (c *context) locate(f *finding.Finding, x *result) {
 		if strings.HasPrefix(c.repo, "github.com/") {
 			f.Asset.Provider = "github"
 		}
+	case c.opt.Asset.UID != "":
+		f.Asset = c.opt.Asset
+		if f.Asset.Type == "repository" {
+			f.Location.Repository = f.Asset.UID
+		}
 	case f.Location.File == "":
 		// Scanners of images and hosts often name no place: the scan itself is
 		// the best name there is.
@@ -220,7 +225,7 @@ func (c *context) fingerprint(f *finding.Finding, x *result, text string, secret
 		}
 		// Fingerprints are unique within a rule and file at most, and vendored
 		// copies share them: rule, place and repository belong to the identity.
-		f.NativeID = strings.Join(append(prints, f.Rule, c.repo, c.image, f.Location.File), "|")
+		f.NativeID = strings.Join(append(prints, f.Rule, format.First(c.repo, c.opt.Asset.UID), c.image, f.Location.File), "|")
 	}
 	switch {
 	case secret && snippet != "":
@@ -238,11 +243,11 @@ func (c *context) fingerprint(f *finding.Finding, x *result, text string, secret
 	return snippet
 }
 
-func sortedPrints(m map[string]format.String) []string {
+func sortedPrints(m format.StringMap) []string {
 	out := make([]string, 0, len(m))
 	for k, v := range m {
 		if v != "" {
-			out = append(out, k+":"+string(v))
+			out = append(out, k+":"+v)
 		}
 	}
 	sort.Strings(out)

@@ -58,6 +58,9 @@ func (c *context) classify(f *finding.Finding, x *result, r *rule, text string) 
 	case c.kind == kindIaC, c.kind == kindMixed && iacRule(f.Rule):
 		f.Class = "pipeline.iac-misconfigured"
 		f.Weakness.Control = f.Rule
+		if c.kind == kindMixed {
+			f.Weakness.Control = format.AVDControl(f.Rule)
+		}
 	default:
 		f.Class = finding.CodeWeakness
 	}

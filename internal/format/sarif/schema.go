@@ -104,17 +104,17 @@ type reference struct {
 }
 
 type result struct {
-	RuleID        format.String            `json:"ruleId"`
-	RuleIndex     *int                     `json:"ruleIndex"`
-	Rule          reference                `json:"rule"`
-	Kind          format.String            `json:"kind"`
-	Level         format.String            `json:"level"`
-	Message       message                  `json:"message"`
-	Locations     []location               `json:"locations"`
-	Fingerprints  map[string]format.String `json:"fingerprints"`
-	Partial       map[string]format.String `json:"partialFingerprints"`
-	BaselineState format.String            `json:"baselineState"`
-	Taxa          []reference              `json:"taxa"`
+	RuleID        format.String    `json:"ruleId"`
+	RuleIndex     *int             `json:"ruleIndex"`
+	Rule          reference        `json:"rule"`
+	Kind          format.String    `json:"kind"`
+	Level         format.String    `json:"level"`
+	Message       message          `json:"message"`
+	Locations     []location       `json:"locations"`
+	Fingerprints  format.StringMap `json:"fingerprints"`
+	Partial       format.StringMap `json:"partialFingerprints"`
+	BaselineState format.String    `json:"baselineState"`
+	Taxa          []reference      `json:"taxa"`
 	Suppressions  []struct {
 		Kind          format.String `json:"kind"`
 		State         format.String `json:"state"`

@@ -55,10 +55,10 @@ type operatorReport struct {
 	APIVersion format.String `json:"apiVersion"`
 	Kind       format.String `json:"kind"`
 	Metadata   struct {
-		Name              format.String            `json:"name"`
-		Namespace         format.String            `json:"namespace"`
-		CreationTimestamp format.String            `json:"creationTimestamp"`
-		Labels            map[string]format.String `json:"labels"`
+		Name              format.String    `json:"name"`
+		Namespace         format.String    `json:"namespace"`
+		CreationTimestamp format.String    `json:"creationTimestamp"`
+		Labels            format.StringMap `json:"labels"`
 	} `json:"metadata"`
 	Report *struct {
 		Artifact struct {
@@ -89,7 +89,7 @@ func readOperator(res *format.Result, raw json.RawMessage, opt format.Options, w
 	}
 	m := o.Metadata
 	f := finding.Finding{Tenant: opt.Tenant, Source: "trivy.operator", Product: "Trivy Operator"}
-	label := func(k string) string { return string(m.Labels["trivy-operator."+k]) }
+	label := func(k string) string { return m.Labels["trivy-operator."+k] }
 	setWorkload(&f, "", format.First(label("resource.namespace"), string(m.Namespace)), format.First(label("resource.kind"), string(o.Kind)),
 		format.First(label("resource.name"), string(m.Name)))
 	f.FirstSeen = format.FirstTime(string(m.CreationTimestamp), string(o.Report.UpdateTimestamp))
@@ -113,13 +113,13 @@ func readOperator(res *format.Result, raw json.RawMessage, opt format.Options, w
 	}
 	at := format.Pointer(opt, where, "report")
 	for i, raw := range o.Report.Vulnerabilities {
-		readOperatorVulnerability(res, raw, f, format.Pointer(opt, at, "vulnerabilities", i))
+		readOperatorVulnerability(res, raw, clone(f), format.Pointer(opt, at, "vulnerabilities", i))
 	}
 	for i, raw := range o.Report.Checks {
-		readCheck(res, raw, f, format.Pointer(opt, at, "checks", i))
+		readCheck(res, raw, clone(f), format.Pointer(opt, at, "checks", i))
 	}
 	for i, raw := range o.Report.Secrets {
-		readSecret(res, raw, &result{}, f, opt, format.Pointer(opt, at, "secrets", i))
+		readSecret(res, raw, &result{}, clone(f), opt, format.Pointer(opt, at, "secrets", i))
 	}
 }
 
@@ -188,7 +188,7 @@ func readCheck(res *format.Result, raw json.RawMessage, f finding.Finding, where
 	}
 	f.Rule, f.Title, f.Description = string(c.ID), format.First(string(c.Title), string(c.ID)), string(c.Description)
 	severity(&f, string(c.Severity))
-	f.Weakness.Control = controlID(string(c.ID))
+	f.Weakness.Control = format.AVDControl(string(c.ID))
 	f.Class = classOfCheck(f.Weakness.Control, true)
 	f.Recommended = string(c.Remediation)
 	f.Location.SnippetHash = format.Hash(c.Messages...)

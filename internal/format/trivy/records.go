@@ -54,6 +54,10 @@ func readVulnerability(res *format.Result, raw json.RawMessage, x *result, f fin
 	if v.Fixed != "" {
 		f.Recommended = "Update " + string(v.PkgName) + " to " + string(v.Fixed)
 	}
+	if x.Class == "os-pkgs" && f.Asset.Type == "workload" {
+		image, _, _ := strings.Cut(string(x.Target), " (")
+		format.SetParam(&f, "image", image)
+	}
 	format.AddEvidence(&f, "target", string(x.Target))
 	format.AddEvidence(&f, "vendor status", string(v.Status))
 	format.AddEvidence(&f, "severity source", string(v.SeveritySource))
@@ -106,7 +110,7 @@ func readMisconfiguration(res *format.Result, raw json.RawMessage, x *result, f 
 	}
 	f.Rule, f.Title, f.Description = id, format.First(string(m.Title), string(m.Message), id), string(m.Description)
 	severity(&f, string(m.Severity))
-	f.Weakness.Control = controlID(format.First(string(m.AVDID), id))
+	f.Weakness.Control = format.AVDControl(format.First(string(m.AVDID), id))
 	f.Class = classOfCheck(f.Weakness.Control, f.Asset.Type == "workload")
 	f.Recommended = string(m.Resolution)
 	f.Location.URL = string(m.PrimaryURL)
@@ -156,27 +160,13 @@ func readLicense(res *format.Result, raw json.RawMessage, x *result, f finding.F
 	f.Domain, f.Rule = finding.DomainPipeline, "license/"+string(l.Name)
 	f.Title = "Licence " + string(l.Name) + " of " + format.First(string(l.PkgName), string(l.FilePath), string(x.Target))
 	severity(&f, string(l.Severity))
+	f.Weakness.Control = strings.Join([]string{f.Rule, string(l.PkgName), string(l.FilePath)}, "/") // each package is mended by itself
 	f.Component.Name = string(l.PkgName)
 	f.Component.Ecosystem = string(x.Type)
 	f.Location.File = format.First(string(l.FilePath), string(x.Target))
 	f.Location.URL = string(l.Link)
 	format.AddEvidence(&f, "category", string(l.Category))
 	res.Keep(f, where)
-}
-
-// controlID brings the spellings of one check ("KSV014", "KSV-0014",
-// "AVD-KSV-0014") to one form, so that all of Trivy's formats agree.
-func controlID(id string) string {
-	s := strings.TrimPrefix(strings.ToUpper(id), "AVD-")
-	i := strings.IndexAny(s, "0123456789")
-	if i <= 0 {
-		return strings.ToUpper(id)
-	}
-	prefix, num := strings.TrimRight(s[:i], "-"), s[i:]
-	for len(num) < 4 {
-		num = "0" + num
-	}
-	return "AVD-" + prefix + "-" + num
 }
 
 // classOfCheck names the state behind a check. The checks on capabilities,

@@ -12,6 +12,8 @@ package trivy
 
 import (
 	"encoding/json"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -111,6 +113,12 @@ func readReport(res *format.Result, r *report, opt format.Options, where string)
 	readResults(res, r.Results, base, opt, format.Pointer(opt, where, "Results"))
 }
 
+// clone copies what findings made from one base must not share.
+func clone(f finding.Finding) finding.Finding {
+	f.Params, f.Evidence, f.OwnerHints = maps.Clone(f.Params), slices.Clone(f.Evidence), slices.Clone(f.OwnerHints)
+	return f
+}
+
 // readResults reads a list of results into findings made from base.
 func readResults(res *format.Result, results []json.RawMessage, base finding.Finding, opt format.Options, where string) {
 	for i, raw := range results {
@@ -121,16 +129,16 @@ func readResults(res *format.Result, results []json.RawMessage, base finding.Fin
 			continue
 		}
 		for j, raw := range x.Vulnerabilities {
-			readVulnerability(res, raw, &x, base, format.Pointer(opt, at, "Vulnerabilities", j))
+			readVulnerability(res, raw, &x, clone(base), format.Pointer(opt, at, "Vulnerabilities", j))
 		}
 		for j, raw := range x.Misconfigurations {
-			readMisconfiguration(res, raw, &x, base, format.Pointer(opt, at, "Misconfigurations", j))
+			readMisconfiguration(res, raw, &x, clone(base), format.Pointer(opt, at, "Misconfigurations", j))
 		}
 		for j, raw := range x.Secrets {
-			readSecret(res, raw, &x, base, opt, format.Pointer(opt, at, "Secrets", j))
+			readSecret(res, raw, &x, clone(base), opt, format.Pointer(opt, at, "Secrets", j))
 		}
 		for j, raw := range x.Licenses {
-			readLicense(res, raw, &x, base, format.Pointer(opt, at, "Licenses", j))
+			readLicense(res, raw, &x, clone(base), format.Pointer(opt, at, "Licenses", j))
 		}
 		for j, raw := range x.Modified {
 			readModified(res, raw, format.Pointer(opt, at, "ExperimentalModifiedFindings", j))
@@ -190,6 +198,9 @@ func assetOf(r *report, opt format.Options) finding.Asset {
 			}
 			return finding.Asset{UID: name, Type: "image"}
 		}
+	}
+	if (name == "" || name == "." || name == "/") && opt.Asset.UID != "" {
+		return opt.Asset
 	}
 	return finding.Asset{UID: format.First(name, opt.File, "unnamed scan"), Type: "filesystem"}
 }

@@ -1,0 +1,152 @@
+package format
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+)
+
+// Redact returns a copy of a JSON body in which the texts at the given paths
+// are replaced by hash of them ("" drops them). Paths are written as in Probe,
+// "[]" for every element; "**." at the start means at any depth, and a path
+// that ends at an object or list covers all texts in it. Everything else stays
+// byte for byte. It works on JSON lines and on broken JSON as far as that can
+// be followed; what comes after the break is dropped, because nothing says
+// what is in it.
+func Redact(body []byte, paths []string, hash func(string) string) []byte {
+	if len(paths) == 0 {
+		return body
+	}
+	r := redactor{body: body, hash: hash}
+	for _, p := range paths {
+		rest, deep := strings.CutPrefix(p, "**.")
+		r.rules = append(r.rules, redactRule{segments: strings.Split(strings.TrimPrefix(strings.ReplaceAll(rest, "[]", ".[]"), "."), "."), deep: deep})
+	}
+	return r.run()
+}
+
+type redactRule struct {
+	segments []string
+	deep     bool
+}
+
+// matches reports whether the place lies at or under the rule's path.
+func (r redactRule) matches(place []string) bool {
+	for start := 0; start+len(r.segments) <= len(place); start++ {
+		ok := true
+		for i, s := range r.segments {
+			if !strings.EqualFold(s, place[start+i]) {
+				ok = false
+				break
+			}
+		}
+		if ok {
+			return true
+		}
+		if !r.deep {
+			return false
+		}
+	}
+	return false
+}
+
+type redactor struct {
+	body  []byte
+	hash  func(string) string
+	rules []redactRule
+	out   bytes.Buffer
+	place []string // of covered, kept to be used again
+}
+
+// level is one open object or list.
+type level struct {
+	object, key bool
+	hidden      bool // the whole of it is covered by a rule
+	name        string
+}
+
+func (r *redactor) run() []byte {
+	var stack []level
+	r.out.Grow(len(r.body))
+	for i := 0; i < len(r.body); {
+		c := r.body[i]
+		end := i + 1
+		switch c {
+		case '"':
+			end = stringEnd(r.body, i)
+			closed := end > i+1 && r.body[end-1] == '"'
+			top := len(stack) - 1
+			if top >= 0 && stack[top].object && stack[top].key {
+				stack[top].name, stack[top].key = decodeString(r.body[i:end]), false
+				r.out.Write(r.body[i:end])
+				break
+			}
+			if r.covered(stack) {
+				s := decodeString(r.body[i:end])
+				if r.hash != nil && s != "" {
+					s = r.hash(s)
+				} else {
+					s = ""
+				}
+				quoted, _ := json.Marshal(s) // text always marshals
+				r.out.Write(quoted)
+			} else {
+				r.out.Write(r.body[i:end])
+			}
+			if !closed {
+				return r.out.Bytes()
+			}
+		case '{', '[':
+			hidden := r.covered(stack)
+			stack = append(stack, level{object: c == '{', key: c == '{', hidden: hidden})
+			if len(stack) > MaxDepth {
+				return r.out.Bytes()
+			}
+			r.out.WriteByte(c)
+		case '}', ']':
+			if len(stack) > 0 {
+				stack = stack[:len(stack)-1]
+			}
+			r.out.WriteByte(c)
+		case ',':
+			if n := len(stack); n > 0 {
+				stack[n-1].key = stack[n-1].object
+			}
+			r.out.WriteByte(c)
+		default:
+			r.out.WriteByte(c)
+		}
+		i = end
+	}
+	return r.out.Bytes()
+}
+
+// covered reports whether the value that comes next is to be redacted.
+func (r *redactor) covered(stack []level) bool {
+	if n := len(stack); n > 0 && stack[n-1].hidden {
+		return true
+	}
+	r.place = r.place[:0]
+	for _, l := range stack {
+		if l.object {
+			r.place = append(r.place, l.name)
+		} else {
+			r.place = append(r.place, "[]")
+		}
+	}
+	for _, rule := range r.rules {
+		if rule.matches(r.place) {
+			return true
+		}
+	}
+	return false
+}
+
+// decodeString undoes JSON's quoting; text that is cut keeps what is there.
+func decodeString(quoted []byte) string {
+	var s string
+	if json.Unmarshal(quoted, &s) == nil {
+		return s
+	}
+	return strings.Trim(string(quoted), `"`)
+}
