@@ -1,0 +1,350 @@
+// Package dispatchtest is the conformance suite of effect runners. It imports
+// dispatch for its interfaces and is imported by tests only; the store is
+// brought by the caller, so that every runner can be tested on its own.
+package dispatchtest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/casement/casement/internal/dispatch"
+	"github.com/casement/casement/internal/engine"
+)
+
+// Runner is what is tested.
+type Runner interface {
+	// Run does effects until ctx ends, then waits for those under way.
+	Run(ctx context.Context) error
+	// Wake hints that effects may be due.
+	Wake()
+}
+
+// Rig is a runner with the store it runs on.
+type Rig struct {
+	Source dispatch.Source
+	// Runner returns a new runner over Source; two of them are two nodes.
+	Runner func(d dispatch.Doer) Runner
+	// Add opens a case with n effects, in their order, on an outside object
+	// ("" for none).
+	Add func(caseID, object string, n int)
+	// Finish commits the outcome of a lease: its effect is done.
+	Finish func(l engine.Lease) error
+	// Drop takes all effects of a case back.
+	Drop func(caseID string)
+	// Pass lets time go by: the fake time of a synctest bubble, or real time.
+	Pass func(d time.Duration)
+	// Now is the runner's clock.
+	Now func() time.Time
+	// Workers, Lease and Grace are the settings of the runners.
+	Workers      int
+	Lease, Grace time.Duration
+}
+
+// Run runs the suite; bubble calls a test with a fresh rig, in a synctest
+// bubble if it can.
+func Run(t *testing.T, bubble func(t *testing.T, test func(t *testing.T, r Rig))) {
+	for _, c := range []struct {
+		name string
+		test func(t *testing.T, r Rig)
+	}{
+		{"EachOnceAndApart", testEachOnce},
+		{"TwoNodes", testTwoNodes},
+		{"RetriesWithGrowingDelay", testRetry},
+		{"PanicIsAFailure", testPanic},
+		{"TakesOverExpiredLeases", testTakeOver},
+		{"HeartbeatKeepsTheLease", testHeartbeat},
+		{"LostLeaseEndsTheWork", testLost},
+		{"DrainsOnStop", testDrain},
+		{"GraceEnds", testGrace},
+		{"WorkersAreUsedAndBounded", testWorkers},
+	} {
+		t.Run(c.name, func(t *testing.T) { bubble(t, c.test) })
+	}
+}
+
+// doer records what it is given and does what the test says.
+type doer struct {
+	do func(ctx context.Context, l engine.Lease) error
+
+	mu      sync.Mutex
+	log     []attempt
+	flying  map[string]int // cases and objects
+	most    int
+	clashes []string
+	now     func() time.Time
+}
+
+type attempt struct {
+	id    string
+	epoch uint64
+	at    time.Time
+}
+
+func newDoer(r Rig, do func(ctx context.Context, l engine.Lease) error) *doer {
+	return &doer{do: do, flying: map[string]int{}, now: r.Now}
+}
+
+// Do implements dispatch.Doer.
+func (d *doer) Do(ctx context.Context, l engine.Lease, _ time.Time) error {
+	d.enter(l, 1)
+	defer d.enter(l, -1)
+	return d.do(ctx, l)
+}
+
+func (d *doer) enter(l engine.Lease, by int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.flying["all"] += by
+	d.most = max(d.most, d.flying["all"])
+	for _, k := range []string{"case " + l.Row.CaseID, "object " + l.Row.Object} {
+		if d.flying[k] += by; d.flying[k] > 1 && k != "object " {
+			d.clashes = append(d.clashes, k)
+		}
+	}
+	if by > 0 {
+		d.log = append(d.log, attempt{l.Row.ID, l.Epoch, d.now()})
+	}
+}
+
+// attempts returns how often each effect was tried.
+func (d *doer) attempts() (list []attempt, per map[string]int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	per = map[string]int{}
+	for _, a := range d.log {
+		per[a.id]++
+	}
+	return append(list, d.log...), per
+}
+
+func (d *doer) check(t *testing.T) {
+	t.Helper()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.clashes) > 0 {
+		t.Errorf("two effects in flight at once: %v", d.clashes)
+	}
+}
+
+// start runs runners until the returned function stops them and waits.
+func start(t *testing.T, runners ...Runner) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for _, r := range runners {
+		wg.Go(func() {
+			if err := r.Run(ctx); err != nil {
+				t.Errorf("run: %v", err)
+			}
+		})
+	}
+	return func() { cancel(); wg.Wait() }
+}
+
+func testEachOnce(t *testing.T, r Rig) {
+	d := newDoer(r, func(_ context.Context, l engine.Lease) error {
+		r.Pass(time.Second)
+		return r.Finish(l)
+	})
+	stop := start(t, r.Runner(d))
+	for i := range 10 {
+		r.Add(fmt.Sprint("case", i), []string{"", "bucket"}[i%2], 3)
+	}
+	r.Pass(2 * time.Minute)
+	stop()
+	d.check(t)
+	_, per := d.attempts()
+	if len(per) != 30 {
+		t.Errorf("%d effects were done, want 30", len(per))
+	}
+	for id, n := range per {
+		if n != 1 {
+			t.Errorf("%s was done %d times", id, n)
+		}
+	}
+}
+
+func testTwoNodes(t *testing.T, r Rig) {
+	d := newDoer(r, func(_ context.Context, l engine.Lease) error {
+		r.Pass(2 * r.Lease) // heartbeats keep it
+		return r.Finish(l)
+	})
+	for i := range 6 {
+		r.Add(fmt.Sprint("case", i), []string{"", "bucket", "role"}[i%3], 2)
+	}
+	stop := start(t, r.Runner(d), r.Runner(d))
+	r.Pass(30 * r.Lease)
+	stop()
+	d.check(t)
+	if _, per := d.attempts(); len(per) != 12 {
+		t.Errorf("%d effects were done, want 12", len(per))
+	} else {
+		for id, n := range per {
+			if n != 1 {
+				t.Errorf("%s was done %d times", id, n)
+			}
+		}
+	}
+}
+
+func testRetry(t *testing.T, r Rig) {
+	fails := 5
+	d := newDoer(r, func(_ context.Context, l engine.Lease) error {
+		if l.Attempt <= fails {
+			return errors.New("503 from the target")
+		}
+		return r.Finish(l)
+	})
+	r.Add("case", "", 1)
+	stop := start(t, r.Runner(d))
+	r.Pass(10 * time.Minute)
+	stop()
+	log, _ := d.attempts()
+	if len(log) != fails+1 {
+		t.Fatalf("%d attempts, want %d", len(log), fails+1)
+	}
+	for i := 2; i < len(log); i++ {
+		if before, gap := log[i-1].at.Sub(log[i-2].at), log[i].at.Sub(log[i-1].at); gap <= before {
+			t.Errorf("attempt %d came %v after the last, which came after %v", i+1, gap, before)
+		}
+		if log[i].epoch <= log[i-1].epoch {
+			t.Errorf("epoch %d after %d", log[i].epoch, log[i-1].epoch)
+		}
+	}
+}
+
+func testPanic(t *testing.T, r Rig) {
+	d := newDoer(r, func(_ context.Context, l engine.Lease) error {
+		if l.Row.CaseID == "bad" && l.Attempt == 1 {
+			panic("boom")
+		}
+		return r.Finish(l)
+	})
+	r.Add("bad", "", 1)
+	r.Add("good", "", 1)
+	stop := start(t, r.Runner(d))
+	r.Pass(time.Minute)
+	stop()
+	log, _ := d.attempts()
+	if len(log) != 3 {
+		t.Errorf("attempts %v, want bad twice and good once", log)
+	}
+}
+
+func testTakeOver(t *testing.T, r Rig) {
+	r.Add("case", "", 1)
+	dead, err := r.Source.Claim(context.Background(), r.Now(), r.Lease, 1) // a node that dies now
+	if err != nil || len(dead) != 1 {
+		t.Fatalf("claimed %v, %v", dead, err)
+	}
+	began := r.Now()
+	d := newDoer(r, func(_ context.Context, l engine.Lease) error { return r.Finish(l) })
+	stop := start(t, r.Runner(d))
+	r.Pass(2 * r.Lease)
+	stop()
+	log, _ := d.attempts()
+	if len(log) != 1 || log[0].at.Before(began.Add(r.Lease)) || log[0].epoch <= dead[0].Epoch {
+		t.Errorf("attempts %+v; want one, after %v, with an epoch above %d", log, began.Add(r.Lease), dead[0].Epoch)
+	}
+	if err := r.Finish(dead[0]); !errors.Is(err, engine.ErrStale) {
+		t.Errorf("the dead node's outcome: %v, want ErrStale", err)
+	}
+}
+
+func testHeartbeat(t *testing.T, r Rig) {
+	r.Add("case", "", 1)
+	d := newDoer(r, func(_ context.Context, l engine.Lease) error {
+		for range 5 {
+			r.Pass(r.Lease)
+			if other, err := r.Source.Claim(context.Background(), r.Now(), r.Lease, 1); err != nil || len(other) != 0 {
+				t.Errorf("taken from under a living worker: %v, %v", other, err)
+			}
+		}
+		return r.Finish(l)
+	})
+	stop := start(t, r.Runner(d))
+	r.Pass(7 * r.Lease)
+	stop()
+	if log, _ := d.attempts(); len(log) != 1 {
+		t.Errorf("attempts %v, want one", log)
+	}
+}
+
+func testLost(t *testing.T, r Rig) {
+	r.Add("case", "", 1)
+	var cause error
+	d := newDoer(r, func(ctx context.Context, _ engine.Lease) error {
+		r.Drop("case")
+		<-ctx.Done()
+		cause = context.Cause(ctx)
+		return ctx.Err()
+	})
+	stop := start(t, r.Runner(d))
+	r.Pass(5 * r.Lease)
+	stop()
+	if log, _ := d.attempts(); len(log) != 1 || !errors.Is(cause, dispatch.ErrLost) {
+		t.Errorf("attempts %v, cause %v; want one that was told of its loss", log, cause)
+	}
+}
+
+func testDrain(t *testing.T, r Rig) {
+	r.Add("case", "", 2)
+	begun := make(chan bool)
+	finished := false
+	d := newDoer(r, func(ctx context.Context, l engine.Lease) error {
+		close(begun)
+		r.Pass(r.Grace / 2)
+		finished = ctx.Err() == nil
+		return r.Finish(l)
+	})
+	stop := start(t, r.Runner(d))
+	<-begun
+	stop()
+	if log, _ := d.attempts(); !finished || len(log) != 1 {
+		t.Errorf("finished %v, attempts %v; want the one under way to end well and no other to begin", finished, log)
+	}
+}
+
+func testGrace(t *testing.T, r Rig) {
+	r.Add("case", "", 1)
+	begun := make(chan bool)
+	d := newDoer(r, func(ctx context.Context, _ engine.Lease) error {
+		close(begun)
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	stop := start(t, r.Runner(d))
+	<-begun
+	at := r.Now()
+	stop()
+	if took := r.Now().Sub(at); took < r.Grace {
+		t.Errorf("stopped after %v, want the grace of %v", took, r.Grace)
+	}
+	r.Pass(time.Minute)
+	again, err := r.Source.Claim(context.Background(), r.Now(), r.Lease, 1)
+	if err != nil || len(again) != 1 || again[0].Attempt != 2 {
+		t.Errorf("after the stop: %v, %v; want the effect to be free again", again, err)
+	}
+}
+
+func testWorkers(t *testing.T, r Rig) {
+	d := newDoer(r, func(_ context.Context, l engine.Lease) error {
+		r.Pass(time.Second)
+		return r.Finish(l)
+	})
+	for i := range 5 * r.Workers {
+		r.Add(fmt.Sprint("case", i), "", 1)
+	}
+	stop := start(t, r.Runner(d))
+	r.Pass(time.Minute)
+	stop()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.most != r.Workers || len(d.log) != 5*r.Workers {
+		t.Errorf("at most %d at once and %d in all; want %d and %d", d.most, len(d.log), r.Workers, 5*r.Workers)
+	}
+}

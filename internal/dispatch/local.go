@@ -1,0 +1,280 @@
+// Package dispatch runs effects: it leases them from the store, hands them to
+// the engine, keeps the lease alive while they run and gives them back when
+// they fail. This is the runner in the process; one conformance suite
+// (dispatchtest) holds it and every later one.
+//
+// It may import the lower floors, and package engine for the lease it hands
+// on; with app it is the only one that starts goroutines. Invariants: the rows
+// of the store are the truth, a wake-up is only a hint; an effect whose lease
+// was lost is told so at once; stopping waits for what is under way.
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/casement/casement/internal/engine"
+)
+
+// Source hands out effects; engine.Effects is one.
+type Source interface {
+	// Claim leases up to n due effects until now+lease.
+	Claim(ctx context.Context, now time.Time, lease time.Duration, n int) ([]engine.Lease, error)
+	// Extend prolongs a lease; engine.ErrStale if it was lost.
+	Extend(ctx context.Context, l engine.Lease, until time.Time) error
+	// Release gives an effect back to be tried again at at.
+	Release(ctx context.Context, l engine.Lease, at time.Time, reason string) error
+}
+
+// Doer does one leased effect and commits its outcome, or gives it back
+// itself. After an error the runner gives it back. The context ends when the
+// lease is lost.
+type Doer interface {
+	Do(ctx context.Context, l engine.Lease, now time.Time) error
+}
+
+// The defaults of a Local.
+const (
+	// DefaultWorkers is the number of effects under way at a time.
+	DefaultWorkers = 16
+	// DefaultLease bounds how long the effects of a dead process wait.
+	DefaultLease = 30 * time.Second
+	// DefaultPoll is how often the store is asked without a hint.
+	DefaultPoll = 100 * time.Millisecond
+	// DefaultGrace is how long effects under way may go on after a stop.
+	DefaultGrace = 20 * time.Second
+)
+
+// The back-off after errors: from first, doubling, at most last.
+const (
+	firstBackoff = time.Second
+	lastBackoff  = 5 * time.Minute
+	// stepSize is the number of effects one Step claims.
+	stepSize = 64
+	// maxReason bounds the reason of a release, in bytes.
+	maxReason = 500
+)
+
+// ErrLost is the cause of a context that ended because the lease was lost.
+var ErrLost = errors.New("the lease was lost")
+
+// Local runs effects in this process. Source, Doer and Clock are needed, the
+// rest has defaults. It must not be copied.
+type Local struct {
+	Source Source
+	Doer   Doer
+	// Clock is the one clock of the store, UTC.
+	Clock   func() time.Time
+	Workers int
+	Lease   time.Duration
+	Poll    time.Duration
+	Grace   time.Duration
+	// Log gets faults; nil discards them.
+	Log *slog.Logger
+
+	once sync.Once
+	hint chan struct{}
+}
+
+// setUp fills the defaults once.
+func (d *Local) setUp() {
+	d.once.Do(func() {
+		d.hint = make(chan struct{}, 1)
+		if d.Workers <= 0 {
+			d.Workers = DefaultWorkers
+		}
+		if d.Lease <= 0 {
+			d.Lease = DefaultLease
+		}
+		if d.Poll <= 0 {
+			d.Poll = DefaultPoll
+		}
+		if d.Grace <= 0 {
+			d.Grace = DefaultGrace
+		}
+		if d.Log == nil {
+			d.Log = slog.New(slog.DiscardHandler)
+		}
+	})
+}
+
+// Wake hints that effects may be due; it never blocks, and nothing is lost if
+// it is not called.
+func (d *Local) Wake() {
+	d.setUp()
+	select {
+	case d.hint <- struct{}{}:
+	default:
+	}
+}
+
+// Step does once, one after the other, what is due at now, and returns how
+// many effects that was. A simulation drives effects by it. Its error is one
+// of the store; an effect that fails is given back.
+func (d *Local) Step(ctx context.Context, now time.Time) (int, error) {
+	d.setUp()
+	leases, err := d.Source.Claim(ctx, now, d.Lease, stepSize)
+	if err != nil {
+		return 0, fmt.Errorf("claim effects: %w", err)
+	}
+	for i, l := range leases {
+		if err := d.giveBack(ctx, l, now, d.do(ctx, l, now)); err != nil {
+			return i, err
+		}
+	}
+	return len(leases), nil
+}
+
+// Run does effects as they become due until ctx ends; then it claims no more,
+// waits for those under way (at most Grace, then their contexts end) and
+// returns nil. A failing store is logged and asked again.
+func (d *Local) Run(ctx context.Context) error {
+	d.setUp()
+	work, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	slots := make(chan struct{}, d.Workers)
+	freed := make(chan struct{}, 1)
+	var wg sync.WaitGroup
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	faults := 0
+	for {
+		select {
+		case <-ctx.Done():
+			grace := time.AfterFunc(d.Grace, stop)
+			defer grace.Stop()
+			wg.Wait()
+			return nil
+		case <-timer.C:
+		case <-d.hint:
+		case <-freed:
+		}
+		wait := d.Poll
+		if err := d.start(work, slots, freed, &wg); err != nil && ctx.Err() == nil {
+			faults++
+			wait = max(wait, min(d.Poll<<min(faults, 10), 10*time.Second))
+			d.Log.Error("effects could not be claimed", "error", err, "again in", wait)
+		} else {
+			faults = 0
+		}
+		timer.Reset(wait)
+	}
+}
+
+// start claims as many effects as there are free workers and starts them.
+func (d *Local) start(ctx context.Context, slots, freed chan struct{}, wg *sync.WaitGroup) error {
+	free := cap(slots) - len(slots)
+	if free == 0 {
+		return nil // freed tells when there is one
+	}
+	now := d.Clock()
+	leases, err := d.Source.Claim(ctx, now, d.Lease, free)
+	if err != nil {
+		return err
+	}
+	for _, l := range leases {
+		slots <- struct{}{}
+		wg.Go(func() {
+			defer func() {
+				<-slots
+				select {
+				case freed <- struct{}{}:
+				default:
+				}
+			}()
+			d.work(ctx, l)
+		})
+	}
+	return nil
+}
+
+// work does one effect while a heartbeat keeps its lease.
+func (d *Local) work(ctx context.Context, l engine.Lease) {
+	run, lost := context.WithCancelCause(ctx)
+	beating := make(chan struct{})
+	go func() {
+		defer close(beating)
+		d.heartbeat(run, l, lost)
+	}()
+	err := d.do(run, l, d.Clock())
+	gone := errors.Is(context.Cause(run), ErrLost)
+	lost(nil)
+	<-beating
+	if gone {
+		d.Log.Warn("effect lost its lease", "case", l.Row.CaseID, "effect", l.Row.Effect.ID, "epoch", l.Epoch)
+		return
+	}
+	// Giving back has to work after a stop as well.
+	if err := d.giveBack(context.WithoutCancel(ctx), l, d.Clock(), err); err != nil {
+		d.Log.Error("effect could not be given back; its lease will run out", "case", l.Row.CaseID, "effect", l.Row.Effect.ID, "error", err)
+	}
+}
+
+// heartbeat prolongs a lease until ctx ends. When the lease is lost, or could
+// not be prolonged before it ran out, it ends the work.
+func (d *Local) heartbeat(ctx context.Context, l engine.Lease, lost context.CancelCauseFunc) {
+	tick := time.NewTicker(d.Lease / 3)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := d.Clock()
+		err := d.Source.Extend(ctx, l, now.Add(d.Lease))
+		switch {
+		case err == nil:
+			l.Until = now.Add(d.Lease)
+		case errors.Is(err, engine.ErrStale) || !now.Before(l.Until):
+			lost(ErrLost)
+			return
+		case ctx.Err() == nil:
+			d.Log.Warn("lease could not be prolonged", "case", l.Row.CaseID, "effect", l.Row.Effect.ID, "error", err)
+		}
+	}
+}
+
+// do runs the doer; a panic of it becomes an error of this one effect.
+func (d *Local) do(ctx context.Context, l engine.Lease, now time.Time) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			d.Log.Error("effect panicked", "case", l.Row.CaseID, "effect", l.Row.Effect.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			err = errors.New("internal fault while doing the effect; the log has the details")
+		}
+	}()
+	return d.Doer.Do(ctx, l, now)
+}
+
+// giveBack releases an effect after an error of its doer. A lease that is not
+// ours any more is left alone.
+func (d *Local) giveBack(ctx context.Context, l engine.Lease, now time.Time, failed error) error {
+	if failed == nil || errors.Is(failed, engine.ErrStale) {
+		return nil
+	}
+	wait := Backoff(l.Row.ID, l.Attempt)
+	d.Log.Warn("effect failed", "case", l.Row.CaseID, "effect", l.Row.Effect.ID, "attempt", l.Attempt, "again in", wait, "error", failed)
+	reason := failed.Error()
+	err := d.Source.Release(ctx, l, now.Add(wait), reason[:min(len(reason), maxReason)])
+	if errors.Is(err, engine.ErrStale) {
+		return nil
+	}
+	return err
+}
+
+// Backoff is the wait after failed attempt number attempt (from 1): 1 s,
+// doubled each time up to 5 min, and up to a quarter more. The extra is drawn
+// from the effect's id, so that effects that failed together do not return
+// together, and the same history gives the same times.
+func Backoff(id string, attempt int) time.Duration {
+	wait := min(firstBackoff<<min(max(attempt-1, 0), 20), lastBackoff)
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(id)) // a hash never fails
+	return wait + time.Duration(h.Sum64()%1024)*wait/4096
+}
