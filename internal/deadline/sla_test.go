@@ -265,3 +265,14 @@ func TestTighten(t *testing.T) {
 		}
 	})
 }
+
+func BenchmarkClocks(b *testing.B) {
+	s := DefaultSLA()
+	s.Calendar = calendar(b, CalendarSpec{Name: "paris", Zone: "Europe/Paris", Hours: []Hours{{"mon-fri", "09:00", "17:00"}}})
+	start := instant(b, "2026-10-23T16:00:00Z")
+	for b.Loop() {
+		if _, err := s.Clocks(K3, start); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -25,6 +25,16 @@ type Directory struct {
 	rules      map[string]Codeowners // by canonical repository
 	accounts   map[string]string
 	notes      []string
+	// byRepository and byAsset lead to the first component, in the order of the
+	// data, that names them; patterns are the assets with a *.
+	byRepository, byAsset map[string]int
+	patterns              []assetPattern
+}
+
+// assetPattern is a pattern of asset ids and the place of its component.
+type assetPattern struct {
+	pattern   string
+	component int
 }
 
 // New checks the data and makes the directory. All faults are reported together,
@@ -38,7 +48,7 @@ func New(data Data) (*Directory, error) {
 	}
 	d := &Directory{data: data, people: make(map[string]Person), teams: make(map[string]Team), members: make(map[string][]string),
 		names: make(map[string]string), components: make(map[string]Component), systems: make(map[string]Component),
-		rules: make(map[string]Codeowners), accounts: make(map[string]string)}
+		rules: make(map[string]Codeowners), accounts: make(map[string]string), byRepository: make(map[string]int), byAsset: make(map[string]int)}
 	b, err := json.Marshal(data)
 	if err != nil {
 		return nil, fmt.Errorf("owners: %w", err) // a time outside the years 0 to 9999
@@ -294,6 +304,23 @@ func (c *checker) lookups() {
 				c.fail(x.Place, "%s %q is there twice or has no name", list.what, x.Name)
 			}
 			list.into[key] = x
+		}
+	}
+	keep := func(into map[string]int, key string, i int) {
+		if _, taken := into[key]; !taken {
+			into[key] = i
+		}
+	}
+	for i, x := range d.data.Components {
+		for _, r := range x.Repositories {
+			keep(d.byRepository, canonicalRepository(r), i)
+		}
+		for _, a := range x.Assets {
+			if strings.Contains(a, "*") {
+				d.patterns = append(d.patterns, assetPattern{a, i})
+			} else {
+				keep(d.byAsset, fold(a), i)
+			}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(d.data.Repositories)) {

@@ -245,6 +245,23 @@ func TestDelegation(t *testing.T) {
 	}
 }
 
+// Among components that match in different ways the first one listed decides.
+func TestFirstComponentWins(t *testing.T) {
+	d := Data{Teams: []Team{{ID: "t"}}, People: []Person{{ID: "a"}, {ID: "b"}, {ID: "c"}, {ID: "d"}}, Components: []Component{
+		{Name: "pattern", Owner: "a", Assets: []string{"db-*"}},
+		{Name: "exact", Owner: "b", Assets: []string{"db-1", "web-1"}},
+		{Name: "repository", Owner: "c", Repositories: []string{"acme/web"}},
+		{Name: "late pattern", Owner: "d", Assets: []string{"*-1", "*-2"}},
+	}}
+	dir := directory(t, d)
+	for _, test := range [][3]string{{"db-1", "", "a"}, {"web-1", "acme/web", "b"}, {"x-1", "acme/web", "c"}, {"X-2", "", "d"}, {"x", "https://github.com/ACME/web.git", "c"}} {
+		f := finding.Finding{Asset: finding.Asset{UID: test[0]}, Location: finding.Location{Repository: test[1]}}
+		if a := Resolve(dir, Question{Finding: f, At: noon}); a.Owner != test[2] {
+			t.Errorf("%v: owner %s", test, a.Owner)
+		}
+	}
+}
+
 // Without any directory there is still an owner, and the gaps say what to do.
 func TestEmptyDirectory(t *testing.T) {
 	a := Resolve(directory(t, Data{}), Question{At: noon})
@@ -409,4 +426,16 @@ func TestResolveLaws(t *testing.T) {
 			t.Fatalf("as JSON: %s", text)
 		}
 	})
+}
+
+func BenchmarkResolve(b *testing.B) {
+	d := company()
+	for i := range 5000 {
+		d.Components = append(d.Components, Component{Name: fmt.Sprint("c", i), Owner: "payments", Repositories: []string{fmt.Sprint("acme/r", i)}, Assets: []string{fmt.Sprint("asset-", i)}})
+	}
+	dir := directory(b, d)
+	q := Question{Finding: finding.Finding{Asset: finding.Asset{UID: "asset-4999"}, Location: finding.Location{Repository: "acme/r4999"}}, At: noon}
+	for b.Loop() {
+		Resolve(dir, q)
+	}
 }

@@ -175,18 +175,23 @@ func (d *Directory) byCatalog(f finding.Finding) answer {
 			return d.ofComponent(c, "by name")
 		}
 	}
-	repo := canonicalRepository(repository(f))
-	for _, c := range d.data.Components {
-		for _, r := range c.Repositories {
-			if repo != "" && canonicalRepository(r) == repo {
-				return d.ofComponent(c, "by repository")
-			}
+	best, how := len(d.data.Components), ""
+	if i, ok := d.byRepository[canonicalRepository(repository(f))]; ok && repository(f) != "" {
+		best, how = i, "by repository"
+	}
+	if i, ok := d.byAsset[fold(f.Asset.UID)]; ok && f.Asset.UID != "" && i < best {
+		best, how = i, "by asset"
+	}
+	for _, p := range d.patterns {
+		if p.component >= best {
+			break // in the order of components: none before best follows
 		}
-		for _, pattern := range c.Assets {
-			if glob(pattern, f.Asset.UID) {
-				return d.ofComponent(c, "by asset "+pattern)
-			}
+		if glob(p.pattern, f.Asset.UID) {
+			best, how = p.component, "by asset "+p.pattern
 		}
+	}
+	if how != "" {
+		return d.ofComponent(d.data.Components[best], how)
 	}
 	return answer{why: "no component of the catalog matches"}
 }
