@@ -111,9 +111,9 @@ func Variables() []Variable {
 			value:   func(f Facts) any { return int64(f.Confidence) },
 			unknown: func(f Facts) bool { return f.Confidence == 0 }},
 		{Name: "cvss", Type: "double", Field: "weakness.cvss", Bounded: true,
-			Doc:     "CVSS base score 0.0 to 10.0; unknown for a vulnerability without a score",
+			Doc:     "CVSS base score 0.0 to 10.0; unknown where the source gives none",
 			value:   func(f Facts) any { return float64(f.CVSS) / 10 },
-			unknown: func(f Facts) bool { return f.CVSS == 0 && len(f.CVE)+len(f.Advisory) > 0 }},
+			unknown: func(f Facts) bool { return f.CVSS == 0 }},
 		{Name: "blast", Type: "int", Field: "exposure.blast", Bounded: true,
 			Doc: "number of things that fall with the asset; large if unknown",
 			value: func(f Facts) any {
