@@ -229,7 +229,7 @@ func recheckAfter(n int) time.Duration {
 }
 
 // idle: nothing of the action has touched the world or may have.
-func (a Action) idle() bool {
+func (a *Action) idle() bool {
 	switch a.Status {
 	case ActionWaiting, ActionPlanning, ActionHeld, ActionAsking, ActionReady:
 		return true
@@ -238,7 +238,7 @@ func (a Action) idle() bool {
 }
 
 // busy: the action has touched the world and is not at its end.
-func (a Action) busy() bool {
+func (a *Action) busy() bool {
 	switch a.Status {
 	case ActionIntended, ActionUnsure, ActionActed, ActionWatching, ActionUndoing:
 		return true
@@ -247,23 +247,32 @@ func (a Action) busy() bool {
 }
 
 // busy: some action is in the middle of something.
-func (c Case) busy() bool { return slices.ContainsFunc(c.Actions, Action.busy) }
+func (c Case) busy() bool {
+	for i := range c.Actions {
+		if c.Actions[i].busy() {
+			return true
+		}
+	}
+	return false
+}
 
 // current returns the action whose turn it is: the busy one, else the first
 // containment of the episode that has not come to its end, else the first fix.
 func (c Case) current() (Action, bool) {
-	for _, a := range c.Actions {
+	ep, next := c.Episode().N, -1
+	for i := range c.Actions { // by index: actions are large, and this is asked at every event
+		a := &c.Actions[i]
 		if a.busy() {
-			return a, true
+			return *a, true
+		}
+		if a.Episode == ep && a.idle() && (next < 0 || a.Spec.Phase == Contain && c.Actions[next].Spec.Phase != Contain) {
+			next = i
 		}
 	}
-	ep, next, ok := c.Episode().N, Action{}, false
-	for _, a := range c.Actions {
-		if a.Episode == ep && a.idle() && (!ok || a.Spec.Phase == Contain && next.Spec.Phase != Contain) {
-			next, ok = a, true
-		}
+	if next < 0 {
+		return Action{}, false
 	}
-	return next, ok
+	return c.Actions[next], true
 }
 
 // contained: a containment of the episode is proven and in force.
