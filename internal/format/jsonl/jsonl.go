@@ -88,6 +88,7 @@ type input struct {
 	Component json.RawMessage `json:"component"`
 	Version   format.String   `json:"version"`
 	Package   json.RawMessage `json:"package"`
+	Key       format.String   `json:"key"`
 	FirstSeen format.String   `json:"first_seen"`
 	LastSeen  format.String   `json:"last_seen"`
 	Deadline  format.String   `json:"deadline"`
@@ -124,9 +125,8 @@ func (Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 func (in *input) finding(opt format.Options) (finding.Finding, error) {
 	f := in.Finding
 	f.Tenant, f.Origins = opt.Tenant, nil
-	full := f.Weakness.CVE != nil || f.NativeID != "" || len(in.Package) > 0
-	if f.NativeID == "" && !full {
-		f.NativeID = f.UID // somebody's own id
+	if f.NativeID == "" && in.Key == "" {
+		f.NativeID = f.UID // somebody's own id; a line with a key is ours, its uid is computed
 	}
 	f.Source = format.First(f.Source, Name)
 	if len(in.Component) > 0 && in.Component[0] == '{' {

@@ -82,9 +82,12 @@ func severityName(s finding.Severity) string {
 }
 
 func metadata(f finding.Finding) map[string]any {
+	product := map[string]any{"uid": f.Source}
+	put(product, "name", f.Product)
+	put(product, "vendor_name", f.Product)
 	m := map[string]any{
 		"version":         Version,
-		"product":         map[string]any{"name": f.Product, "vendor_name": f.Product, "uid": f.Source},
+		"product":         product,
 		"profiles":        []any{"cloud", "datetime"},
 		"correlation_uid": finding.ExposureKey(f).String(),
 		"extensions":      []any{map[string]any{"name": "casement", "uid": "999", "version": "1.0.0"}},
