@@ -26,6 +26,8 @@ type Group struct {
 	Finding finding.Finding
 	// UIDs are the distinct findings, in order of appearance.
 	UIDs []string
+	// Sources that speak of it, in order of appearance.
+	Sources []string
 	// Alerts counts everything that came, repeats included.
 	Alerts int
 }
@@ -48,6 +50,7 @@ func GroupOf(fs []finding.Finding) []Group {
 			members[k] = map[string]finding.Finding{}
 		}
 		out[i].Alerts++
+		out[i].Sources = appendNew(out[i].Sources, f.Source)
 		if _, seen := members[k][f.UID]; !seen {
 			out[i].UIDs = append(out[i].UIDs, f.UID)
 		}

@@ -109,7 +109,7 @@ func (r *Row) add(p *policy.Pack, g Group, j remedy.Judgement, now remedy.Path, 
 	d := j.Decision
 	r.Alerts += g.Alerts
 	r.Cases++
-	r.Sources = appendNew(r.Sources, g.Finding.Source)
+	r.Sources = appendNew(r.Sources, g.Sources...)
 	if g.Finding.Confidence > 0 {
 		r.confidences = append(r.confidences, g.Finding.Confidence)
 	}
