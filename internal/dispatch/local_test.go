@@ -117,6 +117,32 @@ func TestWakeIsAHint(t *testing.T) {
 	}
 }
 
+// TestNextStartsWhenAWorkerIsFree: neither a hint nor the clock is needed.
+func TestNextStartsWhenAWorkerIsFree(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := rig(t, store.NewModel())
+		r.Add("case", "", 3)
+		began, done := now(), 0
+		d := &dispatch.Local{Source: r.Source, Clock: now, Poll: time.Hour, Workers: 1, Doer: doFunc(func(_ context.Context, l engine.Lease, at time.Time) error {
+			if at.Sub(began) != time.Duration(done)*time.Second {
+				t.Errorf("effect %d started after %v", done, at.Sub(began))
+			}
+			done++
+			time.Sleep(time.Second)
+			return r.Finish(l)
+		})}
+		ctx, cancel := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() { _ = d.Run(ctx) })
+		time.Sleep(time.Minute)
+		cancel()
+		wg.Wait()
+		if done != 3 {
+			t.Errorf("%d done, want 3", done)
+		}
+	})
+}
+
 // faulty is a Source whose store is down until a time.
 type faulty struct {
 	dispatch.Source

@@ -55,7 +55,10 @@ func (m *Model) sortedEffects() []*modelEffect {
 }
 
 // Extend prolongs a lease (engine.Effects).
-func (m *Model) Extend(_ context.Context, l engine.Lease, until time.Time) error {
+func (m *Model) Extend(ctx context.Context, l engine.Lease, until time.Time) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := m.effects[l.Row.ID]
@@ -67,7 +70,10 @@ func (m *Model) Extend(_ context.Context, l engine.Lease, until time.Time) error
 }
 
 // Release gives an effect back (engine.Effects).
-func (m *Model) Release(_ context.Context, l engine.Lease, at time.Time, reason string) error {
+func (m *Model) Release(ctx context.Context, l engine.Lease, at time.Time, reason string) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	e := m.effects[l.Row.ID]

@@ -277,10 +277,12 @@ func testHeartbeat(t *testing.T, r Rig) {
 func testLost(t *testing.T, r Rig) {
 	r.Add("case", "", 1)
 	var cause error
+	var took time.Duration
 	d := newDoer(r, func(ctx context.Context, _ engine.Lease) error {
 		r.Drop("case")
+		at := r.Now()
 		<-ctx.Done()
-		cause = context.Cause(ctx)
+		cause, took = context.Cause(ctx), r.Now().Sub(at)
 		return ctx.Err()
 	})
 	stop := start(t, r.Runner(d))
@@ -288,6 +290,9 @@ func testLost(t *testing.T, r Rig) {
 	stop()
 	if log, _ := d.attempts(); len(log) != 1 || !errors.Is(cause, dispatch.ErrLost) {
 		t.Errorf("attempts %v, cause %v; want one that was told of its loss", log, cause)
+	}
+	if took >= r.Lease {
+		t.Errorf("told after %v, which is no sooner than the end of the lease", took)
 	}
 }
 
@@ -321,10 +326,10 @@ func testGrace(t *testing.T, r Rig) {
 	<-begun
 	at := r.Now()
 	stop()
-	if took := r.Now().Sub(at); took < r.Grace {
+	if took := r.Now().Sub(at); took < r.Grace || took > 2*r.Grace {
 		t.Errorf("stopped after %v, want the grace of %v", took, r.Grace)
 	}
-	r.Pass(time.Minute)
+	r.Pass(2 * time.Second) // the back-off, but not what was left of the lease
 	again, err := r.Source.Claim(context.Background(), r.Now(), r.Lease, 1)
 	if err != nil || len(again) != 1 || again[0].Attempt != 2 {
 		t.Errorf("after the stop: %v, %v; want the effect to be free again", again, err)
