@@ -118,7 +118,10 @@ func TestKEV(t *testing.T) {
 	j := newJudge(t, pack.Default())
 	f := bucket()
 	f.Class, f.Weakness.CVE, f.Exposure.InternetFacing = finding.VulnerableWorkload, []string{"CVE-2000-1"}, finding.No
-	class := func() deadline.RiskClass { got, _ := j.Judge(f, policy.CaseFacts{}, policytest.At()); return got.Decision.Class }
+	class := func() deadline.RiskClass {
+		got, _ := j.Judge(f, policy.CaseFacts{}, policytest.At())
+		return got.Decision.Class
+	}
 	if got := class(); got != deadline.K1 {
 		t.Errorf("without a list: %s", got)
 	}
