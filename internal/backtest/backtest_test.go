@@ -87,7 +87,7 @@ func TestInventory(t *testing.T) {
 	b, p := inv.Rows[0], inv.Rows[1]
 	if b.Domain != finding.DomainCloud || b.Alerts != 5 || b.Cases != 2 || b.Duplicates != 3 || b.Confidence != 90 || b.OwnerFound != 1 ||
 		b.Decisions[remedy.PathEnforce] != 1 || b.Now != remedy.PathMonitor || b.Probe != "s3/anonymous-get" || b.Contain != "24 h" || b.Fix != "3 d" ||
-		!reflect.DeepEqual(b.Actions, []string{"s3/remove-public-access"}) || b.Grade != "P3" || b.Risk["K2"] != 2 || strings.Join(b.Unknown, " ") != "data_class owner" || strings.Join(b.Sources, " ") != "a b" {
+		!reflect.DeepEqual(b.Actions, []string{"s3/remove-public-access", "s3/block-public-access"}) || b.Grade != "P3" || b.Risk["K2"] != 2 || strings.Join(b.Unknown, " ") != "data_class owner" || strings.Join(b.Sources, " ") != "a b" {
 		t.Errorf("buckets %+v", b)
 	}
 	if p.Domain != finding.DomainPipeline || p.Cases != 2 || p.Path != remedy.PathTicket || p.ConfidenceStated != 0 ||

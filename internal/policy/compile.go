@@ -277,7 +277,6 @@ func (l *loader) playbookProbe(raw rawPlaybook, pb *playbook) {
 		return
 	}
 	pb.probe = remedy.ProbeSpec{Connector: probe.Connector, Verb: probe.Verb, Grade: probe.Grade, Params: l.params(raw.ProbeParams, probe.Params)}
-	pb.probeRequired = probe.Required
 }
 
 // Defaults of an action.

@@ -75,7 +75,6 @@ type playbook struct {
 	name, description string
 	at                pos
 	probe             remedy.ProbeSpec
-	probeRequired     []string
 	probeEvery        int
 	grade             remedy.Grade
 	actions           []action

@@ -21,13 +21,12 @@ var files embed.FS
 // Default returns the files of the default pack.
 func Default() []policy.File { return read(".") }
 
-// Demo returns the files of the demo's pack: its own rules, routes, guardrails
-// and tests, with the playbooks, templates and deadlines of the default pack.
+// Demo returns the files of the demo's pack: its own files with the ticket
+// templates of the default pack.
 func Demo() []policy.File {
 	out := read("demo")
 	for _, f := range Default() {
-		switch f.Name {
-		case "10-playbooks.yaml", "40-templates.yaml":
+		if f.Name == "40-templates.yaml" {
 			out = append(out, f)
 		}
 	}

@@ -15,10 +15,10 @@ import (
 func Environment() policy.Environment {
 	return policy.Environment{
 		Actions: []policy.Action{
-			{Connector: "s3", Verb: "remove-public-access", Once: remedy.OnceLookup, Reversibility: 2, Undoable: true,
-				Probe: "anonymous-get", Continuity: "authorized-get", Params: []string{"bucket", "object"}},
-			{Connector: "s3", Verb: "block-public-access", Once: remedy.OnceLookup, Reversibility: 2, Undoable: true,
-				Probe: "anonymous-get", Continuity: "authorized-get", Params: []string{"bucket", "object"}},
+			{Connector: "s3", Verb: "remove-public-access", Once: remedy.OnceLookup, Reversibility: 1, Undoable: true,
+				Probe: "anonymous-get", Continuity: "authorized-get", Params: []string{"bucket", "region"}},
+			{Connector: "s3", Verb: "block-public-access", Once: remedy.OnceLookup, Reversibility: 1, Undoable: true,
+				Probe: "anonymous-get", Continuity: "authorized-get", Params: []string{"bucket", "region"}},
 			{Connector: "oauth", Verb: "reduce-scope", Once: remedy.OnceLookup, Reversibility: 2, Undoable: true,
 				Probe: "introspect", Continuity: "lower-scope-works", Params: []string{"grant", "scope"}},
 			{Connector: "oauth", Verb: "revoke", Once: remedy.OnceLookup, Reversibility: 3,
@@ -32,8 +32,8 @@ func Environment() policy.Environment {
 			{Connector: "fake", Verb: "isolate", Once: remedy.OnceKey, Reversibility: 2, Undoable: true, Probe: "look"},
 		},
 		Probes: []policy.Probe{
-			{Connector: "s3", Verb: "anonymous-get", Grade: remedy.P3, Params: []string{"bucket", "object"}},
-			{Connector: "s3", Verb: "authorized-get", Grade: remedy.P2, Params: []string{"bucket", "object"}},
+			{Connector: "s3", Verb: "anonymous-get", Grade: remedy.P3, Params: []string{"bucket", "region", "object"}},
+			{Connector: "s3", Verb: "authorized-get", Grade: remedy.P2, Params: []string{"bucket", "region", "object", "health_url"}},
 			{Connector: "oauth", Verb: "introspect", Grade: remedy.P2, Params: []string{"token"}},
 			{Connector: "oauth", Verb: "lower-scope-works", Grade: remedy.P2, Params: []string{"url"}},
 			{Connector: "webhook", Verb: "get", Grade: remedy.P2, Params: []string{"url"}},
