@@ -62,7 +62,7 @@ func (l *loader) rule(raw rawRule, docMode text) {
 		raw.Name.at.failf("rename it", "%q is the built-in rule for what nothing matches", FallbackRule)
 	}
 	r := rule{
-		name: raw.Name.s, why: raw.Why.s, at: raw.Place.at, playbook: raw.Playbook.s,
+		name: raw.Name.s, why: raw.Why.s, at: raw.Place.at, where: raw.Place.at.String(), playbook: raw.Playbook.s,
 		contain: remedy.Authorization(raw.Contain.s), fix: remedy.Authorization(raw.Fix.s), optIn: raw.OptIn.words(),
 		incident: raw.Incident, ticket: raw.Ticket, mode: remedy.Mode(raw.Mode.s), notify: raw.Notify.words(),
 		gate: GateAction(raw.Gate.s),

@@ -113,7 +113,7 @@ func (j *judging) choose() *rule {
 	var chosen *rule
 	for i := range j.pack.rules {
 		r := &j.pack.rules[i]
-		t := Tried{Rule: r.name, Where: r.at.String()}
+		t := Tried{Rule: r.name, Where: r.where}
 		if r.suppress != nil && !j.facts.At.Before(r.suppress.until) {
 			t.Result = "expired"
 			j.trace.Rules = append(j.trace.Rules, t)

@@ -230,3 +230,18 @@ func TestDoc(t *testing.T) {
 		}
 	}
 }
+
+// TestReference: the reference names all that conditions can use.
+func TestReference(t *testing.T) {
+	doc := policy.Reference()
+	for _, v := range policy.Variables() {
+		if !strings.Contains(doc, "| `"+v.Name+"` | "+v.Type) {
+			t.Errorf("the reference lacks %s", v.Name)
+		}
+	}
+	for _, want := range []string{"`not_no(string) -> bool`", "`CRITICAL` = 5", "environment version 1"} {
+		if !strings.Contains(doc, want) {
+			t.Errorf("the reference lacks %q", want)
+		}
+	}
+}

@@ -39,6 +39,7 @@ func (p *Pack) OwnerFiles() []File { return append([]File(nil), p.owners...) }
 type rule struct {
 	name, why string
 	at        pos
+	where     string // at, rendered
 	when      condition
 	class     []classRow
 	playbook  string
