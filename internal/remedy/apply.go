@@ -53,6 +53,7 @@ func applyBody(c Case, e Event) Case {
 	case JudgeAsked:
 		c.NeedJudge = b.Why
 		c.Judges++
+		c.JudgeSince = e.At
 	case EpisodeClosed, EpisodeStarted, CaseSettled, MergedInto, MembersSplit:
 		return applyLife(c, e)
 	case ProbeAsked, ProbeSaw, ProbeDue, ProbeScheduled:

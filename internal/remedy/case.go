@@ -78,6 +78,8 @@ type Case struct {
 	// the requests.
 	NeedJudge string `json:"need_judge,omitempty"`
 	Judges    int    `json:"judges,omitempty"`
+	// JudgeSince is when it was asked for last.
+	JudgeSince time.Time `json:"judge_since,omitzero"`
 	// Escalated says why a person has to look, "" if nobody has to.
 	Escalated string `json:"escalated,omitempty"`
 

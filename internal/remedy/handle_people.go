@@ -146,7 +146,7 @@ func (s *step) verify() error {
 	case ok && a.Status == ActionWatching:
 		s.askProbe(ProbeContinuity, a.ID)
 	default:
-		s.askProbe(ProbeClaim, "")
+		s.askProbe(ProbeSchedule, "") // nobody claims anything
 	}
 	return nil
 }

@@ -142,10 +142,15 @@ func (s *step) died(d Died) error {
 		s.emit(ActionMoved{Action: a.ID, To: ActionUnundone, Reason: d.Reason})
 	case EffectJudge:
 		if s.c.Open() { // asked again at the next probe by schedule
-			s.emit(ProbeScheduled{At: s.at.Add(time.Hour)})
+			s.emit(ProbeScheduled{At: s.at.Add(judgeAgain)})
 		}
 	}
-	s.escalate("given up: " + string(e.Kind) + ": " + d.Reason)
+	why := "given up: " + string(e.Kind) + ": " + d.Reason
+	if e.Kind == EffectMessage { // no message about a message: it would go the same way
+		s.emit(EscalatedFor{Why: why})
+		return nil
+	}
+	s.escalate(why)
 	return nil
 }
 

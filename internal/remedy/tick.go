@@ -106,6 +106,9 @@ func WakeAt(c Case) time.Time {
 // effect before it says so: no case is an orphan.
 const idleFor = 24 * time.Hour
 
+// judgeAgain is how long a judgement is waited for before it is asked for again.
+const judgeAgain = time.Hour
+
 // retries: held actions of the case are tried again by themselves.
 func (c Case) retries() bool { return c.Open() && c.Exception == nil && c.NeedJudge == "" }
 
@@ -251,7 +254,7 @@ func (s *step) person(who string) string {
 // tickProbe does what NextProbe stands for.
 func (s *step) tickProbe() {
 	hasProbe := s.c.Judgement.Decision.Probe.Name() != ""
-	if s.c.Open() && s.c.NeedJudge != "" {
+	if s.c.Open() && s.c.NeedJudge != "" && !s.at.Before(s.c.JudgeSince.Add(judgeAgain)) {
 		s.emit(JudgeAsked{Why: s.c.NeedJudge}) // the last request may have died
 	}
 	switch {

@@ -1,0 +1,144 @@
+// Package mutants asks whether the tests of the case would notice: each text
+// file here is one dangerous change to the core, and every one of them has to
+// be found by the property tests or the stories.
+package mutants
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+var run = flag.Bool("mutants", false, "build every mutant and run the tests of the core against it (about two minutes)")
+
+// mutant is one change: Old in File becomes New.
+type mutant struct {
+	name, why, file, old, new string
+}
+
+func load(t *testing.T) []mutant {
+	t.Helper()
+	files, err := filepath.Glob("*.txt")
+	if err != nil || len(files) < 20 {
+		t.Fatalf("want 20 mutants or more, have %d: %v", len(files), err)
+	}
+	var out []mutant
+	for _, f := range files {
+		b, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		why, rest, ok1 := strings.Cut(string(b), "\n== ")
+		file, rest, ok2 := strings.Cut(rest, "\n")
+		from, to, ok3 := strings.Cut(rest, "\n== becomes\n")
+		if !ok1 || !ok2 || !ok3 {
+			t.Fatalf("%s: want a reason, \"== file\", the old text, \"== becomes\" and the new text", f)
+		}
+		out = append(out, mutant{strings.TrimSuffix(f, ".txt"), why, file, from, strings.TrimSuffix(to, "\n")})
+	}
+	return out
+}
+
+// apply returns the source of the mutated file.
+func (m mutant) apply(t *testing.T) string {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join("..", m.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(string(b), m.old); n != 1 {
+		t.Fatalf("%s: the text to change is in %s %d times, want once: bring the mutant up to date", m.name, m.file, n)
+	}
+	return strings.Replace(string(b), m.old, m.new, 1)
+}
+
+// TestMutantsApply: no mutant has gone stale.
+func TestMutantsApply(t *testing.T) {
+	for _, m := range load(t) {
+		m.apply(t)
+	}
+}
+
+// TestMutantsDie builds each mutant as an overlay and wants the tests of the
+// core to fail; without a change they have to pass.
+func TestMutantsDie(t *testing.T) {
+	if !*run {
+		t.Skip("run with -mutants")
+	}
+	if out, err := try(t, nil); err != nil {
+		t.Fatalf("the tests fail without a mutant: %v\n%s", err, out)
+	}
+	for _, m := range load(t) {
+		t.Run(m.name, func(t *testing.T) {
+			t.Parallel()
+			out, err := try(t, &m)
+			if err == nil {
+				t.Fatalf("survived: %s", m.why)
+			}
+			t.Logf("died: %s\n%s", m.why, first(out))
+		})
+	}
+}
+
+// try builds the tests of the core, with a mutant or without, and runs them.
+// Only a failure of the tests is returned; one of the build ends the test.
+func try(t *testing.T, m *mutant) (string, error) {
+	t.Helper()
+	dir := t.TempDir()
+	bin := filepath.Join(dir, "remedy.test")
+	args := []string{"test", "-c", "-o", bin}
+	if m != nil {
+		args = append(args, "-overlay", overlay(t, dir, *m))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+	defer cancel()
+	build := exec.CommandContext(ctx, "go", append(args, "..")...)
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("does not build: %v\n%s", err, out)
+	}
+	tests := exec.CommandContext(ctx, bin, "-test.run", "TestScripts|TestPicture|TestLaws", "-test.failfast",
+		"-rapid.checks=60", "-rapid.shrinktime=0s", "-rapid.nofailfile")
+	tests.Dir = ".."
+	out, err := tests.CombinedOutput()
+	if ctx.Err() != nil {
+		t.Fatalf("took too long: %v", ctx.Err())
+	}
+	return string(out), err
+}
+
+// overlay writes the mutated file and the list that puts it in place.
+func overlay(t *testing.T, dir string, m mutant) string {
+	t.Helper()
+	original, err := filepath.Abs(filepath.Join("..", m.file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	changed := filepath.Join(dir, m.file)
+	list, err := json.Marshal(map[string]map[string]string{"Replace": {original: changed}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "overlay.json")
+	for name, b := range map[string][]byte{changed: []byte(m.apply(t)), path: list} {
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return path
+}
+
+// first returns the first complaint of a test's output.
+func first(out string) string {
+	for line := range strings.Lines(out) {
+		if strings.Contains(line, "_test.go:") {
+			return strings.TrimSpace(line)
+		}
+	}
+	return ""
+}

@@ -1,0 +1,132 @@
+package remedy
+
+import (
+	"maps"
+	"slices"
+	"strings"
+)
+
+// scriptDo reads one command of a story; nil for a word that changes the story
+// itself. An action is named by a=, and is the one whose turn it is otherwise.
+func (s *script) scriptDo(word string) Do {
+	switch word {
+	case "policy":
+		maps.Copy(s.policy, s.args)
+		return nil
+	case "wake": // sleep until the case wakes up by itself
+		if at := WakeAt(s.c); at.After(s.now) {
+			s.now = at
+		}
+		return Tick{}
+	case "tick":
+		return Tick{}
+	case "observe":
+		o := observe(s.finding(), s.judge())
+		o.DetectedAt = s.in("detected")
+		return o
+	case "rejudge":
+		return Rejudge{Judgement: s.judge(), Trigger: s.word("trigger", "kev")}
+	case "merge":
+		return Merge{Into: s.word("into", "c2"), Why: "same bucket by alias"}
+	case "split":
+		return Split{UIDs: strings.Split(s.args["uids"], ","), To: s.word("to", "c3"), Why: "another bucket"}
+	case "ticket_opened":
+		return TicketOpened{N: s.number("n", 1), Ref: s.word("ref", "SEC-1"), URL: "https://tickets/SEC-1"}
+	case "ticket_said":
+		return TicketSaid{N: s.number("n", 1), Told: s.number("told", 1)}
+	case "delivered":
+		return Delivered{N: s.number("n", 1)}
+	case "died":
+		all := Pending(s.c)
+		i := slices.IndexFunc(all, func(e Effect) bool { return e.ID == s.args["effect"] })
+		if i < 0 {
+			return Died{Effect: Effect{ID: s.args["effect"]}, Reason: "gave up"}
+		}
+		return Died{Effect: all[i], Reason: "gave up"}
+	}
+	if d := s.personDo(word); d != nil {
+		return d
+	}
+	return s.actionDo(word)
+}
+
+func (s *script) personDo(word string) Do {
+	switch word {
+	case "ack":
+		return Ack{}
+	case "assign":
+		return Assign{To: s.args["to"]}
+	case "comment":
+		return Comment{Note: Note(s.word("note", "a1"))}
+	case "contain":
+		return ContainNow{}
+	case "verify":
+		return Verify{}
+	case "escalate":
+		return Escalate{Note: "a1"}
+	case "snooze":
+		return Snooze{Until: s.in("for")}
+	case "reopen":
+		return Reopen{}
+	case "attest":
+		return Attest{Evidence: Note(s.word("evidence", "a1")), Until: s.in("for")}
+	case "claim":
+		return Claim{From: s.word("from", "jira"), Ticket: s.number("ticket", 0), Status: "done"}
+	case "except":
+		return GrantException{Exception{ID: "x1", Kind: s.word("kind", "freeze"), By: s.args["by"], Asked: s.args["asked"], Until: s.in("for")}}
+	case "revoke":
+		return RevokeException{ID: s.word("id", "x1")}
+	}
+	return nil
+}
+
+func (s *script) actionDo(word string) Do {
+	a, _ := s.c.current()
+	if id, ok := s.args["a"]; ok {
+		a, _ = s.c.Action(id)
+		a.ID = id
+	}
+	gen := s.number("gen", a.Gen)
+	switch word {
+	case "plan":
+		o := saw(Result(s.word("before", "exposed")), s.now)
+		return PlanMade{Action: a.ID, Gen: gen, Before: o, Diff: "one more grant",
+			Plan:  Plan{Hash: s.word("hash", "h1"), Text: "remove public access", BeforeDigest: "b1", LastModifier: s.word("modifier", "dan"), At: s.now},
+			Guard: Guard{Deny: s.args["deny"], Ask: s.args["ask"], RetryAt: s.in("retry")}}
+	case "plan_failed":
+		return PlanFailed{Action: a.ID, Gen: gen, Reason: "no such bucket", Final: s.args["final"] == "yes"}
+	case "approve":
+		return Approve{Action: a.ID, PlanHash: s.word("hash", "h1"), As: s.word("as", "approver")}
+	case "reject":
+		return Reject{Action: a.ID, As: s.word("as", "approver")}
+	case "intend":
+		return Intend{Action: a.ID, Gen: gen, PlanHash: s.word("hash", "h1"), Entitled: s.args["entitled"] != "no", Repeat: s.args["repeat"] == "yes"}
+	case "hold":
+		return Hold{Action: a.ID, Gen: gen, Reason: "paused", RetryAt: s.in("retry")}
+	case "done":
+		return Done{Action: a.ID, Gen: gen, UndoHandle: "u1", Ref: "req-1"}
+	case "refused":
+		return Refused{Action: a.ID, Gen: gen, Reason: "denied", RetryAt: s.in("retry")}
+	case "unsure":
+		return Unsure{Action: a.ID, Gen: gen, Reason: "connection lost"}
+	case "looked":
+		return Looked{Action: a.ID, Gen: gen, Found: s.args["found"] == "yes", UndoHandle: "u1"}
+	case "probe":
+		o := saw(Result(s.word("saw", "exposed")), s.now)
+		o.Place = s.word("place", o.Place)
+		o.Grade = Grade(s.number("grade", int(o.Grade)))
+		d := Probed{N: s.number("n", s.c.Probe.N), Observation: o}
+		if v := s.args["covers"]; v != "" {
+			d.Covers = strings.Split(v, ",")
+		}
+		return d
+	case "undo":
+		return UndoAction{Action: a.ID, Reason: "by hand"}
+	case "intend_undo":
+		return IntendUndo{Action: a.ID}
+	case "undone":
+		return UndoDone{Action: a.ID, Failed: s.args["failed"]}
+	}
+	s.t.Fatalf("unknown word %q in a story", word)
+	return nil
+}
