@@ -54,11 +54,11 @@ func ReadOperators(name string, data []byte) ([]Operator, error) {
 		if errors.Is(err, io.EOF) {
 			return out, errors.Join(errs...)
 		}
-		line, _ := r.FieldPos(0)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("%s: %w", name, err))
 			return nil, errors.Join(errs...)
 		}
+		line, _ := r.FieldPos(0)
 		if len(rec) <= max(id, path) {
 			errs = append(errs, fmt.Errorf("%s:%d: %d columns, the header has %d", name, line, len(rec), len(header)))
 			continue
