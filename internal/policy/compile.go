@@ -23,6 +23,10 @@ func (l *loader) all(r raws) {
 	l.playbooks(r.playbooks)
 	for _, doc := range r.rules {
 		for _, raw := range doc.Rules {
+			if len(l.pack.rules) == maxRules {
+				raw.Place.at.failf("let conditions share a rule, or class rows a condition", "the policy has more than %d rules", maxRules)
+				return
+			}
 			l.rule(raw, doc.Mode)
 		}
 	}

@@ -20,6 +20,8 @@ const (
 	maxFileSize = 1 << 20
 	maxFiles    = 500
 	maxNodes    = 100_000
+	maxRules    = 2000
+	maxIssues   = 500
 )
 
 // Scalars that remember their place, so that what is found wrong later can be

@@ -57,7 +57,7 @@ func (is Issues) Err() error {
 	return is
 }
 
-// sorted orders issues by place and drops repeats.
+// sorted orders issues by place and drops repeats and what is beyond maxIssues.
 func (is Issues) sorted() Issues {
 	sort.SliceStable(is, func(a, b int) bool {
 		x, y := is[a], is[b]
@@ -71,6 +71,9 @@ func (is Issues) sorted() Issues {
 	})
 	var out Issues
 	for n, i := range is {
+		if len(out) == maxIssues {
+			return append(out, Issue{File: "policy", Message: fmt.Sprintf("there are more than %d faults", maxIssues), Mend: "mend these first"})
+		}
 		if n == 0 || i != is[n-1] {
 			out = append(out, i)
 		}

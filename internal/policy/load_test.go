@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -95,6 +96,16 @@ func TestSizeLimits(t *testing.T) {
 	}
 	if _, issues := tryLoad("kind: rules\nrules: [" + strings.Repeat("{},", 120_000) + "]"); len(issues) == 0 {
 		t.Error("a hundred thousand values were accepted")
+	}
+	if _, issues := tryLoad("kind: rules\nrules: [" + strings.Repeat("{},", 2_500) + "]"); len(issues) != 501 || !strings.Contains(issues[500].Message, "more than 500") {
+		t.Errorf("%d issues", len(issues))
+	}
+	many := "kind: rules\nrules:\n"
+	for i := range 2_001 {
+		many += fmt.Sprintf("- {name: r%d, when: 'asset_name == \"%d\"', class: K3}\n", i, i)
+	}
+	if _, issues := tryLoad(many); len(issues) != 1 || issues[0].Line != 2003 || !strings.Contains(issues[0].Message, "more than 2000 rules") {
+		t.Errorf("%.300s", issues.Error())
 	}
 }
 
