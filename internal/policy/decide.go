@@ -89,10 +89,13 @@ func (j *judging) exception() (remedy.Decision, bool) {
 		}
 		v := e.when.eval(j.act, j.act.unknown)
 		j.trace.Cost += v.cost
+		name := "exception:" + e.name
+		if v.result == failed { // it excuses nothing, and shows
+			j.trace.Rules = append(j.trace.Rules, Tried{Rule: name, Where: e.when.at.String(), Result: "error", Error: v.err, Cost: v.cost})
+		}
 		if v.result != holds {
 			continue
 		}
-		name := "exception:" + e.name
 		j.trace.Rules = append(j.trace.Rules, Tried{Rule: name, Where: e.when.at.String(), Result: "matches", Cost: v.cost})
 		class := deadline.K5
 		j.trace.Class = []string{class.String() + " by " + name}
@@ -126,11 +129,13 @@ func (j *judging) choose() *rule {
 		}
 		j.trace.Rules = append(j.trace.Rules, t)
 		if v.result == failed {
-			j.fail(r, v.err)
+			// It may have matched or not: its class counts, and so do those of
+			// the rules after it.
 			if chosen == nil {
 				chosen = r
 			}
-			return chosen
+			j.fail(r, v.err)
+			continue
 		}
 		if r.suppress != nil {
 			// Silence needs certainty: unknown facts never suppress.
@@ -237,9 +242,11 @@ func (j *judging) strictest(c deadline.RiskClass, by string) {
 }
 
 // fail notes a condition that could not be evaluated: a person decides, under
-// the strictest class the rule could have given.
+// K3 or the strictest class the rule could have given.
 func (j *judging) fail(r *rule, msg string) {
-	j.err = fmt.Sprintf("condition of rule %q (%s): %s", r.name, r.at, msg)
+	if j.err == "" {
+		j.err = fmt.Sprintf("condition of rule %q (%s): %s", r.name, r.at, msg)
+	}
 	j.strictest(deadline.K3, r.name+" (error)")
 	for _, row := range r.class {
 		j.strictest(row.class, r.name+" (error)")

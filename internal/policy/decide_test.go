@@ -6,6 +6,7 @@ import (
 	"reflect"
 	"sort"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -370,6 +371,41 @@ rules:
 	if p.Gate(d) != policy.GateBlock {
 		t.Error("the gate lets pass what could not be judged")
 	}
+	// A rule that fails must not hide a stricter one after it.
+	p = load(t, `
+kind: rules
+rules:
+  - {name: broken, when: 'scopes[3] == "x"', suppress: {until: 2027-01-01, reason: r}}
+  - {name: broken-too, when: 'scopes[4] == "x"', class: K1}
+  - {name: rest, when: "true", class: K5}
+---
+kind: exceptions
+exceptions:
+  - {name: e, when: 'scopes[5] == "x"', reason: r, asked_by: ann, approved_by: bob, until: 2027-01-01}
+`)
+	if d, _ := p.Decide(known()); d.Class != deadline.K1 || d.Suppress || d.Error == "" || d.Path() != remedy.PathTicket {
+		t.Errorf("got %+v", d)
+	}
+	if _, trace := p.Decide(known()); trace.Rules[0].Rule != "exception:e" || trace.Rules[0].Result != "error" {
+		t.Errorf("trace %+v", trace.Rules)
+	}
+}
+
+// TestConcurrent: one pack serves many at once.
+func TestConcurrent(t *testing.T) {
+	p := shipped(t)["default"]
+	want, _ := p.Decide(known())
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for range 50 {
+				if got, _ := p.Decide(known()); !reflect.DeepEqual(got, want) {
+					t.Error("another decision")
+				}
+			}
+		})
+	}
+	wg.Wait()
 }
 
 // TestCostLimit: facts larger than any the estimate expects stop the evaluation
