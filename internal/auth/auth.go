@@ -169,3 +169,9 @@ func New(c Config) (*Service, error) {
 
 // LocalID is the principal id of the command line on the same machine.
 const LocalID = "local-admin"
+
+// InputError is what is wrong with a name, role or password somebody entered.
+type InputError struct{ Msg string }
+
+// Error returns the message, made for the person who entered it.
+func (e *InputError) Error() string { return e.Msg }

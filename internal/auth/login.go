@@ -146,9 +146,9 @@ func (s *Service) AddUser(ctx context.Context, by remedy.Actor, u User, password
 	u.Name, u.Mail = strings.TrimSpace(u.Name), strings.TrimSpace(u.Mail)
 	switch {
 	case u.Name == "" || len(u.Name) > 100 || strings.ContainsAny(u.Name, " \t\r\n/,"):
-		return u, errors.New("the login name must have 1 to 100 characters without spaces, commas and slashes")
+		return u, &InputError{"the login name must have 1 to 100 characters without spaces, commas and slashes"}
 	case len(u.Roles) == 0:
-		return u, errors.New("the user needs a role: viewer, responder, approver or admin")
+		return u, &InputError{"the user needs a role: viewer, responder, approver or admin"}
 	}
 	if err := CheckPassword(password); err != nil {
 		return u, err

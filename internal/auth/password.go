@@ -45,9 +45,9 @@ const (
 func CheckPassword(password string) error {
 	switch n := utf8.RuneCountInString(password); {
 	case n < MinPassword:
-		return fmt.Errorf("the password has %d characters, it needs at least %d: a few words make a good one", n, MinPassword)
+		return &InputError{fmt.Sprintf("the password has %d characters, it needs at least %d: a few words make a good one", n, MinPassword)}
 	case n > maxPassword:
-		return fmt.Errorf("the password is longer than %d characters", maxPassword)
+		return &InputError{fmt.Sprintf("the password is longer than %d characters", maxPassword)}
 	}
 	return nil
 }

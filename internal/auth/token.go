@@ -76,13 +76,13 @@ func (s *Service) IssueToken(ctx context.Context, by remedy.Actor, tenant, userI
 	for _, r := range roles {
 		for _, p := range Grants(r) {
 			if !allow(owner.Roles, p) {
-				return "", t, fmt.Errorf("role %s: %s may not %s, so no token of hers may", r, owner.Name, p)
+				return "", t, &InputError{fmt.Sprintf("role %s: %s may not %s, so no token of hers may", r, owner.Name, p)}
 			}
 		}
 	}
 	now := s.Now().UTC()
 	if !expires.IsZero() && !expires.After(now) {
-		return "", t, fmt.Errorf("the token would have expired at %s already", expires.Format(time.RFC3339))
+		return "", t, &InputError{"the token would have expired at " + expires.Format(time.RFC3339) + " already"}
 	}
 	if secret, err = NewToken(); err != nil {
 		return "", t, err

@@ -67,7 +67,7 @@ func (l *Loaded) checkServer(d *decoder) {
 	host, port, err := net.SplitHostPort(s.Listen)
 	n, perr := strconv.Atoi(port)
 	if err != nil || perr != nil || n < 0 || n > 65535 {
-		d.fail(d.origins["server.listen"].issue("server.listen", "want host:port, e.g. 127.0.0.1:8480", false, "server.listen is %q", s.Listen))
+		d.fail(d.origins["server.listen"].issue("server.listen", "want host:port, e.g. 127.0.0.1:7410", false, "server.listen is %q", s.Listen))
 		return
 	}
 	tls := s.TLS.CertFile != ""

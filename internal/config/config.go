@@ -33,7 +33,7 @@ type Config struct {
 
 // Server is the listening side.
 type Server struct {
-	Listen  string `yaml:"listen" default:"127.0.0.1:8480" doc:"host:port to listen on"`
+	Listen  string `yaml:"listen" default:"127.0.0.1:7410" doc:"host:port to listen on"`
 	BaseURL string `yaml:"base_url" doc:"address of the pages in links, e.g. https://casement.example.com; empty: http(s)://<listen>"`
 	TLS     TLS    `yaml:"tls" doc:"certificate of this server"`
 	// BehindProxy says that a proxy ends TLS, so that listening on other

@@ -222,7 +222,7 @@ func TestSchemaNamesEveryKey(t *testing.T) {
 
 func TestNoConfigurationWorks(t *testing.T) {
 	l, issues := Parse(nil, Options{})
-	if len(issues) > 0 || l.Server.Listen != "127.0.0.1:8480" || l.Data.Dir != "casement-data" || l.Database.Kind != "sqlite" || l.Intake.MaxBody != 32<<20 {
+	if len(issues) > 0 || l.Server.Listen != "127.0.0.1:7410" || l.Data.Dir != "casement-data" || l.Database.Kind != "sqlite" || l.Intake.MaxBody != 32<<20 {
 		t.Errorf("%+v %v", l, issues)
 	}
 }

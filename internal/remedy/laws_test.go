@@ -61,8 +61,9 @@ func (l *laws) step(c Case, cmd Command) (Case, bool) {
 		return c, false
 	}
 	after := c
-	for i, e := range evs {
-		l.event(after, e, evs[:i])
+	for _, e := range evs {
+		l.heard(cmd.Do, e)
+		l.event(after, e)
 		after = Apply(after, e)
 		se, err := stored(e)
 		l.must(err == nil, "stored events are read back: %v", err)
@@ -87,8 +88,26 @@ func (l *laws) end() {
 	}
 }
 
+// heard: an answer nobody knows counts as none.
+func (l *laws) heard(do Do, e Event) {
+	known := func(said, noted Result) {
+		ok := slices.Contains([]Result{Exposed, NotExposed, Inconclusive, Gone}, said)
+		l.must(ok && noted == said || !ok && noted == Inconclusive, "what can't be told is inconclusive: %q was noted as %s", said, noted)
+	}
+	switch b := e.Body.(type) {
+	case ProbeSaw:
+		if d, ok := do.(Probed); ok {
+			known(d.Observation.Result, b.Observation.Result)
+		}
+	case Planned:
+		if d, ok := do.(PlanMade); ok {
+			known(d.Before.Result, b.Before.Result)
+		}
+	}
+}
+
 // event checks one event against the case before it.
-func (l *laws) event(c Case, e Event, same []Event) {
+func (l *laws) event(c Case, e Event) {
 	l.must(!e.At.Before(c.At) && e.At.Location() == time.UTC, "time never runs backwards: %s at %s after %s", e.Body.Type(), e.At, c.At)
 	switch b := e.Body.(type) {
 	case Judged:

@@ -89,6 +89,27 @@ func lives(t *testing.T) (seeds []uint64) {
 	return seeds
 }
 
+// relive walks the lives of the picture and returns what they show.
+func relive(t *testing.T) sight {
+	t.Helper()
+	seen := sight{}
+	for _, seed := range lives(t) {
+		var l *laws
+		w := life(seed, func(w *walk, cmd Command) (Case, bool) {
+			if l == nil {
+				l = newLaws(func(f string, args ...any) { t.Helper(); t.Fatalf("life %d: %s\n%s", seed, fmt.Sprintf(f, args...), w.story()) })
+			}
+			return l.step(w.c, cmd)
+		}, func(p pair, to State) { seen.add(p, to) })
+		l.silence(w.c)
+		l.end()
+	}
+	return seen
+}
+
+// TestLives walks the lives of the picture under all laws, whatever they show.
+func TestLives(t *testing.T) { relive(t) }
+
 // TestPicture: every row of the picture is reached, under all laws, and no
 // other.
 func TestPicture(t *testing.T) {
@@ -101,22 +122,7 @@ func TestPicture(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	seen := sight{}
-	for _, seed := range lives(t) {
-		var l *laws
-		w := life(seed, func(w *walk, cmd Command) (Case, bool) {
-			if l == nil {
-				l = newLaws(func(f string, args ...any) {
-					t.Helper()
-					t.Fatalf("life %d: %s\n%s", seed, fmt.Sprintf(f, args...), w.story())
-				})
-			}
-			return l.step(w.c, cmd)
-		}, func(p pair, to State) { seen.add(p, to) })
-		l.silence(w.c)
-		l.end()
-	}
-	got := draw(seen)
+	got := draw(relive(t))
 	if *update {
 		if err := os.WriteFile(picture, got, 0o644); err != nil {
 			t.Fatal(err)

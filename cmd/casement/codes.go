@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/casement/casement/internal/config"
+	"github.com/casement/casement/internal/format"
+	"github.com/casement/casement/internal/policy"
+	"github.com/casement/casement/internal/record"
+	"github.com/casement/casement/internal/remedy"
+)
+
+// The exit codes. They are a contract: scripts branch on them.
+const (
+	codeOK         = 0
+	codeError      = 1
+	codeUsage      = 2
+	codeConfig     = 3
+	codeGate       = 4
+	codeNotFound   = 5
+	codeAuth       = 6
+	codeConflict   = 7
+	codeRemote     = 8
+	codePartial    = 9
+	codeUnverified = 10
+	codeTimeout    = 124
+	codeInterrupt  = 130
+)
+
+// exitCodes describes each code, in order.
+func exitCodes() []struct {
+	code          int
+	name, meaning string
+} {
+	return []struct {
+		code          int
+		name, meaning string
+	}{
+		{codeOK, "ok", "it worked"},
+		{codeError, "error", "it did not work; the message says why (parse: no record could be read)"},
+		{codeUsage, "usage", "the command line is wrong"},
+		{codeConfig, "invalid", "configuration, policy, owners or a mapping file is invalid; every fault is listed"},
+		{codeGate, "gate failed", "the gate found what policy blocks; nothing is broken"},
+		{codeNotFound, "not found", "no such case, approval, exception, user, token or file"},
+		{codeAuth, "not allowed", "no credentials, or not the right to do this"},
+		{codeConflict, "conflict", "the state forbids it, or it changed meanwhile"},
+		{codeRemote, "remote", "an outside system or the server could not be reached or failed"},
+		{codePartial, "partial", "some of it worked; what did not is listed"},
+		{codeUnverified, "not verified", "a check said no: the risk is still there, or a ledger does not hold"},
+		{codeTimeout, "timeout", "it took longer than allowed"},
+		{codeInterrupt, "interrupted", "it was stopped by a signal"},
+	}
+}
+
+// exitError is an error with its exit code and, if known, what to do next.
+type exitError struct {
+	code int
+	err  error
+	mend string
+	// silent errors were already reported in the command's own output.
+	silent bool
+}
+
+// Error returns the message.
+func (e *exitError) Error() string { return e.err.Error() }
+
+// Unwrap returns the cause.
+func (e *exitError) Unwrap() error { return e.err }
+
+// failf makes an error with an exit code; mend may be "".
+func failf(code int, mend, format string, a ...any) error {
+	return &exitError{code: code, err: fmt.Errorf(format, a...), mend: mend}
+}
+
+// silent is an exit code whose reason was already printed.
+func silent(code int) error {
+	return &exitError{code: code, err: errors.New("see above"), silent: true}
+}
+
+// codeOf finds the exit code of an error.
+func codeOf(err error) int {
+	var e *exitError
+	var refusal *remedy.Refusal
+	var pi policy.Issues
+	var ci config.Issues
+	var fe *format.Error
+	switch {
+	case err == nil:
+		return codeOK
+	case errors.As(err, &e):
+		return e.code
+	case errors.Is(err, context.Canceled):
+		return codeInterrupt
+	case errors.Is(err, context.DeadlineExceeded):
+		return codeTimeout
+	case errors.As(err, &pi), errors.As(err, &ci):
+		return codeConfig
+	case errors.Is(err, record.ErrNotFound):
+		return codeNotFound
+	case errors.As(err, &refusal), errors.Is(err, record.ErrConflict), errors.Is(err, record.ErrPaused):
+		return codeConflict
+	case errors.As(err, &fe):
+		return codeError
+	}
+	return codeError
+}
+
+// helpTopics are pages that are no commands: `casement help exit-codes`.
+func helpTopics() []*cobra.Command {
+	var b strings.Builder
+	b.WriteString("Exit codes of casement. Scripts may rely on them; a code that is not listed\nhere must be treated as a failure.\n\n")
+	for _, c := range exitCodes() {
+		fmt.Fprintf(&b, "%5d  %-13s %s\n", c.code, c.name, c.meaning)
+	}
+	b.WriteString("\nWhere several would fit, the first that applies is used: interrupted and timeout\ncome before all others, partial comes after the codes that say what failed.\n")
+	var env strings.Builder
+	env.WriteString("Every setting outside named sections can be given in three ways, and the first\nthat is there counts: flag, environment, file, default. Secrets are references in\nfiles (env:NAME, file:PATH, cmd:PROGRAM ARGS), never flags.\n\n")
+	for _, k := range config.Keys() {
+		fmt.Fprintf(&env, "  %-34s %s\n", k.Env, k.Name)
+	}
+	env.WriteString("\n  CASEMENT_CONFIG                    file or directory of the configuration\n")
+	env.WriteString("  CASEMENT_URL, CASEMENT_TOKEN       server and token for commands on cases\n")
+	env.WriteString("  NO_COLOR, COLUMNS, TERM=dumb       plain output, width of tables\n")
+	return []*cobra.Command{
+		{Use: "exit-codes", Short: "What each exit code means", Long: strings.TrimRight(b.String(), "\n")},
+		{Use: "environment", Short: "Environment variables and the settings they set", Long: strings.TrimRight(env.String(), "\n")},
+	}
+}

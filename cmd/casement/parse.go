@@ -1,0 +1,126 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/format/jsonl"
+)
+
+// parsed is one finding as `casement parse` prints it. The fields scripts rely
+// on are always there, also when the source did not state them.
+type parsed struct {
+	jsonl.Line
+	Rule  string      `json:"rule"`
+	Asset parsedAsset `json:"asset"`
+	// FirstSeen is null when the source does not say: parse invents no time.
+	FirstSeen *time.Time `json:"first_seen"`
+}
+
+type parsedAsset struct {
+	finding.Asset
+	Type string `json:"type"`
+	Name string `json:"name"`
+}
+
+func parsedOf(f finding.Finding) parsed {
+	p := parsed{Line: jsonl.LineOf(f), Rule: f.Rule, Asset: parsedAsset{f.Asset, f.Asset.Type, f.Asset.Name}}
+	if !f.FirstSeen.IsZero() {
+		at := f.FirstSeen.UTC()
+		p.FirstSeen = &at
+	}
+	return p
+}
+
+func (c *cli) parseCommand() *cobra.Command {
+	var mappings []string
+	var event string
+	cmd := &cobra.Command{
+		Use:   "parse FILE...",
+		Short: "Read alerts and print them as normalized findings",
+		Long: `Read alerts and print one JSON object per finding. The format is found by content:
+SARIF, AWS Security Finding Format, GitHub alerts, Trivy, OCSF, JSON lines, or any
+JSON by a mapping file. Nothing is stored and no policy is applied: suppressed means
+that the source itself says "not a finding".
+
+The summary {read, kept, suppressed, refused} goes to standard error as the last
+line. Exit code 9: some records were refused; 1: none could be read.`,
+		Example: `  casement parse trivy.json
+  casement parse --mapping acme.yaml acme-alerts.json
+  cat webhook.json | casement parse --event dependabot_alert - | jq .key`,
+		Args: cobra.MinimumNArgs(1),
+	}
+	f := output(cmd, "jsonl", "json", "table")
+	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping file for JSON that no reader knows (repeatable)")
+	cmd.Flags().StringVar(&event, "event", "", "event name of the sender, e.g. the X-GitHub-Event header")
+	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
+		a, err := c.readAlerts(ctx, args, mappings, event)
+		if err != nil {
+			return err
+		}
+		if err := c.printParsed(f, a.findings); err != nil {
+			return err
+		}
+		verdict := c.tell(a)
+		if verdict != nil {
+			c.report(verdict)
+		}
+		b, err := json.Marshal(a.summary)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintln(c.err, string(b))
+		if verdict != nil {
+			return silent(codeOf(verdict))
+		}
+		return nil
+	})
+	return cmd
+}
+
+func (c *cli) printParsed(f *formats, list []finding.Finding) error {
+	if f.word == "jsonl" {
+		w := bufio.NewWriter(c.out)
+		e := json.NewEncoder(w)
+		e.SetEscapeHTML(false)
+		for _, x := range list {
+			if err := e.Encode(parsedOf(x)); err != nil {
+				return err
+			}
+		}
+		return w.Flush()
+	}
+	out := make([]parsed, len(list))
+	for i, x := range list {
+		out[i] = parsedOf(x)
+	}
+	return emit(c, f, out, func(list []parsed) {
+		t := newTable("severity", "class~", "title~", "asset~", "component~", "source")
+		for _, p := range list {
+			component := p.Component
+			if p.Version != "" {
+				component += " " + p.Version
+			}
+			t.add(cell{p.Severity.String(), severityStyle(p.Severity)}, string(p.Class), p.Title, p.Asset.Name, component, p.Source)
+		}
+		t.print(c.term, "")
+	})
+}
+
+func severityStyle(s finding.Severity) string {
+	switch s {
+	case finding.SeverityCritical:
+		return bold + ";" + red
+	case finding.SeverityHigh:
+		return red
+	case finding.SeverityMedium:
+		return yellow
+	}
+	return ""
+}

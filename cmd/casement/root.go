@@ -1,0 +1,123 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+// The groups of the root's help, in order.
+const (
+	groupStart  = "start"
+	groupCases  = "cases"
+	groupRules  = "rules"
+	groupServer = "server"
+)
+
+// root builds the command tree.
+func (c *cli) root() *cobra.Command {
+	root := &cobra.Command{
+		Use:   "casement",
+		Short: "Turn security alerts into verified remediation",
+		Long: `Casement closes exposure windows: it takes in security alerts, decides by policy,
+acts within limits or asks a person, and proves that the risk is gone.
+
+  See what a file of alerts holds, and what would be done about it:
+    casement inventory alerts.json
+    casement try alerts.json
+
+  Stop a build on what policy blocks:
+    casement gate trivy.json
+
+  Run it: pages and API on this machine, data in ./casement-data
+    casement serve
+
+  See the whole loop in a minute, with real changes to sample targets:
+    casement demo`,
+		SilenceErrors:     true,
+		SilenceUsage:      true,
+		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
+		Args:              cobra.NoArgs,
+		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+	}
+	f := root.PersistentFlags()
+	f.StringVar(&c.configPath, "config", os.Getenv("CASEMENT_CONFIG"), "configuration file or directory (default: casement.yaml if it is there)")
+	f.BoolVar(&c.noColor, "no-color", false, "plain output")
+	f.BoolVarP(&c.quiet, "quiet", "q", false, "no talk on standard error, only data and errors")
+	f.BoolVar(&c.noInput, "no-input", false, "never ask; fail instead")
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return err })
+	root.AddGroup(
+		&cobra.Group{ID: groupStart, Title: "Look at your own alerts (nothing is stored):"},
+		&cobra.Group{ID: groupCases, Title: "Work on cases:"},
+		&cobra.Group{ID: groupRules, Title: "Policy and people:"},
+		&cobra.Group{ID: groupServer, Title: "Run and look after it:"},
+	)
+	root.AddCommand(c.commands()...)
+	root.AddCommand(helpTopics()...)
+	root.InitDefaultCompletionCmd("casement")
+	for _, cmd := range root.Commands() {
+		if cmd.Name() == "completion" {
+			describeCompletion(cmd)
+		}
+	}
+	root.InitDefaultHelpCmd()
+	walk(root, func(cmd *cobra.Command) {
+		if cmd.HasSubCommands() && cmd != root {
+			needsSub(cmd)
+		}
+	})
+	return root
+}
+
+// needsSub makes a group of commands refuse words that are none of them.
+func needsSub(cmd *cobra.Command) {
+	if cmd.RunE != nil || cmd.Run != nil {
+		return
+	}
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return cmd.Help()
+		}
+		msg := fmt.Sprintf("unknown command %q for %q", args[0], cmd.CommandPath())
+		if s := cmd.SuggestionsFor(args[0]); len(s) > 0 {
+			msg += "; did you mean " + strings.Join(s, ", ") + "?"
+		}
+		return failf(codeUsage, cmd.CommandPath()+" --help", "%s", msg)
+	}
+}
+
+// walk visits a command and all below it.
+func walk(cmd *cobra.Command, visit func(*cobra.Command)) {
+	visit(cmd)
+	for _, sub := range cmd.Commands() {
+		walk(sub, visit)
+	}
+}
+
+func describeCompletion(cmd *cobra.Command) {
+	cmd.GroupID = groupServer
+	cmd.Example = "  casement completion bash > /etc/bash_completion.d/casement"
+	for _, sub := range cmd.Commands() {
+		sub.Example = "  casement completion " + sub.Name() + " > casement." + sub.Name()
+	}
+}
+
+// in puts a command into a group of the root's help.
+func in(group string, cmd *cobra.Command) *cobra.Command {
+	cmd.GroupID = group
+	return cmd
+}
+
+// commands lists every command of the program.
+func (c *cli) commands() []*cobra.Command {
+	return []*cobra.Command{
+		in(groupStart, c.inventoryCommand()),
+		in(groupStart, c.tryCommand()),
+		in(groupStart, c.parseCommand()),
+
+		in(groupServer, c.versionCommand()),
+	}
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/casement/casement/internal/config"
+	"github.com/casement/casement/internal/judge"
+	"github.com/casement/casement/internal/owner"
+	"github.com/casement/casement/internal/owner/catalog"
+	"github.com/casement/casement/internal/policy"
+	"github.com/casement/casement/internal/policy/pack"
+	"github.com/casement/casement/internal/policy/policytest"
+)
+
+// judging are the flags of commands that judge without a server.
+type judging struct {
+	policy string
+	owners []string
+	kev    string
+}
+
+// judges adds the flags of a command that judges.
+func judges(cmd *cobra.Command) *judging {
+	j := &judging{}
+	cmd.Flags().StringVar(&j.policy, "policy", "", "policy directory (default: policy.dir of the configuration, else the shipped pack)")
+	cmd.Flags().StringArrayVar(&j.owners, "owners", nil, "owners.yaml, Backstage catalog, or owner/repo=CODEOWNERS (repeatable)")
+	cmd.Flags().StringVar(&j.kev, "kev", "", "CISA's known exploited vulnerabilities as JSON")
+	return j
+}
+
+// config loads the configuration, the default one if there is no file.
+func (c *cli) config(flags map[string]string) (*config.Loaded, error) {
+	l, issues, err := config.Load(config.Options{Path: c.configPath, Env: os.Environ(), Flags: flags})
+	if err != nil {
+		return nil, &exitError{code: codeConfig, err: err, mend: "casement config validate --config FILE"}
+	}
+	if len(issues) > 0 {
+		return nil, &exitError{code: codeConfig, err: issues}
+	}
+	return l, nil
+}
+
+// readPolicy reads the YAML files of a policy directory (or one file).
+func readPolicy(dir string) ([]policy.File, error) {
+	var out []policy.File
+	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return fileError(p, err)
+		case d.IsDir() && p != dir && strings.HasPrefix(d.Name(), "."):
+			return fs.SkipDir
+		case d.IsDir():
+			return nil
+		}
+		if ext := filepath.Ext(p); ext != ".yaml" && ext != ".yml" || strings.HasPrefix(d.Name(), ".") {
+			return nil
+		}
+		b, err := os.ReadFile(p)
+		if err != nil {
+			return fileError(p, err)
+		}
+		name, err := filepath.Rel(dir, p)
+		if err != nil || name == "." {
+			name = filepath.Base(p)
+		}
+		out = append(out, policy.File{Name: filepath.ToSlash(name), Data: b})
+		return nil
+	})
+	if err == nil && len(out) == 0 {
+		err = failf(codeConfig, "name a directory with *.yaml files", "%s holds no policy files", dir)
+	}
+	return out, err
+}
+
+// loadPack loads the policy of a directory, "" for the shipped one.
+func loadPack(dir string) (*policy.Pack, error) {
+	files := pack.Default()
+	if dir != "" {
+		var err error
+		if files, err = readPolicy(dir); err != nil {
+			return nil, err
+		}
+	}
+	p, issues := policy.Load(files, policytest.Environment())
+	if len(issues) > 0 {
+		return nil, &exitError{code: codeConfig, err: issues}
+	}
+	return p, nil
+}
+
+// readOwners reads ownership files; "owner/repo=path" is a CODEOWNERS file.
+func (c *cli) readOwners(names []string) ([]catalog.File, error) {
+	var out []catalog.File
+	for _, n := range names {
+		f := catalog.File{Name: n}
+		if repo, path, ok := strings.Cut(n, "="); ok && strings.Count(repo, "/") == 1 {
+			f.Repository, f.Name = repo, path
+		}
+		b, err := c.readNamed(f.Name)
+		if err != nil {
+			return nil, err
+		}
+		f.Data = b
+		out = append(out, f)
+	}
+	return out, nil
+}
+
+// directory builds the directory of owners from files.
+func (c *cli) directory(files []catalog.File) (*owner.Directory, error) {
+	data, notes, err := catalog.Read(files...)
+	if err != nil {
+		return nil, &exitError{code: codeConfig, err: err}
+	}
+	for _, n := range notes {
+		c.sayf("owners: left out: %s", clean(n))
+	}
+	d, err := owner.New(data)
+	if err != nil {
+		return nil, &exitError{code: codeConfig, err: err}
+	}
+	return d, nil
+}
+
+// judge builds what judges from flags and configuration.
+func (c *cli) judge(_ context.Context, j *judging) (judge.Judge, error) {
+	var out judge.Judge
+	l, err := c.config(nil)
+	if err != nil {
+		return out, err
+	}
+	dir, owners := j.policy, j.owners
+	if dir == "" {
+		dir = l.Policy.Dir
+	}
+	if len(owners) == 0 {
+		owners = l.Owners.Files
+	}
+	p, perr := loadPack(dir)
+	files, ferr := c.readOwners(owners)
+	if err := errors.Join(perr, ferr); err != nil {
+		return out, firstCode(perr, ferr, err)
+	}
+	for _, f := range p.OwnerFiles() {
+		files = append(files, catalog.File{Name: f.Name, Data: f.Data})
+	}
+	d, err := c.directory(files)
+	if err != nil {
+		return out, err
+	}
+	out = judge.Judge{Pack: p, Directory: d}
+	if j.kev != "" {
+		b, err := c.readNamed(j.kev)
+		if err != nil {
+			return out, err
+		}
+		if out.KEV, err = judge.ReadKEV(b); err != nil {
+			return out, failf(codeConfig, "", "%s: %w", j.kev, err)
+		}
+	}
+	return out, nil
+}
+
+// firstCode keeps the exit code of the first of two errors for both together.
+func firstCode(a, b, both error) error {
+	if a == nil {
+		a = b
+	}
+	return &exitError{code: codeOf(a), err: both}
+}

@@ -1,0 +1,253 @@
+// Package app is wiring and life cycle: New builds everything in one visible
+// order, Start begins the loops, Stop ends them in the reverse order. It is the
+// only room that sees all and, with the runners of dispatch, the only one that
+// starts goroutines.
+//
+// It may import everything. Invariants: a failed New leaves nothing open; a
+// change of policy or owners is parsed and checked whole before it takes
+// effect, and the old one stays in force otherwise; Stop drains what was begun.
+package app
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/casement/casement/internal/auth"
+	"github.com/casement/casement/internal/connector"
+	"github.com/casement/casement/internal/dispatch"
+	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/intake"
+	"github.com/casement/casement/internal/judge"
+	"github.com/casement/casement/internal/owner"
+	"github.com/casement/casement/internal/owner/catalog"
+	"github.com/casement/casement/internal/policy"
+	"github.com/casement/casement/internal/policy/pack"
+	"github.com/casement/casement/internal/store"
+)
+
+// DefaultListen is where the pages are served without configuration: this
+// machine only.
+const DefaultListen = "127.0.0.1:7410"
+
+// Config is everything an install is made of. The zero value with a DataDir
+// works: default policy, no connectors, pages on this machine only.
+type Config struct {
+	// DataDir holds the database, the install key and the address file.
+	DataDir string
+	// Listen is host:port; "" is DefaultListen, port 0 picks a free one.
+	Listen string
+	// BaseURL is the address people reach the pages under; "" follows Listen.
+	BaseURL string
+	// Policy files and the principals who wrote them; nil is the default pack.
+	Policy  []policy.File
+	Authors []string
+	// Owners are catalog files.
+	Owners []catalog.File
+	// KEV is a copy of CISA's list, zero if there is none.
+	KEV judge.KEV
+	// Sources that may send alerts, by signature.
+	Sources []intake.Source
+	// Connectors by name, already wrapped in their decorators.
+	Connectors map[string]connector.Connector
+	// Notifiers by route and trackers by system; the built-in tracker is added
+	// under "tracker".
+	Notifiers map[string]connector.Notifier
+	Trackers  map[string]connector.Tracker
+	// Specs are all connectors that policy may name; nil follows Connectors.
+	Specs []connector.Spec
+	// Workers run effects; 8 if zero.
+	Workers int
+	// MaxBody of one intake request, in bytes; 0 is the default.
+	MaxBody int64
+	// Metrics serves /metrics to this machine.
+	Metrics bool
+	Log     *slog.Logger
+	// Failpoint is called between any two writes of the engine; tests only.
+	Failpoint func(string)
+	Rand      io.Reader
+}
+
+// App is one install.
+type App struct {
+	Store  *store.SQLite
+	Engine *engine.Engine
+	Intake *intake.Intake
+	Auth   *auth.Service
+	// Handler serves pages, API and intake.
+	Handler http.Handler
+	// URL is where the pages are, known after New.
+	URL string
+
+	cfg    Config
+	keys   *keys
+	live   atomic.Pointer[live]
+	runner *dispatch.Local
+	ln     net.Listener
+	hub    *hub
+	local  string
+
+	stop  context.CancelFunc
+	wg    sync.WaitGroup
+	close []func() error
+}
+
+// New opens the data folder and wires everything; it starts nothing. On an
+// error everything it opened is closed again.
+func New(ctx context.Context, cfg Config) (a *App, err error) {
+	if cfg.Log == nil {
+		cfg.Log = slog.New(slog.DiscardHandler)
+	}
+	if cfg.Listen == "" {
+		cfg.Listen = DefaultListen
+	}
+	if cfg.Workers == 0 {
+		cfg.Workers = 8
+	}
+	a = &App{cfg: cfg, hub: newHub()}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, a.closeAll())
+			a = nil
+		}
+	}()
+	l, err := a.load(cfg.Policy, cfg.Authors, cfg.Owners)
+	if err != nil {
+		return a, err
+	}
+	a.live.Store(l)
+	if a.Store, err = store.Open(ctx, cfg.DataDir); err != nil {
+		return a, err
+	}
+	a.close = append(a.close, a.Store.Close)
+	if a.keys, err = loadKeys(cfg.DataDir); err != nil {
+		return a, err
+	}
+	if a.ln, err = net.Listen("tcp", cfg.Listen); err != nil {
+		return a, fmt.Errorf("listen on %s: %w; is another Casement running, or name another address with --listen", cfg.Listen, err)
+	}
+	a.close = append(a.close, func() error { return ignoreClosed(a.ln.Close()) })
+	a.URL = "http://" + a.ln.Addr().String()
+	if a.cfg.BaseURL == "" {
+		a.cfg.BaseURL = a.URL
+	}
+	if a.local, err = auth.NewToken(); err != nil {
+		return a, err
+	}
+	a.Engine = engine.New(engine.Config{
+		Store: notifying{a.Store, a.hub}, Effects: a.Store, Judge: func() engine.Judge { return a.live.Load() },
+		Guards: guards{func() *policy.Pack { return a.live.Load().judge.Pack }, a.Store},
+		Doors:  a.doors(), Principals: lazyPrincipals{a}, Tickets: tickets{a.live.Load, a.Store, a.cfg.BaseURL},
+		BaseURL: a.cfg.BaseURL, Rand: cfg.Rand, Log: cfg.Log, Failpoint: cfg.Failpoint,
+	})
+	if err = a.people(); err != nil {
+		return a, err
+	}
+	a.takeIn()
+	a.runner = &dispatch.Local{Source: a.Store, Doer: a.Engine, Workers: cfg.Workers, Clock: utcNow, Log: cfg.Log}
+	a.hub.runner = a.runner.Wake
+	a.Handler, err = a.pages()
+	return a, err
+}
+
+func ignoreClosed(err error) error {
+	if errors.Is(err, net.ErrClosed) {
+		return nil
+	}
+	return err
+}
+
+// load parses policy and owners and checks them whole.
+func (a *App) load(files []policy.File, authors []string, owners []catalog.File) (*live, error) {
+	if files == nil {
+		files, authors = pack.Default(), []string{"casement"}
+	}
+	specs := a.cfg.Specs
+	if specs == nil {
+		for _, c := range a.cfg.Connectors {
+			specs = append(specs, c.Spec())
+		}
+	}
+	p, issues := policy.Load(files, Environment(specs), authors...)
+	if err := issues.Err(); err != nil {
+		return nil, err
+	}
+	for _, f := range p.OwnerFiles() {
+		owners = append(owners, catalog.File{Name: f.Name, Data: f.Data})
+	}
+	data, notes, err := catalog.Read(owners...)
+	if err != nil {
+		return nil, err
+	}
+	for _, n := range notes {
+		a.cfg.Log.Info("owners: left out", "what", n)
+	}
+	dir, err := owner.New(data)
+	if err != nil {
+		return nil, err
+	}
+	return &live{judge: judge.Judge{Pack: p, Directory: dir, KEV: a.cfg.KEV}, files: files}, nil
+}
+
+// people wires accounts, sessions and entitlement.
+func (a *App) people() (err error) {
+	acc := accounts{a.Store}
+	a.Auth, err = auth.New(auth.Config{Accounts: acc, Sessions: acc, Values: a.Store, Audit: acc, Directory: people{a.live.Load},
+		Tenant: finding.DefaultTenant, Secure: strings.HasPrefix(a.cfg.BaseURL, "https://"), Now: utcNow, Local: a.local})
+	return err
+}
+
+// takeIn wires the intake.
+func (a *App) takeIn() {
+	byName := make(map[string]intake.Source, len(a.cfg.Sources))
+	for _, s := range a.cfg.Sources {
+		if s.Tenant == "" {
+			s.Tenant = finding.DefaultTenant
+		}
+		byName[s.Name] = s
+	}
+	a.Intake = intake.New(intake.Config{Engine: a.Engine, Inbox: a.Store, Seal: a.keys, HashSecret: a.keys.HashSecret, Now: utcNow,
+		Source: func(name string) (intake.Source, bool) { s, ok := byName[name]; return s, ok },
+		Token: func(ctx context.Context, token string) (intake.Source, error) {
+			p, err := a.Auth.Bearer(ctx, token)
+			if err == nil && !p.Can(auth.Ingest) {
+				err = errors.New("the token's role may not send alerts")
+			}
+			return intake.Source{Name: "token/" + p.ID, Tenant: p.Tenant, Kind: "token"}, err
+		},
+		MaxBody: a.cfg.MaxBody, Log: a.cfg.Log})
+}
+
+// Policy returns the active policy and the files it was made of.
+func (a *App) Policy() (*policy.Pack, []policy.File) {
+	l := a.live.Load()
+	return l.judge.Pack, l.files
+}
+
+// Judge returns what judges now, for commands that judge without storing.
+func (a *App) Judge() judge.Judge { return a.live.Load().judge }
+
+// lazyPrincipals breaks the circle between engine and auth at wiring time.
+type lazyPrincipals struct{ a *App }
+
+// closeAll closes in the reverse order of opening.
+func (a *App) closeAll() error {
+	var errs []error
+	for i := len(a.close) - 1; i >= 0; i-- {
+		errs = append(errs, a.close[i]())
+	}
+	a.close = nil
+	return errors.Join(errs...)
+}
+
+// wait is how long Stop lets requests and effects under way finish.
+const wait = 20 * time.Second

@@ -1,0 +1,124 @@
+package app
+
+import (
+	"context"
+	"strings"
+	"sync"
+
+	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/intake"
+	"github.com/casement/casement/internal/remedy"
+	"github.com/casement/casement/internal/store"
+)
+
+// hub passes hints that something was committed: to the loops and to pages
+// that refresh themselves. A lost hint costs time, never correctness.
+type hub struct {
+	mu     sync.Mutex
+	loops  map[string]chan struct{}
+	pages  map[chan struct{}]string // tenant by subscription
+	runner func()
+	done   bool
+}
+
+func newHub() *hub {
+	return &hub{loops: map[string]chan struct{}{}, pages: map[chan struct{}]string{}, runner: func() {}}
+}
+
+// wake returns the hint channel of a loop.
+func (h *hub) wake(name string) <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := make(chan struct{}, 1)
+	h.loops[name] = c
+	return c
+}
+
+// poke hints to everybody that a case of the tenant changed.
+func (h *hub) poke(tenant string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	hint := func(c chan struct{}) {
+		select {
+		case c <- struct{}{}:
+		default: // one is waiting already
+		}
+	}
+	for _, c := range h.loops {
+		hint(c)
+	}
+	for c, t := range h.pages {
+		if t == tenant {
+			hint(c)
+		}
+	}
+	h.runner()
+}
+
+// Subscribe implements web.Hints. The channel is closed when the server stops.
+func (h *hub) Subscribe(tenant string) (<-chan struct{}, func()) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := make(chan struct{}, 1)
+	if h.done {
+		close(c)
+		return c, func() {}
+	}
+	h.pages[c] = tenant
+	return c, func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		if _, ok := h.pages[c]; ok {
+			delete(h.pages, c)
+			close(c)
+		}
+	}
+}
+
+// shut ends all subscriptions, so that streams let the server stop.
+func (h *hub) shut() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.done = true
+	for c := range h.pages {
+		delete(h.pages, c)
+		close(c)
+	}
+}
+
+// notifying pokes the hub after commits.
+type notifying struct {
+	*store.SQLite
+	hub *hub
+}
+
+// Commit implements engine.Store.
+func (n notifying) Commit(ctx context.Context, units []engine.Unit, seen []engine.Sighting) ([]error, error) {
+	errs, err := n.SQLite.Commit(ctx, units, seen)
+	if err == nil {
+		for i, u := range units {
+			if errs[i] == nil && len(u.Events) > 0 {
+				n.hub.poke(u.Case.Tenant)
+			}
+		}
+	}
+	return errs, err
+}
+
+// Entitled implements engine.Principals.
+func (l lazyPrincipals) Entitled(ctx context.Context, person string, c remedy.Case, act remedy.Action) (string, error) {
+	return l.a.Auth.Entitled(ctx, person, c, act)
+}
+
+// intakeFile is the source of a file that an operator of this machine gives us.
+func intakeFile(name string) intake.Source {
+	return intake.Source{Name: "file/" + name, Tenant: "default", Kind: "token"}
+}
+
+// keyHash is the hash part of a note verifier key "name+hash+key".
+func keyHash(verifier string) string {
+	if p := strings.Split(verifier, "+"); len(p) == 3 {
+		return p[1]
+	}
+	return verifier
+}
