@@ -259,8 +259,10 @@ func (c *Calendar) Working(from, to time.Time) time.Duration {
 		return 0
 	}
 	var sum time.Duration
-	last := DateOf(to, c.loc)
-	for d := DateOf(from, c.loc).AddDays(-2); !after(d, last); d = d.AddDays(1) {
+	// A clock set back over midnight shows the date before again, after windows
+	// of the next one have begun.
+	last := DateOf(to, c.loc).AddDays(1)
+	for d := DateOf(from, c.loc).AddDays(-1); !after(d, last); d = d.AddDays(1) {
 		for _, s := range c.Day(d) {
 			sum += overlapOf(s, Span{from, to})
 		}
@@ -275,9 +277,8 @@ func (c *Calendar) spans(t time.Time, yield func(Date, Span) bool) error {
 		return ErrNoWorkingTime
 	}
 	idle := 0
-	// A window of 24 h that starts the day before may reach t, and a zone may
-	// have skipped a date: start two days early.
-	d := DateOf(t, c.loc).AddDays(-2)
+	// A window that starts the day before may reach t.
+	d := DateOf(t, c.loc).AddDays(-1)
 	for range maxSearchDays {
 		idle++
 		for _, s := range c.Day(d) {

@@ -47,6 +47,7 @@ func TestInstantAtTransitions(t *testing.T) {
 		{"fold New York", "America/New_York", "2026-11-01", "01:30", "2026-11-01T01:30:00-04:00", "2026-11-01T01:30:00-05:00"},
 		{"fold before midnight Cairo", "Africa/Cairo", "2026-10-29", "23:30", "2026-10-29T23:30:00+03:00", "2026-10-29T23:30:00+02:00"},
 		{"fold of 30 minutes Lord Howe", "Australia/Lord_Howe", "2026-04-05", "01:45", "2026-04-05T01:45:00+11:00", "2026-04-05T01:45:00+10:30"},
+		{"fold over midnight St John's", "America/St_Johns", "2006-10-28", "23:30", "2006-10-28T23:30:00-02:30", "2006-10-28T23:30:00-03:30"},
 		{"after a fold", "Europe/Paris", "2026-10-25", "03:00", "2026-10-25T03:00:00+01:00", ""},
 		{"leap day", "Europe/Paris", "2028-02-29", "09:00", "2028-02-29T09:00:00+01:00", ""},
 		{"far future by rule", "Europe/Paris", "2099-07-01", "09:00", "2099-07-01T09:00:00+02:00", ""},
@@ -77,7 +78,7 @@ func TestInstantAtTransitions(t *testing.T) {
 }
 
 var zoneNames = []string{"UTC", "Europe/Paris", "America/New_York", "America/Sao_Paulo", "Africa/Cairo",
-	"Australia/Lord_Howe", "Pacific/Apia", "Asia/Kathmandu", "Antarctica/Troll", "Africa/Casablanca"}
+	"Australia/Lord_Howe", "Pacific/Apia", "Asia/Kathmandu", "Antarctica/Troll", "Africa/Casablanca", "America/St_Johns"}
 
 // What a clock shows at an instant resolves back to it, or to the other of two
 // instants that show the same.

@@ -239,6 +239,11 @@ func TestDelegation(t *testing.T) {
 	if a := Resolve(build(Delegation{From: "carol", To: "erin"}), q); slices.Index(a.Approvers, "erin") == 0 {
 		t.Errorf("the last modifier's delegate approves: %v", a.Approvers)
 	}
+	// Who has left has nothing to pass on.
+	q = Question{Finding: tagged("platform"), At: noon}
+	if a := Resolve(build(Delegation{From: "frank", To: "alice"}), q); slices.Contains(a.Approvers, "alice") {
+		t.Errorf("a leaver's delegate approves: %v", a.Approvers)
+	}
 	q = Question{Finding: tagged("payments"), At: noon.Add(time.Hour)}
 	if a := Resolve(build(Delegation{From: "carol", To: "erin"}), q); a.Approver != "carol" {
 		t.Errorf("after its end: %v", a.Approvers)
@@ -252,9 +257,10 @@ func TestFirstComponentWins(t *testing.T) {
 		{Name: "exact", Owner: "b", Assets: []string{"db-1", "web-1"}},
 		{Name: "repository", Owner: "c", Repositories: []string{"acme/web"}},
 		{Name: "late pattern", Owner: "d", Assets: []string{"*-1", "*-2"}},
+		{Name: "late asset", Owner: "d", Assets: []string{"y"}},
 	}}
 	dir := directory(t, d)
-	for _, test := range [][3]string{{"db-1", "", "a"}, {"web-1", "acme/web", "b"}, {"x-1", "acme/web", "c"}, {"X-2", "", "d"}, {"x", "https://github.com/ACME/web.git", "c"}} {
+	for _, test := range [][3]string{{"db-1", "", "a"}, {"web-1", "acme/web", "b"}, {"x-1", "acme/web", "c"}, {"y", "acme/web", "c"}, {"y", "", "d"}, {"X-2", "", "d"}, {"x", "https://github.com/ACME/web.git", "c"}} {
 		f := finding.Finding{Asset: finding.Asset{UID: test[0]}, Location: finding.Location{Repository: test[1]}}
 		if a := Resolve(dir, Question{Finding: f, At: noon}); a.Owner != test[2] {
 			t.Errorf("%v: owner %s", test, a.Owner)

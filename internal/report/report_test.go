@@ -192,6 +192,14 @@ func TestEpisodesAndReturns(t *testing.T) {
 	if g.ExposureHours != 24*(2+2+30+1) {
 		t.Errorf("exposure %v days", g.ExposureHours/24)
 	}
+	// The same place in a new case is no recurrence elsewhere, and an episode that
+	// opens and closes at one instant does not follow itself.
+	anew, blink := c, c
+	anew.ID, anew.Episodes = "e", []remedy.Episode{{N: 1, DetectedAt: on(13), OpenedAt: on(13)}}
+	blink.Episodes = []remedy.Episode{{N: 1, DetectedAt: on(12), OpenedAt: on(12), ClosedAt: on(12), How: remedy.ClosedProven}}
+	if g := Measure(slices.Values([]remedy.Case{blink, anew}), Options{At: on(90)}).All; g.Proven != 1 || g.Reopened.Part != 0 || g.Recurred.Part != 0 {
+		t.Errorf("proven %d, reopened %+v, recurred %+v", g.Proven, g.Reopened, g.Recurred)
+	}
 	// Seen from the middle of it all, later days do not exist.
 	g = Measure(slices.Values([]remedy.Case{c}), Options{At: on(3.5), From: on(1.2)}).All
 	if g.Episodes != 1 || g.Open != 1 || g.Proven != 0 || g.OpenAtStart != 1 || g.Verify.Done != 0 || g.Verify.N != 1 || math.Abs(g.ExposureHours-0.8*24) > 1e-9 {
