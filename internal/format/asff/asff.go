@@ -169,7 +169,7 @@ func notAFinding(a *record) string {
 // 1-39 low, 40-69 medium, 70-89 high, 90-100 critical), else Original.
 func severity(f *finding.Finding, a *record) {
 	s := a.Severity
-	if s.Label == "" && s.Normalized == nil {
+	if s.Label == "" && s.Normalized == nil && (a.Provider.Severity.Label != "" || a.Provider.Severity.Normalized != nil) {
 		s = a.Provider.Severity
 	}
 	if v, ok := finding.ParseSeverity(string(s.Label)); ok {

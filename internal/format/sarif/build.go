@@ -220,7 +220,7 @@ func (c *context) fingerprint(f *finding.Finding, x *result, text string, secret
 	if len(prints) > 0 {
 		if secret { // fingerprints of secret scanners may quote the secret
 			for i, p := range prints {
-				prints[i] = redact(p, snippet)
+				prints[i] = c.opt.Secret(p)
 			}
 		}
 		// Fingerprints are unique within a rule and file at most, and vendored
