@@ -71,6 +71,8 @@ type Config struct {
 	MaxBody int64
 	// Metrics serves /metrics to this machine.
 	Metrics bool
+	// Version of the program, shown on pages.
+	Version string
 	Log     *slog.Logger
 	// Failpoint is called between any two writes of the engine; tests only.
 	Failpoint func(string)

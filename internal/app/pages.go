@@ -1,17 +1,27 @@
 package app
 
 import (
-	"encoding/json"
+	"context"
 	"net/http"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/casement/casement/internal/web"
 )
 
-// pages joins intake, pages and API under one handler.
+// pages joins intake, pages and API under one handler. Intake stands outside
+// the pages' handler: its senders have signatures and tokens, not sessions.
 func (a *App) pages() (http.Handler, error) {
+	cfg := web.Config{Reader: a.Store, Engine: a.Engine, Auth: a.Auth, Switches: a.Store, Exceptions: a.Store, Hints: a.hub,
+		HTTPS: strings.HasPrefix(a.cfg.BaseURL, "https://"), Version: a.cfg.Version, Now: utcNow, Log: a.cfg.Log,
+		Ready: func(ctx context.Context) error { _, err := a.Store.Tail(ctx); return err }}
+	if a.cfg.Metrics {
+		cfg.Metrics = prometheus.NewRegistry()
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/v1/alerts", a.Intake.ServeAlerts)
 	mux.HandleFunc("POST /hooks/{source}", a.Intake.ServeHook)
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
-		_ = json.NewEncoder(w).Encode(map[string]string{"status": "ok"})
-	})
+	mux.Handle("/", web.New(cfg))
 	return mux, nil
 }
