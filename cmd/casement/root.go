@@ -28,14 +28,8 @@ acts within limits or asks a person, and proves that the risk is gone.
     casement inventory alerts.json
     casement try alerts.json
 
-  Stop a build on what policy blocks:
-    casement gate trivy.json
-
   Run it: pages and API on this machine, data in ./casement-data
-    casement serve
-
-  See the whole loop in a minute, with real changes to sample targets:
-    casement demo`,
+    casement serve`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
@@ -118,6 +112,7 @@ func (c *cli) commands() []*cobra.Command {
 		in(groupStart, c.tryCommand()),
 		in(groupStart, c.parseCommand()),
 
+		in(groupServer, c.serveCommand()),
 		in(groupServer, c.versionCommand()),
 	}
 }

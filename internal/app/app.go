@@ -63,8 +63,8 @@ type Config struct {
 	// under "tracker".
 	Notifiers map[string]connector.Notifier
 	Trackers  map[string]connector.Tracker
-	// Specs are all connectors that policy may name; nil follows Connectors.
-	Specs []connector.Spec
+	// Environment is what policy may name; nil follows Connectors.
+	Environment *policy.Environment
 	// Workers run effects; 8 if zero.
 	Workers int
 	// MaxBody of one intake request, in bytes; 0 is the default.
@@ -173,13 +173,16 @@ func (a *App) load(files []policy.File, authors []string, owners []catalog.File)
 	if files == nil {
 		files, authors = pack.Default(), []string{"casement"}
 	}
-	specs := a.cfg.Specs
-	if specs == nil {
+	env := a.cfg.Environment
+	if env == nil {
+		var specs []connector.Spec
 		for _, c := range a.cfg.Connectors {
 			specs = append(specs, c.Spec())
 		}
+		e := Environment(specs)
+		env = &e
 	}
-	p, issues := policy.Load(files, Environment(specs), authors...)
+	p, issues := policy.Load(files, *env, authors...)
 	if err := issues.Err(); err != nil {
 		return nil, err
 	}

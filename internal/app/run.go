@@ -228,7 +228,7 @@ func (a *App) SetupLink(ctx context.Context) (string, error) {
 		return "", err
 	}
 	secret, err := a.Auth.NewSetupLink(ctx)
-	return a.cfg.BaseURL + "/setup/" + secret, err
+	return a.cfg.BaseURL + "/setup?token=" + secret, err
 }
 
 // Stop drains what is under way, signs a last checkpoint and closes everything.

@@ -1,0 +1,114 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/spf13/cobra"
+
+	"github.com/casement/casement/internal/app"
+	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/intake"
+	"github.com/casement/casement/internal/policy/policytest"
+	"github.com/casement/casement/internal/store"
+)
+
+func (c *cli) serveCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server: pages, API, intake and the loop",
+		Long: `Run Casement. Without configuration it keeps its data in ./casement-data, listens on
+this machine only, uses the shipped policy, and prints a link that works once, for 30
+minutes, to make the first administrator. It stops on Ctrl-C after what is under way.`,
+		Example: `  casement serve
+  casement serve --data /var/lib/casement --listen 127.0.0.1:7410`,
+		Args: cobra.NoArgs,
+	}
+	data := cmd.Flags().String("data", "", "data folder (default: data.dir of the configuration, else ./casement-data)")
+	listen := cmd.Flags().String("listen", "", "host:port (default "+app.DefaultListen+")")
+	cmd.RunE = c.does(func(ctx context.Context, _ []string) error {
+		cfg, err := c.appConfig(ctx, *data, *listen)
+		if err != nil {
+			return err
+		}
+		a, err := app.New(ctx, cfg)
+		if err != nil {
+			return c.openError(cfg.DataDir, err)
+		}
+		// Stopping is ours to order: the loops end in Stop, not with ctx.
+		if err := a.Start(context.WithoutCancel(ctx)); err != nil {
+			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
+		}
+		link, err := a.SetupLink(ctx)
+		if err != nil {
+			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
+		}
+		fmt.Fprintf(c.err, "Casement is running.\n  pages and API  %s\n  data           %s\n", a.URL, cfg.DataDir)
+		if link != "" {
+			fmt.Fprintf(c.err, "  first login    %s\n                 (works once, for 30 minutes, and makes the first administrator)\n", link)
+		}
+		fmt.Fprintf(c.err, "Send it alerts:  casement ingest alerts.json\nStop it with Ctrl-C.\n")
+		<-ctx.Done()
+		fmt.Fprintln(c.err, "Stopping: what is under way is finished first.")
+		return a.Stop(context.WithoutCancel(ctx))
+	})
+	return cmd
+}
+
+// appConfig turns the configuration into what app needs.
+func (c *cli) appConfig(ctx context.Context, data, listen string) (app.Config, error) {
+	var out app.Config
+	l, err := c.config(nil)
+	if err != nil {
+		return out, err
+	}
+	if len(l.Connectors) > 0 {
+		return out, failf(codeConfig, "take the section out; policy runs without connectors as tickets and approvals", "connectors: this release of serve can't set connectors up yet")
+	}
+	out = app.Config{DataDir: l.Data.Dir, Listen: l.Server.Listen, BaseURL: l.Server.BaseURL, Version: buildInfo().Version,
+		Log: slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	if data != "" {
+		out.DataDir = data
+	}
+	if listen != "" {
+		out.Listen = listen
+	}
+	if out.DataDir == "" {
+		out.DataDir = "casement-data"
+	}
+	env := policytest.Environment()
+	out.Environment = &env
+	if l.Policy.Dir != "" {
+		if out.Policy, err = readPolicy(l.Policy.Dir); err != nil {
+			return out, err
+		}
+	}
+	if out.Owners, err = c.readOwners(l.Owners.Files); err != nil {
+		return out, err
+	}
+	for name, s := range l.Sources {
+		src := intake.Source{Name: name, Tenant: finding.DefaultTenant, Kind: s.Kind, Owner: s.Owner}
+		if s.Tenant != "" {
+			src.Tenant = s.Tenant
+		}
+		for _, sec := range s.Secret {
+			v, err := sec.Resolve(ctx)
+			if err != nil {
+				return out, failf(codeConfig, "", "sources.%s.secret: %w", name, err)
+			}
+			src.Secrets = append(src.Secrets, v)
+		}
+		out.Sources = append(out.Sources, src)
+	}
+	return out, nil
+}
+
+// openError words why an install could not be opened.
+func (c *cli) openError(dir string, err error) error {
+	if errors.Is(err, store.ErrLocked) {
+		return failf(codeConflict, "stop the other one, or name another folder with --data", "%s: %w", dir, err)
+	}
+	return err
+}
