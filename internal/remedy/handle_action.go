@@ -141,14 +141,17 @@ func (s *step) planMade(d PlanMade) error {
 		s.say("held", a.Spec.Name+" is held: "+d.Guard.Deny, a.ID, s.c.Owner())
 		return nil
 	}
+	samePlan := old.Approval.PlanHash == d.Plan.Hash && old.Plan.BeforeDigest == d.Plan.BeforeDigest
 	needsPerson := a.Spec.Auth != AuthEnforce || d.Guard.Ask != "" || !s.mayEnforce(a)
 	if !needsPerson {
+		if old.Approval.PlanHash != "" && !samePlan {
+			s.emit(ApprovalVoided{Action: a.ID, Why: "the plan is not the one that was shown; as it is now none is needed", Diff: d.Diff})
+		}
 		if a.Status != ActionReady {
 			s.emit(ActionMoved{Action: a.ID, To: ActionReady, Reason: "enforced by rule " + s.c.Judgement.Decision.Rule})
 		}
 		return nil
 	}
-	samePlan := old.Approval.PlanHash == d.Plan.Hash && old.Plan.BeforeDigest == d.Plan.BeforeDigest
 	granted := old.Approval.Needed > 0 && len(old.Approval.Grants) >= old.Approval.Needed
 	if granted && samePlan && old.Plan.LastModifier == d.Plan.LastModifier { // still the approved one
 		if a.Status != ActionReady {

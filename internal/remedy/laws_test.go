@@ -229,6 +229,12 @@ func (l *laws) closed(c Case, e Event, b EpisodeClosed) {
 		l.must(l.last.Grade >= grade, "proven by the grade demanded: %s, demanded %s", l.last.Grade, grade)
 		l.must(l.seen[l.last.Probe+"@"+l.last.Place], "a negative probe proves only against a positive one of the same probe and place: %s from %q", l.last.Probe, l.last.Place)
 		l.must(l.lastN > l.actedN || l.actedN == 0, "proof comes after the act")
+		in := func(p Phase) bool {
+			return slices.ContainsFunc(c.Actions, func(a Action) bool {
+				return a.Episode == c.Episode().N && a.Spec.Phase == p && a.Status == ActionDone && (p == Fix || a.ExpiresAt.After(e.At))
+			})
+		}
+		l.must(!in(Contain) || in(Fix), "a containment that ends by itself is no fix")
 		for _, m := range c.Members {
 			l.must(len(l.covers) == 0 || slices.Contains(l.covers, m.UID), "proof covers every finding: not %s", m.UID)
 		}

@@ -97,7 +97,10 @@ func relive(t *testing.T) sight {
 		var l *laws
 		w := life(seed, func(w *walk, cmd Command) (Case, bool) {
 			if l == nil {
-				l = newLaws(func(f string, args ...any) { t.Helper(); t.Fatalf("life %d: %s\n%s", seed, fmt.Sprintf(f, args...), w.story()) })
+				l = newLaws(func(f string, args ...any) {
+					t.Helper()
+					t.Fatalf("life %d: %s\n%s", seed, fmt.Sprintf(f, args...), w.story())
+				})
 			}
 			return l.step(w.c, cmd)
 		}, func(p pair, to State) { seen.add(p, to) })
