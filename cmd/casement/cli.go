@@ -28,6 +28,7 @@ type cli struct {
 	talk term // of standard error
 
 	configPath string
+	data       string
 	noColor    bool
 	quiet      bool
 	noInput    bool

@@ -42,7 +42,7 @@ get once its rules are trusted. Nothing is stored and nothing is touched.`,
 		Example: `  casement inventory securityhub.json
   casement inventory --owners owners.yaml --top 5 alerts/*.json
   casement inventory alerts.json -o json | jq '.rows[].class'`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeast(1, "FILE"),
 	}
 	f := lists(cmd)
 	j := judges(cmd)
@@ -75,7 +75,7 @@ get once its rules are trusted. Nothing is stored and nothing is touched.`,
 			return err
 		}
 		if len(a.findings) > 0 {
-			c.next("casement try "+strings.Join(args, " ")+"   # which cases, who would be asked", "casement owner gaps "+strings.Join(args, " ")+"   # why owners are missing")
+			c.next("casement try "+fileWords(args)+"   # which cases, who would be asked", "casement owner gaps "+fileWords(args)+"   # why owners are missing")
 		}
 		return verdict
 	})

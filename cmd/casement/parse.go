@@ -54,7 +54,7 @@ line. Exit code 9: some records were refused; 1: none could be read.`,
 		Example: `  casement parse trivy.json
   casement parse --mapping acme.yaml acme-alerts.json
   cat webhook.json | casement parse --event dependabot_alert - | jq .key`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeast(1, "FILE"),
 	}
 	f := output(cmd, "jsonl", "json", "table")
 	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping file for JSON that no reader knows (repeatable)")

@@ -33,11 +33,10 @@ acts within limits or asks a person, and proves that the risk is gone.
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
-		Args:              cobra.NoArgs,
-		RunE:              func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	f := root.PersistentFlags()
 	f.StringVar(&c.configPath, "config", os.Getenv("CASEMENT_CONFIG"), "configuration file or directory (default: casement.yaml if it is there)")
+	f.StringVar(&c.data, "data", "", "data folder (default: data.dir of the configuration, ./casement-data)")
 	f.BoolVar(&c.noColor, "no-color", false, "plain output")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "no talk on standard error, only data and errors")
 	f.BoolVar(&c.noInput, "no-input", false, "never ask; fail instead")
@@ -58,7 +57,7 @@ acts within limits or asks a person, and proves that the risk is gone.
 	}
 	root.InitDefaultHelpCmd()
 	walk(root, func(cmd *cobra.Command) {
-		if cmd.HasSubCommands() && cmd != root {
+		if cmd.HasSubCommands() {
 			needsSub(cmd)
 		}
 	})
@@ -71,6 +70,7 @@ func needsSub(cmd *cobra.Command) {
 		return
 	}
 	cmd.Args = cobra.ArbitraryArgs
+	cmd.SuggestionsMinimumDistance = 2
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		if len(args) == 0 {
 			return cmd.Help()
@@ -113,6 +113,11 @@ func (c *cli) commands() []*cobra.Command {
 		in(groupStart, c.parseCommand()),
 
 		in(groupServer, c.serveCommand()),
+		in(groupRules, c.policyCommand()),
+		in(groupRules, c.ownerCommand()),
+
+		in(groupServer, c.configCommand()),
+		in(groupServer, c.schemaCommand()),
 		in(groupServer, c.versionCommand()),
 	}
 }

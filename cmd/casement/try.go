@@ -26,7 +26,7 @@ and nothing is touched.`,
 		Example: `  casement try trivy.json
   casement try --owners owners.yaml --policy ./policy alerts.json
   casement try alerts.json -o jsonl | jq 'select(.path=="enforce")'`,
-		Args: cobra.MinimumNArgs(1),
+		Args: atLeast(1, "FILE"),
 	}
 	f := lists(cmd)
 	j := judges(cmd)
@@ -59,7 +59,7 @@ and nothing is touched.`,
 			return err
 		}
 		if len(trial.Items) > 0 {
-			files := strings.Join(args, " ")
+			files := fileWords(args)
 			c.next("casement policy explain "+files+" --key "+shortKey(trial.Items[0].Key)+"   # why the first one", "casement serve   # take alerts in for real; rules on connectors start in shadow")
 		}
 		return verdict

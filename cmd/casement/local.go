@@ -1,0 +1,66 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+
+	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/store"
+)
+
+// tenant is the organisation commands on this machine work for.
+const tenant = finding.DefaultTenant
+
+// dataDir is the data folder: --data, else the configuration's.
+func (c *cli) dataDir() (string, error) {
+	if c.data != "" {
+		return c.data, nil
+	}
+	l, err := c.config(nil)
+	if err != nil {
+		return "", err
+	}
+	return l.Data.Dir, nil
+}
+
+// hasData reports whether the data folder exists.
+func hasData(dir string) (bool, error) {
+	info, err := os.Stat(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err == nil && !info.IsDir() {
+		return false, failf(codeUsage, "name a folder with --data", "%s is not a folder", dir)
+	}
+	return err == nil, err
+}
+
+// openStore opens the data folder of this machine for a command that needs the
+// store itself. done closes it.
+func (c *cli) openStore(ctx context.Context) (s *store.SQLite, done func() error, err error) {
+	dir, err := c.dataDir()
+	if err != nil {
+		return nil, nil, err
+	}
+	ok, err := hasData(dir)
+	if err != nil {
+		return nil, nil, err
+	}
+	if !ok {
+		return nil, nil, noData(dir)
+	}
+	s, err = store.Open(ctx, dir)
+	if errors.Is(err, store.ErrLocked) {
+		return nil, nil, failf(codeConflict, "stop the server, or work on a copy made with casement backup", "%w", err)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	return s, s.Close, nil
+}
+
+func noData(dir string) error {
+	return failf(codeNotFound, "casement serve makes one; --data DIR or CASEMENT_DATA_DIR names another; CASEMENT_URL a server", "there is no data folder %s", dir)
+}
