@@ -3,8 +3,7 @@
 // they fail. This is the runner in the process; one conformance suite
 // (dispatchtest) holds it and every later one.
 //
-// It may import the lower floors, and package engine for the lease it hands
-// on; with app it is the only one that starts goroutines. Invariants: the rows
+// It may import the lower floors; with app it is the only one that starts goroutines. Invariants: the rows
 // of the store are the truth, a wake-up is only a hint; an effect whose lease
 // was lost is told so at once; stopping waits for what is under way.
 package dispatch
@@ -19,24 +18,24 @@ import (
 	"sync"
 	"time"
 
-	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/record"
 )
 
 // Source hands out effects; engine.Effects is one.
 type Source interface {
 	// Claim leases up to n due effects until now+lease.
-	Claim(ctx context.Context, now time.Time, lease time.Duration, n int) ([]engine.Lease, error)
-	// Extend prolongs a lease; engine.ErrStale if it was lost.
-	Extend(ctx context.Context, l engine.Lease, until time.Time) error
+	Claim(ctx context.Context, now time.Time, lease time.Duration, n int) ([]record.Lease, error)
+	// Extend prolongs a lease; record.ErrStale if it was lost.
+	Extend(ctx context.Context, l record.Lease, until time.Time) error
 	// Release gives an effect back to be tried again at at.
-	Release(ctx context.Context, l engine.Lease, at time.Time, reason string) error
+	Release(ctx context.Context, l record.Lease, at time.Time, reason string) error
 }
 
 // Doer does one leased effect and commits its outcome, or gives it back
 // itself. After an error the runner gives it back. The context ends when the
 // lease is lost.
 type Doer interface {
-	Do(ctx context.Context, l engine.Lease, now time.Time) error
+	Do(ctx context.Context, l record.Lease, now time.Time) error
 }
 
 // The defaults of a Local.
@@ -195,7 +194,7 @@ func (d *Local) start(ctx context.Context, slots, freed chan struct{}, wg *sync.
 }
 
 // work does one effect while a heartbeat keeps its lease.
-func (d *Local) work(ctx context.Context, l engine.Lease) {
+func (d *Local) work(ctx context.Context, l record.Lease) {
 	run, lost := context.WithCancelCause(ctx)
 	beating := make(chan struct{})
 	go func() {
@@ -218,7 +217,7 @@ func (d *Local) work(ctx context.Context, l engine.Lease) {
 
 // heartbeat prolongs a lease until ctx ends. When the lease is lost, or could
 // not be prolonged before it ran out, it ends the work.
-func (d *Local) heartbeat(ctx context.Context, l engine.Lease, lost context.CancelCauseFunc) {
+func (d *Local) heartbeat(ctx context.Context, l record.Lease, lost context.CancelCauseFunc) {
 	tick := time.NewTicker(d.Lease / 3)
 	defer tick.Stop()
 	for {
@@ -232,7 +231,7 @@ func (d *Local) heartbeat(ctx context.Context, l engine.Lease, lost context.Canc
 		switch {
 		case err == nil:
 			l.Until = now.Add(d.Lease)
-		case errors.Is(err, engine.ErrStale) || !now.Before(l.Until):
+		case errors.Is(err, record.ErrStale) || !now.Before(l.Until):
 			lost(ErrLost)
 			return
 		case ctx.Err() == nil:
@@ -242,7 +241,7 @@ func (d *Local) heartbeat(ctx context.Context, l engine.Lease, lost context.Canc
 }
 
 // do runs the doer; a panic of it becomes an error of this one effect.
-func (d *Local) do(ctx context.Context, l engine.Lease, now time.Time) (err error) {
+func (d *Local) do(ctx context.Context, l record.Lease, now time.Time) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			d.Log.Error("effect panicked", "case", l.Row.CaseID, "effect", l.Row.Effect.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
@@ -254,15 +253,15 @@ func (d *Local) do(ctx context.Context, l engine.Lease, now time.Time) (err erro
 
 // giveBack releases an effect after an error of its doer. A lease that is not
 // ours any more is left alone.
-func (d *Local) giveBack(ctx context.Context, l engine.Lease, now time.Time, failed error) error {
-	if failed == nil || errors.Is(failed, engine.ErrStale) {
+func (d *Local) giveBack(ctx context.Context, l record.Lease, now time.Time, failed error) error {
+	if failed == nil || errors.Is(failed, record.ErrStale) {
 		return nil
 	}
 	wait := Backoff(l.Row.ID, l.Attempt)
 	d.Log.Warn("effect failed", "case", l.Row.CaseID, "effect", l.Row.Effect.ID, "attempt", l.Attempt, "again in", wait, "error", failed)
 	reason := failed.Error()
 	err := d.Source.Release(ctx, l, now.Add(wait), reason[:min(len(reason), maxReason)])
-	if errors.Is(err, engine.ErrStale) {
+	if errors.Is(err, record.ErrStale) {
 		return nil
 	}
 	return err

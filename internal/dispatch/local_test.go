@@ -14,7 +14,7 @@ import (
 
 	"github.com/casement/casement/internal/dispatch"
 	"github.com/casement/casement/internal/dispatch/dispatchtest"
-	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/store"
 	"github.com/casement/casement/internal/store/storetest"
@@ -24,11 +24,11 @@ func now() time.Time { return time.Now().UTC() }
 
 // rig is a Local over the model of the store.
 func rig(t *testing.T, m *store.Model) dispatchtest.Rig {
-	commit := func(u engine.Unit) error {
-		errs, err := m.Commit(context.Background(), []engine.Unit{u}, nil)
+	commit := func(u record.Unit) error {
+		errs, err := m.Commit(context.Background(), []record.Unit{u}, nil)
 		return errors.Join(err, errs[0])
 	}
-	step := func(id string, change func(*engine.Unit)) error {
+	step := func(id string, change func(*record.Unit)) error {
 		for {
 			c, err := m.Load(context.Background(), id)
 			if err != nil {
@@ -36,7 +36,7 @@ func rig(t *testing.T, m *store.Model) dispatchtest.Rig {
 			}
 			u := storetest.Step(c, remedy.Acked{}, now())
 			change(&u)
-			if err = commit(u); !errors.Is(err, engine.ErrConflict) {
+			if err = commit(u); !errors.Is(err, record.ErrConflict) {
 				return err
 			}
 		}
@@ -55,11 +55,11 @@ func rig(t *testing.T, m *store.Model) dispatchtest.Rig {
 			t.Error(err)
 		}
 	}
-	r.Finish = func(l engine.Lease) error { return step(l.Row.CaseID, func(u *engine.Unit) { u.Done = &l }) }
+	r.Finish = func(l record.Lease) error { return step(l.Row.CaseID, func(u *record.Unit) { u.Done = &l }) }
 	r.Drop = func(id string) {
 		list, err := m.EffectsOf(context.Background(), id, 100)
 		if err == nil {
-			err = step(id, func(u *engine.Unit) {
+			err = step(id, func(u *record.Unit) {
 				for _, e := range list {
 					u.DropEffects = append(u.DropEffects, e.ID)
 				}
@@ -80,9 +80,9 @@ func TestLocalConformance(t *testing.T) {
 }
 
 // doFunc is a Doer.
-type doFunc func(ctx context.Context, l engine.Lease, now time.Time) error
+type doFunc func(ctx context.Context, l record.Lease, now time.Time) error
 
-func (f doFunc) Do(ctx context.Context, l engine.Lease, now time.Time) error { return f(ctx, l, now) }
+func (f doFunc) Do(ctx context.Context, l record.Lease, now time.Time) error { return f(ctx, l, now) }
 
 // TestWakeIsAHint: a hint starts an effect at once, and without one polling
 // finds it.
@@ -92,7 +92,7 @@ func TestWakeIsAHint(t *testing.T) {
 			r := rig(t, store.NewModel())
 			var took time.Duration
 			var added time.Time
-			d := &dispatch.Local{Source: r.Source, Clock: now, Poll: time.Hour, Doer: doFunc(func(_ context.Context, l engine.Lease, at time.Time) error {
+			d := &dispatch.Local{Source: r.Source, Clock: now, Poll: time.Hour, Doer: doFunc(func(_ context.Context, l record.Lease, at time.Time) error {
 				took = at.Sub(added)
 				return r.Finish(l)
 			})}
@@ -123,7 +123,7 @@ func TestNextStartsWhenAWorkerIsFree(t *testing.T) {
 		r := rig(t, store.NewModel())
 		r.Add("case", "", 3)
 		began, done := now(), 0
-		d := &dispatch.Local{Source: r.Source, Clock: now, Poll: time.Hour, Workers: 1, Doer: doFunc(func(_ context.Context, l engine.Lease, at time.Time) error {
+		d := &dispatch.Local{Source: r.Source, Clock: now, Poll: time.Hour, Workers: 1, Doer: doFunc(func(_ context.Context, l record.Lease, at time.Time) error {
 			if at.Sub(began) != time.Duration(done)*time.Second {
 				t.Errorf("effect %d started after %v", done, at.Sub(began))
 			}
@@ -150,7 +150,7 @@ type faulty struct {
 	calls int
 }
 
-func (f *faulty) Claim(ctx context.Context, at time.Time, lease time.Duration, n int) ([]engine.Lease, error) {
+func (f *faulty) Claim(ctx context.Context, at time.Time, lease time.Duration, n int) ([]record.Lease, error) {
 	if f.calls++; at.Before(f.until) {
 		return nil, errors.New("the store is down")
 	}
@@ -163,7 +163,7 @@ func TestStoreThatIsDown(t *testing.T) {
 		r.Add("case", "", 1)
 		f := &faulty{Source: r.Source, until: now().Add(time.Minute)}
 		done := 0
-		d := &dispatch.Local{Source: f, Clock: now, Doer: doFunc(func(_ context.Context, l engine.Lease, _ time.Time) error {
+		d := &dispatch.Local{Source: f, Clock: now, Doer: doFunc(func(_ context.Context, l record.Lease, _ time.Time) error {
 			done++
 			return r.Finish(l)
 		})}
@@ -186,7 +186,7 @@ func TestStoreThatIsDown(t *testing.T) {
 // mute is a Source whose leases cannot be prolonged.
 type mute struct{ dispatch.Source }
 
-func (mute) Extend(context.Context, engine.Lease, time.Time) error {
+func (mute) Extend(context.Context, record.Lease, time.Time) error {
 	return errors.New("the store is down")
 }
 
@@ -198,7 +198,7 @@ func TestLeaseThatRunsOutEndsTheWork(t *testing.T) {
 		r.Add("case", "", 1)
 		began := now()
 		var ended time.Time
-		d := &dispatch.Local{Source: mute{r.Source}, Clock: now, Doer: doFunc(func(ctx context.Context, l engine.Lease, _ time.Time) error {
+		d := &dispatch.Local{Source: mute{r.Source}, Clock: now, Doer: doFunc(func(ctx context.Context, l record.Lease, _ time.Time) error {
 			if l.Attempt == 1 {
 				<-ctx.Done()
 				ended = now()
@@ -223,7 +223,7 @@ func TestStep(t *testing.T) {
 		r.Add("a", "", 2)
 		r.Add("b", "", 1)
 		var order []string
-		d := &dispatch.Local{Source: r.Source, Doer: doFunc(func(_ context.Context, l engine.Lease, _ time.Time) error {
+		d := &dispatch.Local{Source: r.Source, Doer: doFunc(func(_ context.Context, l record.Lease, _ time.Time) error {
 			order = append(order, l.Row.ID)
 			if l.Row.CaseID == "b" && l.Attempt == 1 {
 				return errors.New("503")

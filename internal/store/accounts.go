@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/record"
 )
 
 // User is a local account. Events name it by ID; name and mail live only here.
@@ -66,7 +66,7 @@ func (s *SQLite) user(ctx context.Context, what, text string, args ...any) (User
 	var list []User
 	err := s.each(ctx, func(row scanner) error { return scanUser(row, &list) }, text, args...)
 	if err == nil && len(list) == 0 {
-		err = engine.ErrNotFound
+		err = record.ErrNotFound
 	}
 	if err != nil {
 		return User{}, fmt.Errorf("user %s: %w", what, err)
@@ -110,7 +110,7 @@ func (s *SQLite) DeleteUser(ctx context.Context, id string) error {
 func (w *writer) must(what, text string, args ...any) error {
 	n, err := w.exec(text, args...)
 	if err == nil && n == 0 {
-		err = fmt.Errorf("%s: %w", what, engine.ErrNotFound)
+		err = fmt.Errorf("%s: %w", what, record.ErrNotFound)
 	}
 	return err
 }
@@ -137,7 +137,7 @@ func (s *SQLite) TokenByHash(ctx context.Context, hash string) (Token, error) {
 	var list []Token
 	err := s.each(ctx, func(row scanner) error { return scanToken(row, &list) }, "SELECT "+tokenColumns+" FROM token WHERE hash = ?", hash)
 	if err == nil && len(list) == 0 {
-		err = engine.ErrNotFound
+		err = record.ErrNotFound
 	}
 	if err != nil {
 		return Token{}, fmt.Errorf("token: %w", err)

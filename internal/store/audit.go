@@ -11,8 +11,8 @@ import (
 	"io"
 	"time"
 
-	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/ledger"
+	"github.com/casement/casement/internal/record"
 )
 
 // treeSize is the counter of the events in the ledger's tree.
@@ -37,7 +37,7 @@ type AuditReport struct {
 
 // Sequence appends up to n events to the ledger's tree in the order of their
 // commit, and returns size and root of the tree after it. It fails with
-// engine.ErrConflict if the tree was grown by somebody else meanwhile.
+// record.ErrConflict if the tree was grown by somebody else meanwhile.
 func (s *SQLite) Sequence(ctx context.Context, n int) (int64, ledger.Hash, error) {
 	var size int64
 	var root ledger.Hash
@@ -71,7 +71,7 @@ func (s *SQLite) Sequence(ctx context.Context, n int) (int64, ledger.Hash, error
 			return err
 		}
 		if swapped == 0 {
-			return fmt.Errorf("the tree is no longer of size %d: %w", size, engine.ErrConflict)
+			return fmt.Errorf("the tree is no longer of size %d: %w", size, record.ErrConflict)
 		}
 		base := ledger.StoredCount(size)
 		for i, h := range stored {

@@ -7,7 +7,7 @@ import (
 // chained is the record as number seq of its stream, linked to prev. The
 // ledger's body is the actor and the event's body, one line each, exactly as
 // they are stored: who did it cannot be changed unseen either.
-func (r record) chained(prev ledger.Hash, tenant, stream string, seq uint64) ledger.Record {
+func (r row) chained(prev ledger.Hash, tenant, stream string, seq uint64) ledger.Record {
 	return ledger.Link(prev, ledger.Record{Tenant: tenant, Stream: stream, Seq: seq, Type: r.typ, Schema: r.schema, At: r.at, Body: ledgerBody(r.by, r.body)})
 }
 

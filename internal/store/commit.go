@@ -8,13 +8,13 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/record"
 )
 
 // Commit stores units and sightings (engine.Store). A sighting of a finding
 // that is unknown, or whose case is no longer quiet, is ErrConflict of the
 // whole commit: what was thought to be a repeat has to be looked at anew.
-func (s *SQLite) Commit(ctx context.Context, units []engine.Unit, seen []engine.Sighting) ([]error, error) {
+func (s *SQLite) Commit(ctx context.Context, units []record.Unit, seen []record.Sighting) ([]error, error) {
 	errs := make([]error, len(units))
 	r := request{}
 	at := make([]int, 0, len(units)) // part i is unit at[i]
@@ -98,11 +98,11 @@ func (w *writer) head(u *unit) ([32]byte, *projection, error) {
 	case errors.Is(err, sql.ErrNoRows) && u.Before == 0:
 		return hash, nil, nil
 	case errors.Is(err, sql.ErrNoRows):
-		return hash, nil, fmt.Errorf("case %s: %w", u.Case.ID, engine.ErrConflict)
+		return hash, nil, fmt.Errorf("case %s: %w", u.Case.ID, record.ErrConflict)
 	case err != nil:
 		return hash, nil, err
 	case version != u.Before:
-		return hash, nil, fmt.Errorf("case %s is at version %d, not %d: %w", u.Case.ID, version, u.Before, engine.ErrConflict)
+		return hash, nil, fmt.Errorf("case %s is at version %d, not %d: %w", u.Case.ID, version, u.Before, record.ErrConflict)
 	}
 	copy(hash[:], raw)
 	return hash, &p, nil
@@ -120,7 +120,7 @@ func (w *writer) caseState(u *unit, before *projection, head [32]byte) error {
 			nanos(r.NextDue), nanos(r.FixDue), nanos(u.created), nanos(r.OpenedAt), nanos(r.ClosedAt), string(r.How), nanos(r.UpdatedAt),
 			nanos(r.WakeAt), u.urgency)
 		if isUnique(err) {
-			return fmt.Errorf("case %s exists in another tenant: %w", r.ID, engine.ErrConflict)
+			return fmt.Errorf("case %s exists in another tenant: %w", r.ID, record.ErrConflict)
 		}
 		if err != nil {
 			return err
@@ -187,7 +187,7 @@ func (w *writer) keys(u *unit, before *projection) error {
 
 func keyConflict(id string, err error) error {
 	if isUnique(err) {
-		return fmt.Errorf("a key of case %s belongs to another open case: %w", id, engine.ErrConflict)
+		return fmt.Errorf("a key of case %s belongs to another open case: %w", id, record.ErrConflict)
 	}
 	return err
 }
@@ -209,7 +209,7 @@ func (w *writer) findings(u *unit) error {
 }
 
 // sightings counts repeats.
-func (w *writer) sightings(seen []engine.Sighting) error {
+func (w *writer) sightings(seen []record.Sighting) error {
 	for _, x := range seen {
 		n, err := w.exec(`UPDATE finding SET sightings = sightings + ?, last_seen = max(last_seen, ?) WHERE tenant = ? AND uid = ?
 			AND (SELECT quiet FROM case_state WHERE id = finding.case_id)`, max(x.Count, 1), nanos(x.At), x.Tenant, x.UID)
@@ -217,7 +217,7 @@ func (w *writer) sightings(seen []engine.Sighting) error {
 			return err
 		}
 		if n == 0 {
-			return fmt.Errorf("finding %s is unknown or its case is no longer quiet: %w", x.UID, engine.ErrConflict)
+			return fmt.Errorf("finding %s is unknown or its case is no longer quiet: %w", x.UID, record.ErrConflict)
 		}
 	}
 	return nil
@@ -236,7 +236,7 @@ func (w *writer) paused(u *unit) error {
 	if err != nil {
 		return err
 	}
-	return fmt.Errorf("%q: %w", scope, engine.ErrPaused)
+	return fmt.Errorf("%q: %w", scope, record.ErrPaused)
 }
 
 // reserve takes from budgets if there is room.
@@ -249,7 +249,7 @@ func (w *writer) reserve(u *unit) error {
 			return err
 		}
 		if n == 0 {
-			return fmt.Errorf("%s: at most %d since %s: %w", b.Key, b.Limit, b.From.UTC().Format(time.RFC3339), engine.ErrBudget)
+			return fmt.Errorf("%s: at most %d since %s: %w", b.Key, b.Limit, b.From.UTC().Format(time.RFC3339), record.ErrBudget)
 		}
 	}
 	return nil
@@ -270,7 +270,7 @@ func (w *writer) attachments(u *unit) error {
 	return nil
 }
 
-func (w *writer) note(tenant string, n engine.NoteText) error {
+func (w *writer) note(tenant string, n record.NoteText) error {
 	_, err := w.exec("INSERT INTO note (tenant, hash, salt, text) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", tenant, string(n.Hash), n.Salt, n.Text)
 	return err
 }

@@ -8,8 +8,8 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 )
 
@@ -77,7 +77,7 @@ func (s *SQLite) ClearPause(ctx context.Context, p Pause) error {
 			return err
 		}
 		if n == 0 {
-			return fmt.Errorf("pause %q: %w", p.Scope, engine.ErrNotFound)
+			return fmt.Errorf("pause %q: %w", p.Scope, record.ErrNotFound)
 		}
 		return w.guardrail(p, EventResumed)
 	})
@@ -133,7 +133,7 @@ func (s *SQLite) SetSetting(ctx context.Context, tenant, key string, value []byt
 }
 
 // CompareAndSetSetting stores the value if the stored one equals old (nil: is
-// missing); otherwise engine.ErrConflict. It serves leases and one-time links.
+// missing); otherwise record.ErrConflict. It serves leases and one-time links.
 func (s *SQLite) CompareAndSetSetting(ctx context.Context, tenant, key string, old, value []byte) error {
 	return s.put(ctx, func(w *writer) error {
 		var have []byte
@@ -143,7 +143,7 @@ func (s *SQLite) CompareAndSetSetting(ctx context.Context, tenant, key string, o
 			return err
 		}
 		if missing != (old == nil) || string(have) != string(old) {
-			return fmt.Errorf("setting %s: %w", key, engine.ErrConflict)
+			return fmt.Errorf("setting %s: %w", key, record.ErrConflict)
 		}
 		if value == nil {
 			_, err = w.exec("DELETE FROM setting WHERE tenant = ? AND key = ?", tenant, key)
@@ -169,7 +169,7 @@ type Exception struct {
 	Until    time.Time       `json:"until"`
 	Asked    string          `json:"asked_by"`
 	Approved string          `json:"approved_by"`
-	Reason   engine.NoteText `json:"-"`
+	Reason   record.NoteText `json:"-"`
 	// ReasonHash is Reason.Hash, as the event holds it.
 	ReasonHash remedy.Note `json:"reason,omitempty"`
 	RevokedAt  time.Time   `json:"revoked_at,omitzero"`
@@ -225,7 +225,7 @@ func (s *SQLite) RevokeException(ctx context.Context, tenant, id string, by reme
 			return err
 		}
 		if n == 0 {
-			return fmt.Errorf("exception %s: %w", id, engine.ErrNotFound)
+			return fmt.Errorf("exception %s: %w", id, record.ErrNotFound)
 		}
 		_, err = w.appendEvent(StreamEvent{Tenant: tenant, Stream: StreamGuardrail, Type: EventExceptionRevoked, Schema: 1, At: at, By: by, Body: body})
 		return err

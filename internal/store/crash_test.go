@@ -13,7 +13,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/store"
 	"github.com/casement/casement/internal/store/storetest"
@@ -69,7 +69,7 @@ func crashCaller(ctx context.Context, s *store.SQLite, caller int, acknowledged 
 		id := run + "-" + strconv.Itoa(n)
 		u := storetest.NewCase(id, "key-"+id)
 		for step := range 4 {
-			errs, err := s.Commit(ctx, []engine.Unit{u}, nil)
+			errs, err := s.Commit(ctx, []record.Unit{u}, nil)
 			if err = errors.Join(err, errs[0]); err != nil {
 				return err
 			}

@@ -7,7 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/store"
 	"github.com/casement/casement/internal/store/storetest"
@@ -48,9 +48,9 @@ func TestInboxLife(t *testing.T) {
 	if len(again) != 1 || again[0].Epoch <= got[0].Epoch || again[0].Attempts != 2 {
 		t.Fatalf("claimed again: %+v", again)
 	}
-	want(t, s.InboxDone(ctx, got[0]), engine.ErrStale)
+	want(t, s.InboxDone(ctx, got[0]), record.ErrStale)
 	want(t, s.InboxRetry(ctx, again[0], now.Add(30*time.Minute), "no policy"), nil)
-	want(t, s.InboxRetry(ctx, again[0], now, "twice"), engine.ErrStale)
+	want(t, s.InboxRetry(ctx, again[0], now, "twice"), record.ErrStale)
 	if due, err := s.InboxNextDue(ctx); err != nil || !due.Equal(now.Add(30*time.Minute)) {
 		t.Errorf("next due %v, %v", due, err)
 	}
@@ -71,7 +71,7 @@ func TestQuarantine(t *testing.T) {
 	id, err := s.QuarantinePut(ctx, it, 10)
 	want(t, err, nil)
 	_, err = s.QuarantinePut(ctx, it, 10) // 12 bytes
-	want(t, err, engine.ErrFull)
+	want(t, err, record.ErrFull)
 	other := it
 	other.Tenant = "other"
 	_, err = s.QuarantinePut(ctx, other, 10)
@@ -85,7 +85,7 @@ func TestQuarantine(t *testing.T) {
 		t.Errorf("due %+v, %v", due, err)
 	}
 	want(t, s.QuarantineRemind(ctx, "default", id, now.Add(48*time.Hour)), nil)
-	want(t, s.QuarantineRelease(ctx, "other", id, nil, now), engine.ErrNotFound)
+	want(t, s.QuarantineRelease(ctx, "other", id, nil, now), record.ErrNotFound)
 	want(t, s.QuarantineRelease(ctx, "default", id, []byte("opened"), now), nil)
 	claimed, err := s.InboxNext(ctx, now, time.Minute, 1)
 	if err != nil || len(claimed) != 1 || string(claimed[0].Body) != "opened" {
@@ -94,7 +94,7 @@ func TestQuarantine(t *testing.T) {
 	want(t, s.InboxQuarantine(ctx, claimed[0], []byte("sealed again"), now.Add(time.Hour), "ops", "still not JSON"), nil)
 	e := store.StreamEvent{Tenant: "default", Stream: store.StreamSource + "/trivy", Type: "body_dropped", Schema: 1, At: now, By: remedy.Actor{Kind: remedy.Person, ID: "u-ann"}, Body: []byte("{}")}
 	want(t, s.QuarantineDrop(ctx, "default", id, e), nil)
-	want(t, s.QuarantineDrop(ctx, "default", id, e), engine.ErrNotFound)
+	want(t, s.QuarantineDrop(ctx, "default", id, e), record.ErrNotFound)
 	if events, err := s.Stream(ctx, "default", e.Stream, 0, -1); err != nil || len(events) != 1 || events[0].Type != "body_dropped" {
 		t.Errorf("events %+v, %v", events, err)
 	}
@@ -117,7 +117,7 @@ func TestAccounts(t *testing.T) {
 		t.Errorf("users %v, %v", list, err)
 	}
 	_, err = s.User(ctx, "nobody")
-	want(t, err, engine.ErrNotFound)
+	want(t, err, record.ErrNotFound)
 
 	tok := store.Token{ID: "t1", Hash: "h1", Tenant: "default", UserID: "u-ann", Name: "ci", Roles: []string{"viewer"}, CreatedAt: now, ExpiresAt: now.Add(time.Hour)}
 	want(t, s.PutToken(ctx, tok), nil)
@@ -127,13 +127,13 @@ func TestAccounts(t *testing.T) {
 	if got, err := s.TokenByHash(ctx, "h1"); err != nil || !reflect.DeepEqual(got, tok) {
 		t.Errorf("token %+v, %v", got, err)
 	}
-	want(t, s.DeleteToken(ctx, "other", "t1"), engine.ErrNotFound)
+	want(t, s.DeleteToken(ctx, "other", "t1"), record.ErrNotFound)
 	want(t, s.DeleteUser(ctx, "u-ann"), nil)
 	if list, err := s.Tokens(ctx, "default"); err != nil || len(list) != 0 {
 		t.Errorf("tokens of a deleted user: %v, %v", list, err)
 	}
 	_, err = s.TokenByHash(ctx, "h1")
-	want(t, err, engine.ErrNotFound)
+	want(t, err, record.ErrNotFound)
 }
 
 func TestSessions(t *testing.T) {
@@ -174,7 +174,7 @@ func TestTickets(t *testing.T) {
 		t.Errorf("by key %+v, %v", found, err)
 	}
 	_, err = s.TicketByKey(ctx, "default", "")
-	want(t, err, engine.ErrNotFound)
+	want(t, err, record.ErrNotFound)
 	other, _, err := s.CreateTicket(ctx, "", ticket)
 	if err != nil || other.ID == made.ID {
 		t.Errorf("without a key: %+v, %v", other, err)
@@ -184,7 +184,7 @@ func TestTickets(t *testing.T) {
 	moved := made
 	moved.Status, moved.UpdatedAt = "done", now.Add(time.Hour)
 	want(t, s.UpdateTicket(ctx, moved), nil)
-	want(t, s.UpdateTicket(ctx, moved), engine.ErrConflict)
+	want(t, s.UpdateTicket(ctx, moved), record.ErrConflict)
 	if list, err := s.Tickets(ctx, store.TicketFilter{Tenant: "default", Status: "done"}, 10); err != nil || len(list) != 1 || list[0].Rev != 2 {
 		t.Errorf("done tickets %+v, %v", list, err)
 	}
@@ -194,7 +194,7 @@ func TestTickets(t *testing.T) {
 	c := store.TicketComment{TicketID: made.ID, By: "u-ann", At: now, Text: "still open"}
 	want(t, s.AddTicketComment(ctx, "default", "say/1", c), nil)
 	want(t, s.AddTicketComment(ctx, "default", "say/1", c), nil)
-	want(t, s.AddTicketComment(ctx, "other", "say/1", c), engine.ErrNotFound)
+	want(t, s.AddTicketComment(ctx, "other", "say/1", c), record.ErrNotFound)
 	if list, err := s.TicketComments(ctx, "default", made.ID); err != nil || len(list) != 1 || list[0].Text != c.Text {
 		t.Errorf("comments %+v, %v", list, err)
 	}
@@ -203,12 +203,12 @@ func TestTickets(t *testing.T) {
 func TestSettings(t *testing.T) {
 	s, ctx := open(t, t.TempDir()), t.Context()
 	_, err := s.Setting(ctx, "default", "k")
-	want(t, err, engine.ErrNotFound)
+	want(t, err, record.ErrNotFound)
 	want(t, s.SetSetting(ctx, "default", "k", []byte("1")), nil)
-	want(t, s.CompareAndSetSetting(ctx, "default", "k", []byte("0"), []byte("2")), engine.ErrConflict)
-	want(t, s.CompareAndSetSetting(ctx, "default", "k", nil, []byte("2")), engine.ErrConflict)
+	want(t, s.CompareAndSetSetting(ctx, "default", "k", []byte("0"), []byte("2")), record.ErrConflict)
+	want(t, s.CompareAndSetSetting(ctx, "default", "k", nil, []byte("2")), record.ErrConflict)
 	want(t, s.CompareAndSetSetting(ctx, "default", "k", []byte("1"), nil), nil)
-	want(t, s.CompareAndSetSetting(ctx, "default", "k", []byte("1"), []byte("2")), engine.ErrConflict)
+	want(t, s.CompareAndSetSetting(ctx, "default", "k", []byte("1"), []byte("2")), record.ErrConflict)
 	want(t, s.CompareAndSetSetting(ctx, "default", "k", nil, []byte("3")), nil)
 	if b, err := s.Setting(ctx, "default", "k"); err != nil || string(b) != "3" {
 		t.Errorf("setting %q, %v", b, err)
@@ -218,7 +218,7 @@ func TestSettings(t *testing.T) {
 func TestStandingExceptions(t *testing.T) {
 	s, ctx, now := open(t, t.TempDir()), t.Context(), storetest.Epoch()
 	x := store.Exception{ID: "x1", Tenant: "default", Kind: "risk-accepted", Package: "pkg:npm/left-pad", From: now, Until: now.Add(24 * time.Hour), Asked: "u-dev", Approved: "u-ann",
-		Reason: engine.NoteText{Hash: "h", Salt: "s", Text: "no fix yet"}}
+		Reason: record.NoteText{Hash: "h", Salt: "s", Text: "no fix yet"}}
 	for name, spoil := range map[string]func(*store.Exception){
 		"no end":        func(e *store.Exception) { e.Until = time.Time{} },
 		"for all":       func(e *store.Exception) { e.Package = "" },
@@ -243,7 +243,7 @@ func TestStandingExceptions(t *testing.T) {
 		t.Error("active at the wrong time")
 	}
 	want(t, s.RevokeException(ctx, "default", "x1", remedy.Actor{Kind: remedy.Person, ID: "u-ann"}, now.Add(time.Hour)), nil)
-	want(t, s.RevokeException(ctx, "default", "x1", remedy.Actor{}, now), engine.ErrNotFound)
+	want(t, s.RevokeException(ctx, "default", "x1", remedy.Actor{}, now), record.ErrNotFound)
 	list, err = s.Exceptions(ctx, "default", now)
 	if err != nil || list[0].Active(now.Add(time.Hour)) || !list[0].Active(now.Add(time.Minute)) {
 		t.Errorf("after revoking: %+v, %v", list, err)

@@ -7,7 +7,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 )
 
@@ -48,7 +48,7 @@ func (w *writer) settleLease(u *unit) error {
 
 // holds checks that a lease is still the newest claim of its effect, case and
 // object.
-func (w *writer) holds(l engine.Lease) error {
+func (w *writer) holds(l record.Lease) error {
 	var id string
 	err := w.get([]any{&id}, `SELECT id FROM effect AS e WHERE id = ? AND epoch = ? AND lease_until > 0 AND dropped = 0
 		AND NOT EXISTS (SELECT 1 FROM effect o WHERE o.case_id = e.case_id AND o.lease_until > 0 AND o.epoch > e.epoch)
@@ -59,8 +59,8 @@ func (w *writer) holds(l engine.Lease) error {
 	return err
 }
 
-func staleError(l engine.Lease) error {
-	return fmt.Errorf("effect %s, epoch %d: %w", l.Row.ID, l.Epoch, engine.ErrStale)
+func staleError(l record.Lease) error {
+	return fmt.Errorf("effect %s, epoch %d: %w", l.Row.ID, l.Epoch, record.ErrStale)
 }
 
 // effects adds and drops effects. A dropped effect that is in flight keeps its
@@ -92,7 +92,7 @@ func (w *writer) effects(u *unit) error {
 }
 
 // Claim leases due effects (engine.Effects).
-func (s *SQLite) Claim(ctx context.Context, now time.Time, lease time.Duration, n int) ([]engine.Lease, error) {
+func (s *SQLite) Claim(ctx context.Context, now time.Time, lease time.Duration, n int) ([]record.Lease, error) {
 	// Asking first costs no sync when nothing is due, which is most of the time.
 	var due bool
 	if err := s.one(ctx, []any{&due}, "SELECT EXISTS (SELECT 1 FROM effect WHERE next_at <= ?)", nanos(now)); err != nil {
@@ -101,7 +101,7 @@ func (s *SQLite) Claim(ctx context.Context, now time.Time, lease time.Duration, 
 	if !due || n <= 0 {
 		return nil, nil
 	}
-	var leases []engine.Lease
+	var leases []record.Lease
 	err := s.put(ctx, func(w *writer) (err error) {
 		leases, err = w.claim(nanos(now), now.Add(lease), n)
 		return err
@@ -112,7 +112,7 @@ func (s *SQLite) Claim(ctx context.Context, now time.Time, lease time.Duration, 
 	return leases, nil
 }
 
-func (w *writer) claim(now int64, until time.Time, n int) ([]engine.Lease, error) {
+func (w *writer) claim(now int64, until time.Time, n int) ([]record.Lease, error) {
 	if _, err := w.exec("DELETE FROM effect WHERE dropped = 1 AND next_at <= ?", now); err != nil {
 		return nil, err
 	}
@@ -136,9 +136,9 @@ func (w *writer) claim(now int64, until time.Time, n int) ([]engine.Lease, error
 	if err != nil && !errors.Is(err, errEnough) {
 		return nil, err
 	}
-	leases := make([]engine.Lease, 0, len(found))
+	leases := make([]record.Lease, 0, len(found))
 	for _, e := range found {
-		l := engine.Lease{Row: e.EffectRow, Attempt: e.Attempt + 1, Until: utc(until)}
+		l := record.Lease{Row: e.EffectRow, Attempt: e.Attempt + 1, Until: utc(until)}
 		if l.Epoch, err = w.next(epochCounter); err != nil {
 			return nil, err
 		}
@@ -162,7 +162,7 @@ func (w *writer) next(name string) (uint64, error) {
 
 // Extend prolongs a lease (engine.Effects). A lease that ran out is lost once
 // anything of its case or on its object was claimed.
-func (s *SQLite) Extend(ctx context.Context, l engine.Lease, until time.Time) error {
+func (s *SQLite) Extend(ctx context.Context, l record.Lease, until time.Time) error {
 	return s.put(ctx, func(w *writer) error {
 		if err := w.holds(l); err != nil {
 			return err
@@ -174,7 +174,7 @@ func (s *SQLite) Extend(ctx context.Context, l engine.Lease, until time.Time) er
 
 // Release gives an effect back (engine.Effects); reason is shown to people and
 // must hold no secret. Releasing a dropped effect removes it and is ErrStale.
-func (s *SQLite) Release(ctx context.Context, l engine.Lease, at time.Time, reason string) error {
+func (s *SQLite) Release(ctx context.Context, l record.Lease, at time.Time, reason string) error {
 	dropped := false
 	err := s.put(ctx, func(w *writer) error {
 		gone, err := w.exec("DELETE FROM effect WHERE id = ? AND epoch = ? AND dropped = 1", l.Row.ID, l.Epoch)

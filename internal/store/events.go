@@ -15,7 +15,7 @@ const eventColumns = "pos, coalesce((SELECT n FROM counter WHERE tenant = '' AND
 
 // append writes records after number seq of a stream, whose hash is head, and
 // returns the new head.
-func (w *writer) append(tenant, stream string, seq uint64, head [32]byte, records []record) ([32]byte, error) {
+func (w *writer) append(tenant, stream string, seq uint64, head [32]byte, records []row) ([32]byte, error) {
 	for _, r := range records {
 		seq++
 		hash := r.chained(head, tenant, stream, seq).Hash
@@ -67,7 +67,7 @@ func (w *writer) appendEvent(e StreamEvent) (uint64, error) {
 	if body == nil {
 		body = []byte{}
 	}
-	_, err = w.append(e.Tenant, e.Stream, seq, head, []record{{e.Type, e.Schema, e.At, actorText(e.By), body}})
+	_, err = w.append(e.Tenant, e.Stream, seq, head, []row{{e.Type, e.Schema, e.At, actorText(e.By), body}})
 	return seq + 1, err
 }
 

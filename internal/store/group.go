@@ -12,7 +12,7 @@ import (
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
-	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/record"
 )
 
 // maxGroup is the number of parts that share one commit.
@@ -317,10 +317,10 @@ func (g *group) failed(err error) error {
 	return storageError(err)
 }
 
-// storageError maps SQLite's "no room" to engine.ErrFull and keeps the rest.
+// storageError maps SQLite's "no room" to record.ErrFull and keeps the rest.
 func storageError(err error) error {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code()&0xff == sqlite3.SQLITE_FULL {
-		return fmt.Errorf("%w: %w", engine.ErrFull, err)
+		return fmt.Errorf("%w: %w", record.ErrFull, err)
 	}
 	return err
 }

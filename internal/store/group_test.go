@@ -11,7 +11,7 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/store"
 	"github.com/casement/casement/internal/store/storetest"
 )
@@ -52,7 +52,7 @@ func set(key string) func(execFunc) error {
 func isSet(t *testing.T, s *store.SQLite, key string) bool {
 	t.Helper()
 	_, err := s.Setting(t.Context(), "", key)
-	if err != nil && !errors.Is(err, engine.ErrNotFound) {
+	if err != nil && !errors.Is(err, record.ErrNotFound) {
 		t.Fatal(err)
 	}
 	return err == nil
@@ -138,21 +138,21 @@ func TestFullDisk(t *testing.T) {
 	for i := range 1000 {
 		u := storetest.NewCase("d"+strconv.Itoa(i), "kd"+strconv.Itoa(i))
 		u.Case.Title = strings.Repeat("long ", 1000)
-		errs, err := s.Commit(t.Context(), []engine.Unit{u}, nil)
+		errs, err := s.Commit(t.Context(), []record.Unit{u}, nil)
 		if err = errors.Join(err, errs[0]); err == nil {
 			stored++
 			continue
 		}
-		if !errors.Is(err, engine.ErrFull) {
+		if !errors.Is(err, record.ErrFull) {
 			t.Fatalf("got %v, want ErrFull", err)
 		}
-		if _, err := s.Load(t.Context(), u.Case.ID); !errors.Is(err, engine.ErrNotFound) {
+		if _, err := s.Load(t.Context(), u.Case.ID); !errors.Is(err, record.ErrNotFound) {
 			t.Errorf("something of the refused unit is there: %v", err)
 		}
 		if err := s.Write(t.Context(), func(e execFunc) error { return e("PRAGMA max_page_count = 1000000") }); err != nil {
 			t.Fatal(err)
 		}
-		errs, err = s.Commit(t.Context(), []engine.Unit{u}, nil)
+		errs, err = s.Commit(t.Context(), []record.Unit{u}, nil)
 		if err = errors.Join(err, errs[0]); err != nil {
 			t.Errorf("with room again: %v", err)
 		}
@@ -214,7 +214,7 @@ func TestClosedStoreRefuses(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.Commit(t.Context(), []engine.Unit{storetest.NewCase("c", "k")}, nil); !errors.Is(err, store.ErrClosed) {
+	if _, err := s.Commit(t.Context(), []record.Unit{storetest.NewCase("c", "k")}, nil); !errors.Is(err, store.ErrClosed) {
 		t.Errorf("got %v, want ErrClosed", err)
 	}
 	if err := s.Close(); err != nil {

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/record"
 )
 
 const inboxEpoch = "inbox-epoch"
@@ -31,7 +31,7 @@ func (s *SQLite) InboxPut(ctx context.Context, it InboxItem) (int64, error) {
 // QuarantinePut keeps a body that could not be read, with the reason in
 // it.Error and the person or team it waits for in it.Owner. quota bounds the
 // bytes in quarantine of the tenant; beyond it nothing is stored and the error
-// is engine.ErrFull. A quarantined body is never removed by itself.
+// is record.ErrFull. A quarantined body is never removed by itself.
 func (s *SQLite) QuarantinePut(ctx context.Context, it InboxItem, quota int64) (int64, error) {
 	return s.inboxInsert(ctx, it, true, quota)
 }
@@ -66,7 +66,7 @@ func (w *writer) quota(tenant string, add, quota int64) error {
 		return err
 	}
 	if used+add > quota {
-		return fmt.Errorf("quarantine holds %d of %d bytes, %d more do not fit; look through it to make room: %w", used, quota, add, engine.ErrFull)
+		return fmt.Errorf("quarantine holds %d of %d bytes, %d more do not fit; look through it to make room: %w", used, quota, add, record.ErrFull)
 	}
 	return nil
 }
@@ -125,7 +125,7 @@ func (s *SQLite) inboxChange(ctx context.Context, it InboxItem, text string, arg
 	return s.put(ctx, func(w *writer) error {
 		n, err := w.exec(text+" WHERE id = ? AND epoch = ? AND quarantined = 0", append(args, it.ID, it.Epoch)...)
 		if err == nil && n == 0 {
-			err = fmt.Errorf("inbox item %d: %w", it.ID, engine.ErrStale)
+			err = fmt.Errorf("inbox item %d: %w", it.ID, record.ErrStale)
 		}
 		return err
 	})
@@ -202,7 +202,7 @@ func (s *SQLite) quarantineChange(ctx context.Context, tenant string, id int64, 
 func (w *writer) quarantined(tenant string, id int64, text string, args ...any) error {
 	n, err := w.exec(text+" WHERE tenant = ? AND id = ? AND quarantined = 1", append(args, tenant, id)...)
 	if err == nil && n == 0 {
-		err = fmt.Errorf("quarantined body %d: %w", id, engine.ErrNotFound)
+		err = fmt.Errorf("quarantined body %d: %w", id, record.ErrNotFound)
 	}
 	return err
 }

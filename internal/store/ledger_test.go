@@ -12,8 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/ledger"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/store"
 	"github.com/casement/casement/internal/store/storetest"
@@ -26,7 +26,7 @@ func fill(t *testing.T, s *store.SQLite, from, n int) {
 		id := "c" + strconv.Itoa(from+i)
 		u := storetest.NewCase(id, "key of "+id)
 		for range 3 {
-			errs, err := s.Commit(t.Context(), []engine.Unit{u}, nil)
+			errs, err := s.Commit(t.Context(), []record.Unit{u}, nil)
 			if err = errors.Join(err, errs[0]); err != nil {
 				t.Fatal(err)
 			}

@@ -11,8 +11,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 )
 
@@ -25,14 +25,14 @@ type Model struct {
 	cases    map[string]*modelCase
 	streams  map[streamKey][]StoredEvent
 	order    []streamSeq // all events in the order of commits
-	keys     map[engine.CaseKey]map[string]bool
+	keys     map[record.CaseKey]map[string]bool
 	findings map[findingKey]*modelFinding
 	effects  map[string]*modelEffect
 	epoch    uint64
 	budgets  map[string][]taken
 	pauses   map[pauseKey]Pause
 	facts    map[findingKey][]byte // by tenant and hash
-	notes    map[findingKey]engine.NoteText
+	notes    map[findingKey]record.NoteText
 }
 
 type (
@@ -53,7 +53,7 @@ type (
 		urgency int64
 		quiet   bool
 		created int64
-		keys    map[engine.CaseKey]bool
+		keys    map[record.CaseKey]bool
 	}
 	modelFinding struct {
 		body           []byte
@@ -70,9 +70,9 @@ type (
 // NewModel returns an empty model.
 func NewModel() *Model {
 	return &Model{
-		cases: map[string]*modelCase{}, streams: map[streamKey][]StoredEvent{}, keys: map[engine.CaseKey]map[string]bool{},
+		cases: map[string]*modelCase{}, streams: map[streamKey][]StoredEvent{}, keys: map[record.CaseKey]map[string]bool{},
 		findings: map[findingKey]*modelFinding{}, effects: map[string]*modelEffect{}, budgets: map[string][]taken{},
-		pauses: map[pauseKey]Pause{}, facts: map[findingKey][]byte{}, notes: map[findingKey]engine.NoteText{},
+		pauses: map[pauseKey]Pause{}, facts: map[findingKey][]byte{}, notes: map[findingKey]record.NoteText{},
 	}
 }
 
@@ -80,7 +80,7 @@ func NewModel() *Model {
 func (m *Model) Close() error { return nil }
 
 // Commit stores units and sightings (engine.Store); see SQLite.Commit.
-func (m *Model) Commit(ctx context.Context, units []engine.Unit, seen []engine.Sighting) ([]error, error) {
+func (m *Model) Commit(ctx context.Context, units []record.Unit, seen []record.Sighting) ([]error, error) {
 	errs := make([]error, len(units))
 	if err := ctx.Err(); err != nil {
 		return errs, err
@@ -111,7 +111,7 @@ func (m *Model) Commit(ctx context.Context, units []engine.Unit, seen []engine.S
 
 // checkSightings tells beforehand whether the sightings would hold after the
 // units: it tries the units on a copy.
-func (m *Model) checkSightings(units []engine.Unit, seen []engine.Sighting) error {
+func (m *Model) checkSightings(units []record.Unit, seen []record.Sighting) error {
 	if len(seen) == 0 {
 		return nil
 	}
@@ -124,7 +124,7 @@ func (m *Model) checkSightings(units []engine.Unit, seen []engine.Sighting) erro
 	for _, s := range seen {
 		f := trial.findings[findingKey{s.Tenant, s.UID}]
 		if f == nil || !trial.cases[f.caseID].quiet {
-			return fmt.Errorf("finding %s is unknown or its case is no longer quiet: %w", s.UID, engine.ErrConflict)
+			return fmt.Errorf("finding %s is unknown or its case is no longer quiet: %w", s.UID, record.ErrConflict)
 		}
 	}
 	return nil
@@ -176,12 +176,12 @@ func (m *Model) check(u *unit) error {
 		version = before.row.Version
 	}
 	if version != u.Before || (before != nil && before.row.Tenant != u.Case.Tenant) {
-		return fmt.Errorf("case %s is at version %d, not %d: %w", id, version, u.Before, engine.ErrConflict)
+		return fmt.Errorf("case %s is at version %d, not %d: %w", id, version, u.Before, record.ErrConflict)
 	}
 	for _, tenant := range []string{"", u.Case.Tenant} {
 		for _, scope := range u.PauseScopes {
 			if _, ok := m.pauses[pauseKey{tenant, scope}]; ok {
-				return fmt.Errorf("%q: %w", scope, engine.ErrPaused)
+				return fmt.Errorf("%q: %w", scope, record.ErrPaused)
 			}
 		}
 	}
@@ -194,7 +194,7 @@ func (m *Model) check(u *unit) error {
 			}
 		}
 		if sum > b.Limit {
-			return fmt.Errorf("%s: at most %d since %s: %w", b.Key, b.Limit, b.From.UTC().Format(time.RFC3339), engine.ErrBudget)
+			return fmt.Errorf("%s: at most %d since %s: %w", b.Key, b.Limit, b.From.UTC().Format(time.RFC3339), record.ErrBudget)
 		}
 		wanted[b.Key] = append(wanted[b.Key], taken{nanos(b.At), b.N})
 	}
@@ -204,7 +204,7 @@ func (m *Model) check(u *unit) error {
 	for k := range m.keysAfter(u) {
 		for other := range m.keys[k] {
 			if other != id && m.cases[other].row.Open {
-				return fmt.Errorf("a key of case %s belongs to another open case: %w", id, engine.ErrConflict)
+				return fmt.Errorf("a key of case %s belongs to another open case: %w", id, record.ErrConflict)
 			}
 		}
 	}
@@ -212,8 +212,8 @@ func (m *Model) check(u *unit) error {
 }
 
 // keysAfter are the keys the case of a unit will have.
-func (m *Model) keysAfter(u *unit) map[engine.CaseKey]bool {
-	keys := map[engine.CaseKey]bool{}
+func (m *Model) keysAfter(u *unit) map[record.CaseKey]bool {
+	keys := map[record.CaseKey]bool{}
 	if c := m.cases[u.Case.ID]; c != nil {
 		maps.Copy(keys, c.keys)
 	}
@@ -323,14 +323,14 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-func (m *Model) note(tenant string, n engine.NoteText) {
+func (m *Model) note(tenant string, n record.NoteText) {
 	if k := (findingKey{tenant, string(n.Hash)}); m.notes[k].Hash == "" {
 		m.notes[k] = n
 	}
 }
 
 // append chains a record to its stream and returns its number.
-func (m *Model) append(tenant, stream string, r record) uint64 {
+func (m *Model) append(tenant, stream string, r row) uint64 {
 	k := streamKey{tenant, stream}
 	var head [32]byte
 	if n := len(m.streams[k]); n > 0 {
@@ -356,25 +356,25 @@ func (m *Model) Load(_ context.Context, id string) (remedy.Case, error) {
 	var c remedy.Case
 	stored := m.cases[id]
 	if stored == nil {
-		return c, fmt.Errorf("case %s: %w", id, engine.ErrNotFound)
+		return c, fmt.Errorf("case %s: %w", id, record.ErrNotFound)
 	}
 	return c, json.Unmarshal(stored.state, &c)
 }
 
 // Keys returns the cases bound to keys (engine.Store).
-func (m *Model) Keys(_ context.Context, keys []engine.CaseKey) (map[engine.CaseKey][]engine.CaseRef, error) {
+func (m *Model) Keys(_ context.Context, keys []record.CaseKey) (map[record.CaseKey][]record.CaseRef, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	out := map[engine.CaseKey][]engine.CaseRef{}
+	out := map[record.CaseKey][]record.CaseRef{}
 	for _, k := range keys {
 		ids := slices.Collect(maps.Keys(m.keys[k]))
 		slices.SortFunc(ids, func(a, b string) int {
 			return cmp.Or(cmp.Compare(m.cases[b].created, m.cases[a].created), cmp.Compare(b, a))
 		})
-		var refs []engine.CaseRef
+		var refs []record.CaseRef
 		for _, id := range ids {
 			r := m.cases[id].row
-			refs = append(refs, engine.CaseRef{ID: id, Open: r.Open, ClosedAt: r.ClosedAt, How: r.How})
+			refs = append(refs, record.CaseRef{ID: id, Open: r.Open, ClosedAt: r.ClosedAt, How: r.How})
 		}
 		if refs != nil {
 			out[k] = refs
@@ -384,13 +384,13 @@ func (m *Model) Keys(_ context.Context, keys []engine.CaseKey) (map[engine.CaseK
 }
 
 // Known returns what is known of finding uids (engine.Store).
-func (m *Model) Known(_ context.Context, tenant string, uids []string) (map[string]engine.Known, error) {
+func (m *Model) Known(_ context.Context, tenant string, uids []string) (map[string]record.Known, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	out := map[string]engine.Known{}
+	out := map[string]record.Known{}
 	for _, uid := range uids {
 		if f := m.findings[findingKey{tenant, uid}]; f != nil {
-			out[uid] = engine.Known{CaseID: f.caseID, Digest: f.digest, Quiet: m.cases[f.caseID].quiet}
+			out[uid] = record.Known{CaseID: f.caseID, Digest: f.digest, Quiet: m.cases[f.caseID].quiet}
 		}
 	}
 	return out, nil
@@ -438,7 +438,7 @@ func (m *Model) Finding(_ context.Context, tenant, uid string) (finding.Finding,
 	var f finding.Finding
 	stored := m.findings[findingKey{tenant, uid}]
 	if stored == nil {
-		return f, fmt.Errorf("finding %s: %w", uid, engine.ErrNotFound)
+		return f, fmt.Errorf("finding %s: %w", uid, record.ErrNotFound)
 	}
 	return f, json.Unmarshal(stored.body, &f)
 }

@@ -10,12 +10,12 @@ import (
 	"slices"
 	"time"
 
-	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 )
 
 // Claim leases due effects (engine.Effects).
-func (m *Model) Claim(ctx context.Context, now time.Time, lease time.Duration, n int) ([]engine.Lease, error) {
+func (m *Model) Claim(ctx context.Context, now time.Time, lease time.Duration, n int) ([]record.Lease, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func (m *Model) Claim(ctx context.Context, now time.Time, lease time.Duration, n
 			busy["case "+e.CaseID], busy["object "+e.Object] = true, true
 		}
 	}
-	var leases []engine.Lease
+	var leases []record.Lease
 	for _, e := range m.sortedEffects() {
 		if len(leases) >= n || e.NextAt.After(now) {
 			break
@@ -42,7 +42,7 @@ func (m *Model) Claim(ctx context.Context, now time.Time, lease time.Duration, n
 		e.Epoch, e.Attempt = m.epoch, e.Attempt+1
 		e.LeaseUntil = utc(now.Add(lease))
 		e.NextAt = e.LeaseUntil
-		leases = append(leases, engine.Lease{Row: e.EffectRow, Epoch: e.Epoch, Attempt: e.Attempt, Until: e.LeaseUntil})
+		leases = append(leases, record.Lease{Row: e.EffectRow, Epoch: e.Epoch, Attempt: e.Attempt, Until: e.LeaseUntil})
 	}
 	return leases, nil
 }
@@ -55,7 +55,7 @@ func (m *Model) sortedEffects() []*modelEffect {
 }
 
 // Extend prolongs a lease (engine.Effects).
-func (m *Model) Extend(ctx context.Context, l engine.Lease, until time.Time) error {
+func (m *Model) Extend(ctx context.Context, l record.Lease, until time.Time) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -70,7 +70,7 @@ func (m *Model) Extend(ctx context.Context, l engine.Lease, until time.Time) err
 }
 
 // Release gives an effect back (engine.Effects).
-func (m *Model) Release(ctx context.Context, l engine.Lease, at time.Time, reason string) error {
+func (m *Model) Release(ctx context.Context, l record.Lease, at time.Time, reason string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -108,7 +108,7 @@ func (m *Model) AppendEvent(_ context.Context, e StreamEvent) (uint64, error) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.append(e.Tenant, e.Stream, record{e.Type, e.Schema, e.At, actorText(e.By), e.Body}), nil
+	return m.append(e.Tenant, e.Stream, row{e.Type, e.Schema, e.At, actorText(e.By), e.Body}), nil
 }
 
 // Events returns the history of a case; see SQLite.Events.
@@ -179,16 +179,16 @@ func (m *Model) Fact(_ context.Context, tenant, hash string) ([]byte, error) {
 	defer m.mu.Unlock()
 	b, ok := m.facts[findingKey{tenant, hash}]
 	if !ok {
-		return nil, fmt.Errorf("facts %s: %w", hash, engine.ErrNotFound)
+		return nil, fmt.Errorf("facts %s: %w", hash, record.ErrNotFound)
 	}
 	return bytes.Clone(b), nil
 }
 
 // Notes returns free text; see SQLite.Notes.
-func (m *Model) Notes(_ context.Context, tenant string, hashes []remedy.Note) (map[remedy.Note]engine.NoteText, error) {
+func (m *Model) Notes(_ context.Context, tenant string, hashes []remedy.Note) (map[remedy.Note]record.NoteText, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	out := map[remedy.Note]engine.NoteText{}
+	out := map[remedy.Note]record.NoteText{}
 	for _, h := range hashes {
 		if n, ok := m.notes[findingKey{tenant, string(h)}]; ok {
 			out[h] = n
@@ -203,7 +203,7 @@ func (m *Model) EraseNote(_ context.Context, tenant string, hash remedy.Note) er
 	defer m.mu.Unlock()
 	k := findingKey{tenant, string(hash)}
 	if _, ok := m.notes[k]; !ok {
-		return fmt.Errorf("note %s: %w", hash, engine.ErrNotFound)
+		return fmt.Errorf("note %s: %w", hash, record.ErrNotFound)
 	}
 	delete(m.notes, k)
 	return nil
@@ -275,7 +275,7 @@ func (m *Model) ClearPause(_ context.Context, p Pause) error {
 	defer m.mu.Unlock()
 	k := pauseKey{p.Tenant, p.Scope}
 	if _, ok := m.pauses[k]; !ok {
-		return fmt.Errorf("pause %q: %w", p.Scope, engine.ErrNotFound)
+		return fmt.Errorf("pause %q: %w", p.Scope, record.ErrNotFound)
 	}
 	delete(m.pauses, k)
 	m.guardrail(p, EventResumed)
@@ -284,7 +284,7 @@ func (m *Model) ClearPause(_ context.Context, p Pause) error {
 
 func (m *Model) guardrail(p Pause, typ string) {
 	e := pauseEvent(p, typ)
-	m.append(e.Tenant, e.Stream, record{e.Type, e.Schema, e.At, actorText(e.By), e.Body})
+	m.append(e.Tenant, e.Stream, row{e.Type, e.Schema, e.At, actorText(e.By), e.Body})
 	if p.Reason.Hash != "" {
 		m.note(e.Tenant, p.Reason)
 	}

@@ -7,23 +7,23 @@ import (
 	"time"
 
 	"github.com/casement/casement/internal/deadline"
-	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 )
 
-// unit is an engine.Unit made ready to be written: everything that costs time
+// unit is an record.Unit made ready to be written: everything that costs time
 // (encoding, digests, projections) is done before the writer is asked for, in
 // the goroutine of the caller.
 type unit struct {
-	engine.Unit
+	record.Unit
 	state    []byte
 	row      CaseRow
 	risk     deadline.RiskClass
 	urgency  int64
 	created  time.Time
 	quiet    bool
-	records  []record
+	records  []row
 	findings []preparedFinding
 }
 
@@ -32,8 +32,8 @@ type preparedFinding struct {
 	body        []byte
 }
 
-// record is an event encoded, before it has its place in the chain.
-type record struct {
+// row is an event encoded, before it has its place in the chain.
+type row struct {
 	typ    string
 	schema int
 	at     time.Time
@@ -42,7 +42,7 @@ type record struct {
 }
 
 // prepare checks a unit for sense and encodes it.
-func prepare(u engine.Unit) (unit, error) {
+func prepare(u record.Unit) (unit, error) {
 	c := u.Case
 	p := unit{Unit: u}
 	switch {
@@ -53,7 +53,7 @@ func prepare(u engine.Unit) (unit, error) {
 	case c.Version == 0:
 		return p, fmt.Errorf("%w unit of case %s: a case begins with an event", ErrInvalid, c.ID)
 	}
-	for _, k := range append(append([]engine.CaseKey(nil), u.AddKey...), u.DropKey...) {
+	for _, k := range append(append([]record.CaseKey(nil), u.AddKey...), u.DropKey...) {
 		if k.Tenant != c.Tenant {
 			return p, fmt.Errorf("%w unit of case %s: key of tenant %q in a case of tenant %q", ErrInvalid, c.ID, k.Tenant, c.Tenant)
 		}
@@ -75,7 +75,7 @@ func prepare(u engine.Unit) (unit, error) {
 		if err != nil {
 			return p, fmt.Errorf("encode event of case %s: %w", c.ID, err)
 		}
-		p.records = append(p.records, record{e.Body.Type(), remedy.SchemaVersion, utc(e.At), actorText(e.By), body})
+		p.records = append(p.records, row{e.Body.Type(), remedy.SchemaVersion, utc(e.At), actorText(e.By), body})
 	}
 	for _, f := range u.Findings {
 		if f.Tenant != c.Tenant || f.UID == "" {

@@ -10,15 +10,15 @@ import (
 	"strings"
 	"time"
 
-	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 )
 
-// notFound turns "no row" into engine.ErrNotFound and names what was looked for.
+// notFound turns "no row" into record.ErrNotFound and names what was looked for.
 func notFound(err error, what, id string) error {
 	if errors.Is(err, sql.ErrNoRows) {
-		err = engine.ErrNotFound
+		err = record.ErrNotFound
 	}
 	if err == nil {
 		return nil
@@ -41,8 +41,8 @@ func (s *SQLite) Load(ctx context.Context, id string) (remedy.Case, error) {
 
 // Keys returns the cases bound to keys (engine.Store). A key without a case is
 // not in the map.
-func (s *SQLite) Keys(ctx context.Context, keys []engine.CaseKey) (map[engine.CaseKey][]engine.CaseRef, error) {
-	out := make(map[engine.CaseKey][]engine.CaseRef, len(keys))
+func (s *SQLite) Keys(ctx context.Context, keys []record.CaseKey) (map[record.CaseKey][]record.CaseRef, error) {
+	out := make(map[record.CaseKey][]record.CaseRef, len(keys))
 	if len(keys) == 0 {
 		return out, nil
 	}
@@ -51,8 +51,8 @@ func (s *SQLite) Keys(ctx context.Context, keys []engine.CaseKey) (map[engine.Ca
 		return nil, fmt.Errorf("read keys: %w", err)
 	}
 	err = s.each(ctx, func(row scanner) error {
-		var k engine.CaseKey
-		var r engine.CaseRef
+		var k record.CaseKey
+		var r record.CaseRef
 		var closed int64
 		var how string
 		if err := row.Scan(&k.Tenant, &k.Version, &k.Key, &r.ID, &r.Open, &closed, &how); err != nil {
@@ -73,14 +73,14 @@ func (s *SQLite) Keys(ctx context.Context, keys []engine.CaseKey) (map[engine.Ca
 
 // Known returns what is known of finding uids (engine.Store). An unknown uid
 // is not in the map.
-func (s *SQLite) Known(ctx context.Context, tenant string, uids []string) (map[string]engine.Known, error) {
-	out := make(map[string]engine.Known, len(uids))
+func (s *SQLite) Known(ctx context.Context, tenant string, uids []string) (map[string]record.Known, error) {
+	out := make(map[string]record.Known, len(uids))
 	if len(uids) == 0 {
 		return out, nil
 	}
 	err := s.each(ctx, func(row scanner) error {
 		var uid string
-		var k engine.Known
+		var k record.Known
 		if err := row.Scan(&uid, &k.CaseID, &k.Digest, &k.Quiet); err != nil {
 			return err
 		}
@@ -165,14 +165,14 @@ func (s *SQLite) Fact(ctx context.Context, tenant, hash string) ([]byte, error) 
 
 // Notes returns the free text behind note hashes; an erased note is not in the
 // map.
-func (s *SQLite) Notes(ctx context.Context, tenant string, hashes []remedy.Note) (map[remedy.Note]engine.NoteText, error) {
-	out := map[remedy.Note]engine.NoteText{}
+func (s *SQLite) Notes(ctx context.Context, tenant string, hashes []remedy.Note) (map[remedy.Note]record.NoteText, error) {
+	out := map[remedy.Note]record.NoteText{}
 	list := make([]string, len(hashes))
 	for i, h := range hashes {
 		list[i] = string(h)
 	}
 	err := s.each(ctx, func(row scanner) error {
-		var n engine.NoteText
+		var n record.NoteText
 		err := row.Scan(&n.Hash, &n.Salt, &n.Text)
 		out[n.Hash] = n
 		return err
@@ -189,7 +189,7 @@ func (s *SQLite) EraseNote(ctx context.Context, tenant string, hash remedy.Note)
 	return s.put(ctx, func(w *writer) error {
 		n, err := w.exec("DELETE FROM note WHERE tenant = ? AND hash = ?", tenant, string(hash))
 		if err == nil && n == 0 {
-			err = fmt.Errorf("note %s: %w", hash, engine.ErrNotFound)
+			err = fmt.Errorf("note %s: %w", hash, record.ErrNotFound)
 		}
 		return err
 	})

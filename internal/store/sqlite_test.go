@@ -12,7 +12,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/record"
+	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/store"
 	"github.com/casement/casement/internal/store/storetest"
 )
@@ -67,7 +68,7 @@ func TestBothAgree(t *testing.T) {
 func TestFolderIsPrivateAndLocked(t *testing.T) {
 	folder := filepath.Join(t.TempDir(), "data")
 	s := open(t, folder)
-	if _, err := s.Commit(t.Context(), []engine.Unit{storetest.NewCase("c1", "k1")}, nil); err != nil {
+	if _, err := s.Commit(t.Context(), []record.Unit{storetest.NewCase("c1", "k1")}, nil); err != nil {
 		t.Fatal(err)
 	}
 	entries, err := os.ReadDir(folder)
@@ -99,30 +100,69 @@ func TestFolderIsPrivateAndLocked(t *testing.T) {
 	}
 }
 
-// BenchmarkCommit commits one unit per call from 64 callers: each case is
-// opened and then stepped with two events and an effect.
-func BenchmarkCommit(b *testing.B) {
+// BenchmarkOpen opens one case per call: three events, a finding, a key and an
+// effect.
+func BenchmarkOpen(b *testing.B) {
 	for _, callers := range []int{1, 64} {
-		b.Run(strconv.Itoa(callers)+"callers", func(b *testing.B) { benchCommit(b, callers) })
+		b.Run(strconv.Itoa(callers)+"callers", func(b *testing.B) {
+			benchCommit(b, callers, func(caller, n int) record.Unit {
+				id := strconv.Itoa(caller) + "-" + strconv.Itoa(n)
+				return storetest.NewCase("case-"+id, "key-"+id)
+			})
+		})
 	}
 }
 
-func benchCommit(b *testing.B, callers int) {
-	s := open(b, b.TempDir())
-	var next atomic.Int64
-	var wg sync.WaitGroup
-	b.ResetTimer()
-	for range callers {
-		wg.Go(func() {
-			ctx := context.Background()
-			for {
-				n := next.Add(1)
-				if n > int64(b.N) {
-					return
+// BenchmarkStep steps one case per call: two events, the case, a new wake-up,
+// one effect done and one added.
+func BenchmarkStep(b *testing.B) {
+	for _, callers := range []int{1, 64} {
+		b.Run(strconv.Itoa(callers)+"callers", func(b *testing.B) {
+			cases := make([]record.Unit, callers)
+			benchCommit(b, callers, func(caller, n int) record.Unit {
+				if n == 0 {
+					cases[caller] = storetest.NewCase("case-"+strconv.Itoa(caller), "key-"+strconv.Itoa(caller))
+					return cases[caller]
 				}
-				u := storetest.NewCase("case-"+strconv.FormatInt(n, 10), "key-"+strconv.FormatInt(n, 10))
-				if errs, err := s.Commit(ctx, []engine.Unit{u}, nil); err != nil || errs[0] != nil {
-					b.Error(err, errs)
+				last := cases[caller]
+				u := storetest.Step(last.Case, remedy.Acked{}, storetest.Epoch().Add(time.Duration(n)*time.Millisecond))
+				second := storetest.Step(u.Case, remedy.AssignedTo{To: "team-a"}, u.Case.At)
+				second.Before, second.Events = u.Before, append(u.Events, second.Events...)
+				second.DropEffects = []string{last.AddEffects[0].ID}
+				second.AddEffects = []record.EffectRow{storetest.Effect(last.Case.ID, "message/"+strconv.Itoa(n), "")}
+				cases[caller] = second
+				return second
+			})
+		})
+	}
+}
+
+// benchCommit commits b.N units from several callers beside a checkpointer.
+func benchCommit(b *testing.B, callers int, unit func(caller, n int) record.Unit) {
+	s := open(b, b.TempDir())
+	ctx, stop := context.WithCancel(context.Background())
+	var checkpoints, wg sync.WaitGroup
+	checkpoints.Go(func() {
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for ctx.Err() == nil {
+			select {
+			case <-tick.C:
+				if err := s.Checkpoint(context.Background()); err != nil {
+					b.Error(err)
+				}
+			case <-ctx.Done():
+			}
+		}
+	})
+	var next atomic.Int64
+	b.ResetTimer()
+	for caller := range callers {
+		wg.Go(func() {
+			for n := 0; next.Add(1) <= int64(b.N); n++ {
+				errs, err := s.Commit(context.Background(), []record.Unit{unit(caller, n)}, nil)
+				if err = errors.Join(err, errs[0]); err != nil {
+					b.Error(err)
 					return
 				}
 			}
@@ -130,6 +170,8 @@ func benchCommit(b *testing.B, callers int) {
 	}
 	wg.Wait()
 	b.StopTimer()
+	stop()
+	checkpoints.Wait()
 	st, err := s.Stats(b.Context())
 	if err != nil {
 		b.Fatal(err)

@@ -3,8 +3,8 @@
 // plain in-memory model for tests and simulation. One conformance suite
 // (storetest) holds both.
 //
-// It may import the lower floors, and package engine for the interfaces it
-// satisfies (engine.Store, engine.Effects); engine never imports it. It starts
+// It may import the lower floors; it satisfies engine.Store and engine.Effects
+// without importing the engine, which never imports it. It starts
 // no goroutine: the first caller of a commit writes for all who queued
 // meanwhile. Invariants: nothing is acknowledged before it is on disk; a unit
 // is stored whole or not at all, whatever happens to the units beside it; an
@@ -16,9 +16,9 @@ import (
 	"errors"
 	"time"
 
-	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/ledger"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 )
 
@@ -33,14 +33,6 @@ var (
 	ErrInvalid = errors.New("invalid")
 	// ErrExists: the name or id is taken.
 	ErrExists = errors.New("exists already")
-)
-
-// Interface guards.
-var (
-	_ engine.Store   = (*SQLite)(nil)
-	_ engine.Effects = (*SQLite)(nil)
-	_ engine.Store   = (*Model)(nil)
-	_ engine.Effects = (*Model)(nil)
 )
 
 // Events of streams that are not cases use these stream names, followed by
@@ -144,7 +136,7 @@ type FindingRow struct {
 
 // EffectStatus is one effect as it waits or runs, for pages and the doctor.
 type EffectStatus struct {
-	engine.EffectRow
+	record.EffectRow
 	Epoch      uint64
 	LeaseUntil time.Time
 	NextAt     time.Time
@@ -160,7 +152,7 @@ type Pause struct {
 	By     remedy.Actor
 	At     time.Time
 	// Reason is free text of a person.
-	Reason engine.NoteText
+	Reason record.NoteText
 }
 
 // InboxItem is a raw body that was answered with 202 and will be worked on.

@@ -8,7 +8,7 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/record"
 )
 
 // Ticket is an item of the built-in tracker.
@@ -89,7 +89,7 @@ func (s *SQLite) ticket(ctx context.Context, what, text string, args ...any) (Ti
 	var list []Ticket
 	err := s.each(ctx, func(row scanner) error { return scanTicket(row, &list) }, text, args...)
 	if err == nil && len(list) == 0 {
-		err = engine.ErrNotFound
+		err = record.ErrNotFound
 	}
 	if err != nil {
 		return Ticket{}, fmt.Errorf("ticket %s: %w", what, err)
@@ -122,7 +122,7 @@ func scanTicket(row scanner, list *[]Ticket) error {
 }
 
 // UpdateTicket stores a changed ticket if it is still at t.Rev, otherwise
-// engine.ErrConflict. UpdatedAt is taken from t.
+// record.ErrConflict. UpdatedAt is taken from t.
 func (s *SQLite) UpdateTicket(ctx context.Context, t Ticket) error {
 	fields, err := json.Marshal(t.Fields)
 	if err != nil {
@@ -132,7 +132,7 @@ func (s *SQLite) UpdateTicket(ctx context.Context, t Ticket) error {
 		n, err := w.exec("UPDATE ticket SET project = ?, title = ?, body = ?, fields = ?, status = ?, assignee = ?, updated_at = ?, rev = rev + 1 WHERE tenant = ? AND id = ? AND rev = ?",
 			t.Project, t.Title, t.Body, string(fields), t.Status, t.Assignee, nanos(t.UpdatedAt), t.Tenant, t.ID, t.Rev)
 		if err == nil && n == 0 {
-			err = fmt.Errorf("ticket %d: %w", t.ID, engine.ErrConflict)
+			err = fmt.Errorf("ticket %d: %w", t.ID, record.ErrConflict)
 		}
 		return err
 	})

@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"github.com/casement/casement/internal/dispatch"
-	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/record"
 )
 
 // Runner is what is tested.
@@ -32,7 +32,7 @@ type Rig struct {
 	// ("" for none).
 	Add func(caseID, object string, n int)
 	// Finish commits the outcome of a lease: its effect is done.
-	Finish func(l engine.Lease) error
+	Finish func(l record.Lease) error
 	// Drop takes all effects of a case back.
 	Drop func(caseID string)
 	// Pass lets time go by: the fake time of a synctest bubble, or real time.
@@ -68,7 +68,7 @@ func Run(t *testing.T, bubble func(t *testing.T, test func(t *testing.T, r Rig))
 
 // doer records what it is given and does what the test says.
 type doer struct {
-	do func(ctx context.Context, l engine.Lease) error
+	do func(ctx context.Context, l record.Lease) error
 
 	mu      sync.Mutex
 	log     []attempt
@@ -84,18 +84,18 @@ type attempt struct {
 	at    time.Time
 }
 
-func newDoer(r Rig, do func(ctx context.Context, l engine.Lease) error) *doer {
+func newDoer(r Rig, do func(ctx context.Context, l record.Lease) error) *doer {
 	return &doer{do: do, flying: map[string]int{}, now: r.Now}
 }
 
 // Do implements dispatch.Doer.
-func (d *doer) Do(ctx context.Context, l engine.Lease, _ time.Time) error {
+func (d *doer) Do(ctx context.Context, l record.Lease, _ time.Time) error {
 	d.enter(l, 1)
 	defer d.enter(l, -1)
 	return d.do(ctx, l)
 }
 
-func (d *doer) enter(l engine.Lease, by int) {
+func (d *doer) enter(l record.Lease, by int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.flying["all"] += by
@@ -146,7 +146,7 @@ func start(t *testing.T, runners ...Runner) (stop func()) {
 }
 
 func testEachOnce(t *testing.T, r Rig) {
-	d := newDoer(r, func(_ context.Context, l engine.Lease) error {
+	d := newDoer(r, func(_ context.Context, l record.Lease) error {
 		r.Pass(time.Second)
 		return r.Finish(l)
 	})
@@ -169,7 +169,7 @@ func testEachOnce(t *testing.T, r Rig) {
 }
 
 func testTwoNodes(t *testing.T, r Rig) {
-	d := newDoer(r, func(_ context.Context, l engine.Lease) error {
+	d := newDoer(r, func(_ context.Context, l record.Lease) error {
 		r.Pass(2 * r.Lease) // heartbeats keep it
 		return r.Finish(l)
 	})
@@ -193,7 +193,7 @@ func testTwoNodes(t *testing.T, r Rig) {
 
 func testRetry(t *testing.T, r Rig) {
 	fails := 5
-	d := newDoer(r, func(_ context.Context, l engine.Lease) error {
+	d := newDoer(r, func(_ context.Context, l record.Lease) error {
 		if l.Attempt <= fails {
 			return errors.New("503 from the target")
 		}
@@ -218,7 +218,7 @@ func testRetry(t *testing.T, r Rig) {
 }
 
 func testPanic(t *testing.T, r Rig) {
-	d := newDoer(r, func(_ context.Context, l engine.Lease) error {
+	d := newDoer(r, func(_ context.Context, l record.Lease) error {
 		if l.Row.CaseID == "bad" && l.Attempt == 1 {
 			panic("boom")
 		}
@@ -242,7 +242,7 @@ func testTakeOver(t *testing.T, r Rig) {
 		t.Fatalf("claimed %v, %v", dead, err)
 	}
 	began := r.Now()
-	d := newDoer(r, func(_ context.Context, l engine.Lease) error { return r.Finish(l) })
+	d := newDoer(r, func(_ context.Context, l record.Lease) error { return r.Finish(l) })
 	stop := start(t, r.Runner(d))
 	r.Pass(2 * r.Lease)
 	stop()
@@ -250,14 +250,14 @@ func testTakeOver(t *testing.T, r Rig) {
 	if len(log) != 1 || log[0].at.Before(began.Add(r.Lease)) || log[0].epoch <= dead[0].Epoch {
 		t.Errorf("attempts %+v; want one, after %v, with an epoch above %d", log, began.Add(r.Lease), dead[0].Epoch)
 	}
-	if err := r.Finish(dead[0]); !errors.Is(err, engine.ErrStale) {
+	if err := r.Finish(dead[0]); !errors.Is(err, record.ErrStale) {
 		t.Errorf("the dead node's outcome: %v, want ErrStale", err)
 	}
 }
 
 func testHeartbeat(t *testing.T, r Rig) {
 	r.Add("case", "", 1)
-	d := newDoer(r, func(_ context.Context, l engine.Lease) error {
+	d := newDoer(r, func(_ context.Context, l record.Lease) error {
 		for range 5 {
 			r.Pass(r.Lease)
 			if other, err := r.Source.Claim(context.Background(), r.Now(), r.Lease, 1); err != nil || len(other) != 0 {
@@ -278,7 +278,7 @@ func testLost(t *testing.T, r Rig) {
 	r.Add("case", "", 1)
 	var cause error
 	var took time.Duration
-	d := newDoer(r, func(ctx context.Context, _ engine.Lease) error {
+	d := newDoer(r, func(ctx context.Context, _ record.Lease) error {
 		r.Drop("case")
 		at := r.Now()
 		<-ctx.Done()
@@ -300,7 +300,7 @@ func testDrain(t *testing.T, r Rig) {
 	r.Add("case", "", 2)
 	begun := make(chan bool)
 	finished := false
-	d := newDoer(r, func(ctx context.Context, l engine.Lease) error {
+	d := newDoer(r, func(ctx context.Context, l record.Lease) error {
 		close(begun)
 		r.Pass(r.Grace / 2)
 		finished = ctx.Err() == nil
@@ -317,7 +317,7 @@ func testDrain(t *testing.T, r Rig) {
 func testGrace(t *testing.T, r Rig) {
 	r.Add("case", "", 1)
 	begun := make(chan bool)
-	d := newDoer(r, func(ctx context.Context, _ engine.Lease) error {
+	d := newDoer(r, func(ctx context.Context, _ record.Lease) error {
 		close(begun)
 		<-ctx.Done()
 		return ctx.Err()
@@ -337,7 +337,7 @@ func testGrace(t *testing.T, r Rig) {
 }
 
 func testWorkers(t *testing.T, r Rig) {
-	d := newDoer(r, func(_ context.Context, l engine.Lease) error {
+	d := newDoer(r, func(_ context.Context, l record.Lease) error {
 		r.Pass(time.Second)
 		return r.Finish(l)
 	})

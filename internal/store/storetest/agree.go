@@ -8,8 +8,8 @@ import (
 
 	"pgregory.net/rapid"
 
-	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/store"
 )
@@ -39,7 +39,7 @@ type world struct {
 
 // granted is a lease that was handed out; ended once it was given back.
 type granted struct {
-	engine.Lease
+	record.Lease
 	ended bool
 }
 
@@ -65,7 +65,7 @@ func (w *world) run(r *rapid.T) {
 
 // class is what of an error the callers may rely on.
 func class(err error) error {
-	for _, e := range []error{engine.ErrConflict, engine.ErrBudget, engine.ErrStale, engine.ErrPaused, engine.ErrNotFound, engine.ErrFull, store.ErrInvalid} {
+	for _, e := range []error{record.ErrConflict, record.ErrBudget, record.ErrStale, record.ErrPaused, record.ErrNotFound, record.ErrFull, store.ErrInvalid} {
 		if errors.Is(err, e) {
 			return e
 		}
@@ -80,13 +80,13 @@ func same(r *rapid.T, what string, a, b any) {
 }
 
 func (w *world) commit(r *rapid.T) {
-	var units []engine.Unit
+	var units []record.Unit
 	for range rapid.IntRange(1, 3).Draw(r, "units") {
 		units = append(units, w.unit(r))
 	}
-	var seen []engine.Sighting
+	var seen []record.Sighting
 	if rapid.IntRange(0, 3).Draw(r, "sightings") == 0 {
-		seen = append(seen, engine.Sighting{Tenant: tenant, UID: name("uid-c", rapid.IntRange(0, caseCount).Draw(r, "uid")), At: w.now, Count: rapid.IntRange(0, 3).Draw(r, "count")})
+		seen = append(seen, record.Sighting{Tenant: tenant, UID: name("uid-c", rapid.IntRange(0, caseCount).Draw(r, "uid")), At: w.now, Count: rapid.IntRange(0, 3).Draw(r, "count")})
 	}
 	errsA, errA := w.a.Commit(ctx, units, seen)
 	errsB, errB := w.b.Commit(ctx, units, seen)
@@ -103,11 +103,11 @@ func (w *world) commit(r *rapid.T) {
 }
 
 // unit draws a unit, most of the time one that could be stored.
-func (w *world) unit(r *rapid.T) engine.Unit {
+func (w *world) unit(r *rapid.T) record.Unit {
 	n := rapid.IntRange(0, caseCount-1).Draw(r, "case")
 	id := name("c", n)
 	c, err := w.a.Load(ctx, id)
-	var u engine.Unit
+	var u record.Unit
 	switch {
 	case err != nil || rapid.IntRange(0, 15).Draw(r, "anew") == 0:
 		u = NewCase(id, name("k", rapid.IntRange(0, keyCount-1).Draw(r, "key")))
@@ -121,9 +121,9 @@ func (w *world) unit(r *rapid.T) engine.Unit {
 }
 
 // decorate draws the parts of a unit beside its events.
-func (w *world) decorate(r *rapid.T, id string, u *engine.Unit) {
+func (w *world) decorate(r *rapid.T, id string, u *record.Unit) {
 	chance := func(what string) bool { return rapid.IntRange(0, 3).Draw(r, what) == 0 }
-	keys := rapid.SampledFrom([]engine.CaseKey{key("k0"), key("k1"), key("k2"), key("k3")})
+	keys := rapid.SampledFrom([]record.CaseKey{key("k0"), key("k1"), key("k2"), key("k3")})
 	u.WakeAt = rapid.SampledFrom([]time.Time{{}, w.now, w.now.Add(time.Minute)}).Draw(r, "wake")
 	if chance("add key") {
 		u.AddKey = append(u.AddKey, keys.Draw(r, "key"))
@@ -147,13 +147,13 @@ func (w *world) decorate(r *rapid.T, id string, u *engine.Unit) {
 		u.DropEffects = append(u.DropEffects, id+"/"+name("message/", rapid.IntRange(0, 2).Draw(r, "dropped"))+rapid.SampledFrom([]string{"", "bucket", "role"}).Draw(r, "object"))
 	}
 	if chance("reserve") {
-		u.Reserve = append(u.Reserve, engine.Reservation{Key: "budget", N: rapid.IntRange(1, 3).Draw(r, "n"), Limit: 6, From: w.now.Add(-2 * time.Minute), At: w.now})
+		u.Reserve = append(u.Reserve, record.Reservation{Key: "budget", N: rapid.IntRange(1, 3).Draw(r, "n"), Limit: 6, From: w.now.Add(-2 * time.Minute), At: w.now})
 	}
 	if chance("scopes") {
 		u.PauseScopes = []string{"connector/s3", rapid.SampledFrom([]string{"all", "rule"}).Draw(r, "scope")}
 	}
 	if chance("note") {
-		u.Notes = append(u.Notes, engine.NoteText{Hash: remedy.Note(name("n", rapid.IntRange(0, 2).Draw(r, "note"))), Salt: "s", Text: "t"})
+		u.Notes = append(u.Notes, record.NoteText{Hash: remedy.Note(name("n", rapid.IntRange(0, 2).Draw(r, "note"))), Salt: "s", Text: "t"})
 		u.Facts = map[string][]byte{"f": []byte("x")}
 	}
 	if l, ok := w.pick(r, id); ok {
@@ -162,20 +162,20 @@ func (w *world) decorate(r *rapid.T, id string, u *engine.Unit) {
 }
 
 // pick draws a lease that was handed out, of a case if caseID is not empty.
-func (w *world) pick(r *rapid.T, caseID string) (engine.Lease, bool) {
-	var fit []engine.Lease
+func (w *world) pick(r *rapid.T, caseID string) (record.Lease, bool) {
+	var fit []record.Lease
 	for _, l := range w.leases {
 		if caseID == "" || l.Row.CaseID == caseID {
 			fit = append(fit, l.Lease)
 		}
 	}
 	if len(fit) == 0 || (caseID != "" && rapid.Bool().Draw(r, "no lease")) {
-		return engine.Lease{}, false
+		return record.Lease{}, false
 	}
 	return rapid.SampledFrom(fit).Draw(r, "lease"), true
 }
 
-func (w *world) end(l engine.Lease) {
+func (w *world) end(l record.Lease) {
 	for i := range w.leases {
 		if w.leases[i].Epoch == l.Epoch {
 			w.leases[i].ended = true
@@ -253,7 +253,7 @@ func (w *world) compare(r *rapid.T) {
 	both(r, "pauses", w.a, w.b, func(b Backend) (any, error) { return b.Pauses(ctx) })
 	both(r, "list", w.a, w.b, func(b Backend) (any, error) { return b.ListCases(ctx, store.CaseFilter{Tenant: tenant}, "", 3) })
 	both(r, "keys", w.a, w.b, func(b Backend) (any, error) {
-		return b.Keys(ctx, []engine.CaseKey{key("k0"), key("k1"), key("k2"), key("k3")})
+		return b.Keys(ctx, []record.CaseKey{key("k0"), key("k1"), key("k2"), key("k3")})
 	})
 	both(r, "known", w.a, w.b, func(b Backend) (any, error) {
 		return b.Known(ctx, tenant, []string{"uid-c0", "uid-c1", "uid-c2", "uid-c3"})

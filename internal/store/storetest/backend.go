@@ -12,6 +12,7 @@ import (
 	"github.com/casement/casement/internal/deadline"
 	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/store"
 )
@@ -40,7 +41,7 @@ type Pages interface {
 	Findings(ctx context.Context, caseID string) ([]store.FindingRow, error)
 	EffectsOf(ctx context.Context, caseID string, n int) ([]store.EffectStatus, error)
 	Fact(ctx context.Context, tenant, hash string) ([]byte, error)
-	Notes(ctx context.Context, tenant string, hashes []remedy.Note) (map[remedy.Note]engine.NoteText, error)
+	Notes(ctx context.Context, tenant string, hashes []remedy.Note) (map[remedy.Note]record.NoteText, error)
 	EraseNote(ctx context.Context, tenant string, hash remedy.Note) error
 }
 
@@ -59,7 +60,7 @@ const tenant = finding.DefaultTenant
 
 // NewCase returns a unit that opens a case with one finding, one key and one
 // effect that is due at once.
-func NewCase(id, key string) engine.Unit {
+func NewCase(id, key string) record.Unit {
 	f := Finding(id)
 	events := []remedy.Event{
 		{At: Epoch(), By: remedy.Actor{Kind: remedy.Source, ID: "test"}, Body: remedy.Opened{
@@ -76,10 +77,10 @@ func NewCase(id, key string) engine.Unit {
 		}, Trigger: "opened"}},
 	}
 	c := remedy.Replay(events)
-	return engine.Unit{
+	return record.Unit{
 		Case: c, Events: events, Findings: []finding.Finding{f},
-		AddKey:     []engine.CaseKey{{Tenant: tenant, Version: 1, Key: key}},
-		AddEffects: []engine.EffectRow{Effect(id, "message/1", "")},
+		AddKey:     []record.CaseKey{{Tenant: tenant, Version: 1, Key: key}},
+		AddEffects: []record.EffectRow{Effect(id, "message/1", "")},
 		WakeAt:     Epoch().Add(24 * time.Hour),
 	}
 }
@@ -93,21 +94,21 @@ func Finding(name string) finding.Finding {
 }
 
 // Effect returns an effect of a case on an outside object.
-func Effect(caseID, name, object string) engine.EffectRow {
-	return engine.EffectRow{
+func Effect(caseID, name, object string) record.EffectRow {
+	return record.EffectRow{
 		ID: caseID + "/" + name, CaseID: caseID, Tenant: tenant, Object: object,
 		Effect: remedy.Effect{ID: name, Kind: remedy.EffectMessage, N: 1},
 	}
 }
 
 // Step returns a unit that adds one event of a person to a case as loaded.
-func Step(c remedy.Case, body remedy.Body, at time.Time) engine.Unit {
+func Step(c remedy.Case, body remedy.Body, at time.Time) record.Unit {
 	e := remedy.Event{At: at, By: remedy.Actor{Kind: remedy.Person, ID: "u-ann"}, Body: body}
-	return engine.Unit{Before: c.Version, Case: remedy.Apply(c, e), Events: []remedy.Event{e}, WakeAt: at.Add(time.Hour)}
+	return record.Unit{Before: c.Version, Case: remedy.Apply(c, e), Events: []remedy.Event{e}, WakeAt: at.Add(time.Hour)}
 }
 
 // must commits units and fails the test on any error.
-func must(t testing.TB, b Backend, units ...engine.Unit) {
+func must(t testing.TB, b Backend, units ...record.Unit) {
 	t.Helper()
 	errs, err := b.Commit(context.Background(), units, nil)
 	if err != nil {

@@ -4,13 +4,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 )
 
 const lease = time.Minute
 
-func claim(t *testing.T, b Backend, now time.Time, n int) []engine.Lease {
+func claim(t *testing.T, b Backend, now time.Time, n int) []record.Lease {
 	t.Helper()
 	ls, err := b.Claim(ctx, now, lease, n)
 	if err != nil {
@@ -20,7 +20,7 @@ func claim(t *testing.T, b Backend, now time.Time, n int) []engine.Lease {
 }
 
 // claimed returns the ids of the effects of leases.
-func claimed(ls []engine.Lease) []string {
+func claimed(ls []record.Lease) []string {
 	ids := []string{}
 	for _, l := range ls {
 		ids = append(ids, l.Row.ID)
@@ -40,7 +40,7 @@ func withEffects(t *testing.T, b Backend, id string, objects ...string) {
 }
 
 // outcome is a unit that ends the lease's effect.
-func outcome(t *testing.T, b Backend, l engine.Lease, hold bool) engine.Unit {
+func outcome(t *testing.T, b Backend, l record.Lease, hold bool) record.Unit {
 	t.Helper()
 	u := Step(load(t, b, l.Row.CaseID), remedy.Acked{}, Epoch())
 	u.Done, u.Hold = &l, hold
@@ -70,7 +70,7 @@ func testClaimApart(t *testing.T, b Backend) {
 	if later := Effect("e", "probe/1", ""); true {
 		later.NotBefore = Epoch().Add(time.Hour)
 		u := NewCase("e", "ke")
-		u.AddEffects = []engine.EffectRow{later}
+		u.AddEffects = []record.EffectRow{later}
 		must(t, b, u)
 		equal(t, "not before", len(claim(t, b, Epoch().Add(59*time.Second), 10)), 0)
 	}
@@ -82,9 +82,9 @@ func testLeaseLife(t *testing.T, b Backend) {
 	equal(t, "extend", b.Extend(ctx, l, Epoch().Add(2*lease)), nil)
 	equal(t, "still leased", len(claim(t, b, Epoch().Add(lease), 1)), 0)
 	equal(t, "release", b.Release(ctx, l, Epoch().Add(5*time.Minute), "503 from the target"), nil)
-	wantErr(t, b.Extend(ctx, l, Epoch().Add(time.Hour)), engine.ErrStale)
-	wantErr(t, b.Release(ctx, l, Epoch(), "again"), engine.ErrStale)
-	wantErr(t, commit(b, outcome(t, b, l, false)), engine.ErrStale)
+	wantErr(t, b.Extend(ctx, l, Epoch().Add(time.Hour)), record.ErrStale)
+	wantErr(t, b.Release(ctx, l, Epoch(), "again"), record.ErrStale)
+	wantErr(t, commit(b, outcome(t, b, l, false)), record.ErrStale)
 	equal(t, "backs off", len(claim(t, b, Epoch().Add(4*time.Minute), 1)), 0)
 	st, err := b.EffectsOf(ctx, "a", 10)
 	equal(t, "status error", err, nil)
@@ -97,7 +97,7 @@ func testLeaseLife(t *testing.T, b Backend) {
 	}
 	must(t, b, outcome(t, b, again, false))
 	equal(t, "done", len(claim(t, b, Epoch().Add(time.Hour), 1)), 0)
-	wantErr(t, commit(b, outcome(t, b, again, false)), engine.ErrStale)
+	wantErr(t, commit(b, outcome(t, b, again, false)), record.ErrStale)
 }
 
 func testLostLease(t *testing.T, b Backend) {
@@ -111,8 +111,8 @@ func testLostLease(t *testing.T, b Backend) {
 	if taken[0].Epoch <= old.Epoch {
 		t.Errorf("epoch %d after %d", taken[0].Epoch, old.Epoch)
 	}
-	wantErr(t, b.Extend(ctx, old, later.Add(lease)), engine.ErrStale)
-	wantErr(t, commit(b, outcome(t, b, old, true)), engine.ErrStale)
+	wantErr(t, b.Extend(ctx, old, later.Add(lease)), record.ErrStale)
+	wantErr(t, commit(b, outcome(t, b, old, true)), record.ErrStale)
 }
 
 func testIntent(t *testing.T, b Backend) {
@@ -124,7 +124,7 @@ func testIntent(t *testing.T, b Backend) {
 	must(t, b, outcome(t, b, l, true)) // a second intent of the same lease
 	equal(t, "extend", b.Extend(ctx, l, Epoch().Add(2*lease)), nil)
 	must(t, b, outcome(t, b, l, false))
-	wantErr(t, commit(b, outcome(t, b, l, true)), engine.ErrStale)
+	wantErr(t, commit(b, outcome(t, b, l, true)), record.ErrStale)
 	equal(t, "the object is free", claimed(claim(t, b, Epoch(), 1)), []string{"b/message/0"})
 }
 
@@ -140,10 +140,10 @@ func testDropped(t *testing.T, b Backend) {
 		t.Errorf("effects after dropping: %+v, %v", st, err)
 	}
 	equal(t, "the world may still be touched", len(claim(t, b, Epoch(), 5)), 0)
-	wantErr(t, b.Extend(ctx, l, Epoch().Add(time.Hour)), engine.ErrStale)
-	wantErr(t, commit(b, outcome(t, b, l, false)), engine.ErrStale)
-	wantErr(t, commit(b, outcome(t, b, l, true)), engine.ErrStale)
-	wantErr(t, b.Release(ctx, l, Epoch(), "was dropped"), engine.ErrStale)
+	wantErr(t, b.Extend(ctx, l, Epoch().Add(time.Hour)), record.ErrStale)
+	wantErr(t, commit(b, outcome(t, b, l, false)), record.ErrStale)
+	wantErr(t, commit(b, outcome(t, b, l, true)), record.ErrStale)
+	wantErr(t, b.Release(ctx, l, Epoch(), "was dropped"), record.ErrStale)
 	equal(t, "given back", claimed(claim(t, b, Epoch(), 5)), []string{"a/message/1"})
 
 	withEffects(t, b, "b", "")
@@ -158,19 +158,19 @@ func testEffectAgain(t *testing.T, b Backend) {
 	withEffects(t, b, "a", "")
 	l := claim(t, b, Epoch(), 1)[0]
 	u := outcome(t, b, l, false)
-	u.AddEffects = []engine.EffectRow{l.Row} // the same effect is called for again
+	u.AddEffects = []record.EffectRow{l.Row} // the same effect is called for again
 	must(t, b, u)
 	again := claim(t, b, Epoch(), 1)[0]
 	if again.Epoch <= l.Epoch || again.Attempt != 1 {
 		t.Errorf("again %+v after %+v", again, l)
 	}
-	wantErr(t, commit(b, outcome(t, b, l, false)), engine.ErrStale)
+	wantErr(t, commit(b, outcome(t, b, l, false)), record.ErrStale)
 	u = Step(load(t, b, "a"), remedy.Acked{}, Epoch())
 	u.DropEffects = []string{l.Row.ID}
-	u.AddEffects = []engine.EffectRow{l.Row}
+	u.AddEffects = []record.EffectRow{l.Row}
 	must(t, b, u)
 	equal(t, "waits for the old lease", len(claim(t, b, Epoch(), 1)), 0)
-	wantErr(t, commit(b, outcome(t, b, again, false)), engine.ErrStale)
+	wantErr(t, commit(b, outcome(t, b, again, false)), record.ErrStale)
 	third := claim(t, b, Epoch().Add(lease), 1)
 	if len(third) != 1 || third[0].Epoch <= again.Epoch {
 		t.Errorf("third lease %+v", third)

@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/ledger"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/store"
 )
@@ -52,8 +52,8 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 var ctx = context.Background() // never written
 
 // commit returns the error of a single unit.
-func commit(b Backend, u engine.Unit) error {
-	errs, err := b.Commit(ctx, []engine.Unit{u}, nil)
+func commit(b Backend, u record.Unit) error {
+	errs, err := b.Commit(ctx, []record.Unit{u}, nil)
 	if err != nil {
 		return err
 	}
@@ -74,27 +74,27 @@ func equal(t *testing.T, what string, got, want any) {
 	}
 }
 
-func closed(c remedy.Case, at time.Time) engine.Unit {
+func closed(c remedy.Case, at time.Time) record.Unit {
 	return Step(c, remedy.EpisodeClosed{How: remedy.ClosedProven, Why: "test"}, at)
 }
 
-func reopened(c remedy.Case, at time.Time) engine.Unit {
+func reopened(c remedy.Case, at time.Time) record.Unit {
 	return Step(c, remedy.EpisodeStarted{N: len(c.Episodes) + 1, DetectedAt: at, Why: "test"}, at)
 }
 
-func key(k string) engine.CaseKey { return engine.CaseKey{Tenant: tenant, Version: 1, Key: k} }
+func key(k string) record.CaseKey { return record.CaseKey{Tenant: tenant, Version: 1, Key: k} }
 
 func testOpenAndLoad(t *testing.T, b Backend) {
 	u := NewCase("c1", "k1")
 	u.Facts = map[string][]byte{"h1": []byte(`{"a":1}`)}
 	must(t, b, u)
 	equal(t, "case", load(t, b, "c1"), u.Case)
-	refs, err := b.Keys(ctx, []engine.CaseKey{key("k1"), key("k2"), {Tenant: "other", Version: 1, Key: "k1"}, {Tenant: tenant, Version: 2, Key: "k1"}})
+	refs, err := b.Keys(ctx, []record.CaseKey{key("k1"), key("k2"), {Tenant: "other", Version: 1, Key: "k1"}, {Tenant: tenant, Version: 2, Key: "k1"}})
 	equal(t, "keys error", err, nil)
-	equal(t, "keys", refs, map[engine.CaseKey][]engine.CaseRef{key("k1"): {{ID: "c1", Open: true}}})
+	equal(t, "keys", refs, map[record.CaseKey][]record.CaseRef{key("k1"): {{ID: "c1", Open: true}}})
 	known, err := b.Known(ctx, tenant, []string{"uid-c1", "uid-c2"})
 	equal(t, "known error", err, nil)
-	equal(t, "known", known, map[string]engine.Known{"uid-c1": {CaseID: "c1", Digest: finding.DecisionDigest(Finding("c1")), Quiet: u.Case.Quiet()}})
+	equal(t, "known", known, map[string]record.Known{"uid-c1": {CaseID: "c1", Digest: finding.DecisionDigest(Finding("c1")), Quiet: u.Case.Quiet()}})
 	other, err := b.Known(ctx, "other", []string{"uid-c1"})
 	if err != nil || len(other) != 0 {
 		t.Fatalf("another tenant knows %v, %v", other, err)
@@ -109,13 +109,13 @@ func testOpenAndLoad(t *testing.T, b Backend) {
 
 func testNotFound(t *testing.T, b Backend) {
 	_, err := b.Load(ctx, "nobody")
-	wantErr(t, err, engine.ErrNotFound)
+	wantErr(t, err, record.ErrNotFound)
 	_, err = b.Finding(ctx, tenant, "nobody")
-	wantErr(t, err, engine.ErrNotFound)
+	wantErr(t, err, record.ErrNotFound)
 	_, err = b.Fact(ctx, tenant, "nobody")
-	wantErr(t, err, engine.ErrNotFound)
-	wantErr(t, b.EraseNote(ctx, tenant, "nobody"), engine.ErrNotFound)
-	for _, keys := range [][]engine.CaseKey{nil, {key("k")}} {
+	wantErr(t, err, record.ErrNotFound)
+	wantErr(t, b.EraseNote(ctx, tenant, "nobody"), record.ErrNotFound)
+	for _, keys := range [][]record.CaseKey{nil, {key("k")}} {
 		if refs, err := b.Keys(ctx, keys); err != nil || len(refs) != 0 {
 			t.Fatalf("keys %v: %v, %v", keys, refs, err)
 		}
@@ -125,14 +125,14 @@ func testNotFound(t *testing.T, b Backend) {
 func testOldVersion(t *testing.T, b Backend) {
 	u := NewCase("c1", "k1")
 	must(t, b, u)
-	wantErr(t, commit(b, NewCase("c1", "k2")), engine.ErrConflict)
+	wantErr(t, commit(b, NewCase("c1", "k2")), record.ErrConflict)
 	must(t, b, Step(u.Case, remedy.Acked{}, Epoch()))
-	wantErr(t, commit(b, Step(u.Case, remedy.AssignedTo{To: "x"}, Epoch())), engine.ErrConflict)
+	wantErr(t, commit(b, Step(u.Case, remedy.AssignedTo{To: "x"}, Epoch())), record.ErrConflict)
 	ghost := NewCase("c2", "k3").Case
-	wantErr(t, commit(b, Step(ghost, remedy.Acked{}, Epoch())), engine.ErrConflict)
+	wantErr(t, commit(b, Step(ghost, remedy.Acked{}, Epoch())), record.ErrConflict)
 	foreign := NewCase("c1", "k9")
 	foreign.Case.Tenant, foreign.Findings, foreign.AddKey, foreign.AddEffects = "other", nil, nil, nil
-	wantErr(t, commit(b, foreign), engine.ErrConflict)
+	wantErr(t, commit(b, foreign), record.ErrConflict)
 	if c := load(t, b, "c1"); c.AssignedTo != "" || c.Version != u.Case.Version+1 {
 		t.Fatalf("a refused unit left its mark: version %d, assigned to %q", c.Version, c.AssignedTo)
 	}
@@ -140,41 +140,41 @@ func testOldVersion(t *testing.T, b Backend) {
 
 func testOneOpenCasePerKey(t *testing.T, b Backend) {
 	first, second := NewCase("c1", "k"), NewCase("c2", "k")
-	errs, err := b.Commit(ctx, []engine.Unit{first, second}, nil)
+	errs, err := b.Commit(ctx, []record.Unit{first, second}, nil)
 	equal(t, "commit", err, nil)
 	equal(t, "first", errs[0], nil)
-	wantErr(t, errs[1], engine.ErrConflict)
+	wantErr(t, errs[1], record.ErrConflict)
 	_, err = b.Load(ctx, "c2")
-	wantErr(t, err, engine.ErrNotFound)
+	wantErr(t, err, record.ErrNotFound)
 
 	must(t, b, closed(first.Case, Epoch().Add(time.Hour)))
 	second.Case.Episodes[0].OpenedAt = Epoch().Add(time.Minute) // newer than c1
 	must(t, b, second)
-	refs, err := b.Keys(ctx, []engine.CaseKey{key("k")})
+	refs, err := b.Keys(ctx, []record.CaseKey{key("k")})
 	equal(t, "keys error", err, nil)
-	equal(t, "refs", refs[key("k")], []engine.CaseRef{{ID: "c2", Open: true}, {ID: "c1", ClosedAt: Epoch().Add(time.Hour), How: remedy.ClosedProven}})
+	equal(t, "refs", refs[key("k")], []record.CaseRef{{ID: "c2", Open: true}, {ID: "c1", ClosedAt: Epoch().Add(time.Hour), How: remedy.ClosedProven}})
 
 	c1 := load(t, b, "c1")
-	wantErr(t, commit(b, reopened(c1, Epoch().Add(2*time.Hour))), engine.ErrConflict)
+	wantErr(t, commit(b, reopened(c1, Epoch().Add(2*time.Hour))), record.ErrConflict)
 	move := Step(load(t, b, "c2"), remedy.Acked{}, Epoch())
-	move.DropKey, move.AddKey = []engine.CaseKey{key("k")}, []engine.CaseKey{key("k2"), key("k2")}
+	move.DropKey, move.AddKey = []record.CaseKey{key("k")}, []record.CaseKey{key("k2"), key("k2")}
 	must(t, b, move)
 	must(t, b, reopened(c1, Epoch().Add(2*time.Hour)))
 	grab := Step(load(t, b, "c2"), remedy.Acked{}, Epoch())
-	grab.AddKey = []engine.CaseKey{key("k")}
-	wantErr(t, commit(b, grab), engine.ErrConflict)
+	grab.AddKey = []record.CaseKey{key("k")}
+	wantErr(t, commit(b, grab), record.ErrConflict)
 }
 
 func testAllOrNothing(t *testing.T, b Backend) {
 	must(t, b, NewCase("c1", "k1"))
 	u := NewCase("c2", "k1")
-	u.AddKey = append([]engine.CaseKey{key("k2")}, u.AddKey...)
-	u.Reserve = []engine.Reservation{{Key: "budget", N: 1, Limit: 1, From: Epoch(), At: Epoch()}}
+	u.AddKey = append([]record.CaseKey{key("k2")}, u.AddKey...)
+	u.Reserve = []record.Reservation{{Key: "budget", N: 1, Limit: 1, From: Epoch(), At: Epoch()}}
 	u.Facts = map[string][]byte{"h": []byte("x")}
-	u.Notes = []engine.NoteText{{Hash: "n", Salt: "s", Text: "t"}}
+	u.Notes = []record.NoteText{{Hash: "n", Salt: "s", Text: "t"}}
 	u.DropEffects = []string{"c1/message/1"}
-	wantErr(t, commit(b, u), engine.ErrConflict)
-	if refs, _ := b.Keys(ctx, []engine.CaseKey{key("k2")}); len(refs) != 0 {
+	wantErr(t, commit(b, u), record.ErrConflict)
+	if refs, _ := b.Keys(ctx, []record.CaseKey{key("k2")}); len(refs) != 0 {
 		t.Error("a key of the refused unit is bound")
 	}
 	if events, _ := b.Events(ctx, tenant, "c2"); len(events) != 0 {
@@ -184,17 +184,17 @@ func testAllOrNothing(t *testing.T, b Backend) {
 		t.Errorf("effects after the refused unit: %v", effects)
 	}
 	_, err := b.Finding(ctx, tenant, "uid-c2")
-	wantErr(t, err, engine.ErrNotFound)
+	wantErr(t, err, record.ErrNotFound)
 	_, err = b.Fact(ctx, tenant, "h")
-	wantErr(t, err, engine.ErrNotFound)
-	wantErr(t, b.EraseNote(ctx, tenant, "n"), engine.ErrNotFound)
+	wantErr(t, err, record.ErrNotFound)
+	wantErr(t, b.EraseNote(ctx, tenant, "n"), record.ErrNotFound)
 	free := Step(load(t, b, "c1"), remedy.Acked{}, Epoch())
 	free.Reserve = u.Reserve
 	must(t, b, free) // the budget was given back
 }
 
 func testUnitsApart(t *testing.T, b Backend) {
-	var units []engine.Unit
+	var units []record.Unit
 	for i := range 20 {
 		units = append(units, NewCase(name("c", i), name("k", i/2)))
 	}
@@ -204,7 +204,7 @@ func testUnitsApart(t *testing.T, b Backend) {
 		if i%2 == 0 && err != nil {
 			t.Errorf("unit %d: %v", i, err)
 		}
-		if i%2 == 1 && !errors.Is(err, engine.ErrConflict) {
+		if i%2 == 1 && !errors.Is(err, record.ErrConflict) {
 			t.Errorf("unit %d: %v, want a conflict", i, err)
 		}
 	}
@@ -218,18 +218,18 @@ func testUnitsApart(t *testing.T, b Backend) {
 }
 
 func testInvalid(t *testing.T, b Backend) {
-	for what, spoil := range map[string]func(*engine.Unit){
-		"no id":              func(u *engine.Unit) { u.Case.ID = "" },
-		"no tenant":          func(u *engine.Unit) { u.Case.Tenant = "" },
-		"wrong version":      func(u *engine.Unit) { u.Case.Version++ },
-		"no events":          func(u *engine.Unit) { u.Events, u.Case.Version = nil, 0 },
-		"key of another":     func(u *engine.Unit) { u.AddKey[0].Tenant = "other" },
-		"drop of another":    func(u *engine.Unit) { u.DropKey = []engine.CaseKey{{Tenant: "other", Key: "k"}} },
-		"finding of another": func(u *engine.Unit) { u.Findings[0].Tenant = "other" },
-		"finding without id": func(u *engine.Unit) { u.Findings[0].UID = "" },
-		"effect of another":  func(u *engine.Unit) { u.AddEffects[0].CaseID = "c2" },
-		"lease of another":   func(u *engine.Unit) { u.Done = &engine.Lease{Row: Effect("c2", "x", ""), Epoch: 1} },
-		"effect without id":  func(u *engine.Unit) { u.AddEffects[0].ID = "" },
+	for what, spoil := range map[string]func(*record.Unit){
+		"no id":              func(u *record.Unit) { u.Case.ID = "" },
+		"no tenant":          func(u *record.Unit) { u.Case.Tenant = "" },
+		"wrong version":      func(u *record.Unit) { u.Case.Version++ },
+		"no events":          func(u *record.Unit) { u.Events, u.Case.Version = nil, 0 },
+		"key of another":     func(u *record.Unit) { u.AddKey[0].Tenant = "other" },
+		"drop of another":    func(u *record.Unit) { u.DropKey = []record.CaseKey{{Tenant: "other", Key: "k"}} },
+		"finding of another": func(u *record.Unit) { u.Findings[0].Tenant = "other" },
+		"finding without id": func(u *record.Unit) { u.Findings[0].UID = "" },
+		"effect of another":  func(u *record.Unit) { u.AddEffects[0].CaseID = "c2" },
+		"lease of another":   func(u *record.Unit) { u.Done = &record.Lease{Row: Effect("c2", "x", ""), Epoch: 1} },
+		"effect without id":  func(u *record.Unit) { u.AddEffects[0].ID = "" },
 	} {
 		u := NewCase("c1", "k1")
 		spoil(&u)
@@ -244,21 +244,21 @@ func testBudget(t *testing.T, b Backend) {
 	must(t, b, NewCase("c1", "k1"))
 	take := func(n, limit int, from, at time.Time) error {
 		u := Step(load(t, b, "c1"), remedy.Acked{}, at)
-		u.Reserve = []engine.Reservation{{Key: "rule", N: n, Limit: limit, From: from, At: at}}
+		u.Reserve = []record.Reservation{{Key: "rule", N: n, Limit: limit, From: from, At: at}}
 		return commit(b, u)
 	}
 	hour := Epoch()
 	equal(t, "2 of 3", take(2, 3, hour, hour), nil)
-	wantErr(t, take(2, 3, hour, hour), engine.ErrBudget)
+	wantErr(t, take(2, 3, hour, hour), record.ErrBudget)
 	equal(t, "3 of 3", take(1, 3, hour, hour.Add(time.Minute)), nil)
-	wantErr(t, take(1, 3, hour, hour.Add(2*time.Minute)), engine.ErrBudget)
+	wantErr(t, take(1, 3, hour, hour.Add(2*time.Minute)), record.ErrBudget)
 	equal(t, "the window moved on", take(2, 3, hour.Add(time.Minute), hour.Add(61*time.Minute)), nil)
-	wantErr(t, take(1, 3, hour.Add(time.Minute), hour.Add(61*time.Minute)), engine.ErrBudget)
+	wantErr(t, take(1, 3, hour.Add(time.Minute), hour.Add(61*time.Minute)), record.ErrBudget)
 	u := Step(load(t, b, "c1"), remedy.Acked{}, Epoch())
-	one := engine.Reservation{Key: "twice", N: 1, Limit: 1, From: hour, At: hour}
-	u.Reserve = []engine.Reservation{one, one}
-	wantErr(t, commit(b, u), engine.ErrBudget)
-	u.Reserve = []engine.Reservation{one}
+	one := record.Reservation{Key: "twice", N: 1, Limit: 1, From: hour, At: hour}
+	u.Reserve = []record.Reservation{one, one}
+	wantErr(t, commit(b, u), record.ErrBudget)
+	u.Reserve = []record.Reservation{one}
 	equal(t, "once", commit(b, u), nil)
 }
 
@@ -270,7 +270,7 @@ func testPause(t *testing.T, b Backend) {
 		u.PauseScopes = scopes
 		return commit(b, u)
 	}
-	note := engine.NoteText{Hash: "h", Salt: "s", Text: "storm"}
+	note := record.NoteText{Hash: "h", Salt: "s", Text: "storm"}
 	p := store.Pause{Tenant: "", Scope: "all", By: ann, At: Epoch(), Reason: note}
 	equal(t, "pause", b.SetPause(ctx, p), nil)
 	equal(t, "again", b.SetPause(ctx, store.Pause{Scope: "all", By: remedy.Actor{Kind: remedy.Person, ID: "u-bob"}, At: Epoch().Add(time.Hour)}), nil)
@@ -279,12 +279,12 @@ func testPause(t *testing.T, b Backend) {
 	equal(t, "pauses error", err, nil)
 	equal(t, "first pause", list[0], p)
 	equal(t, "number of pauses", len(list), 2)
-	wantErr(t, step("rule/x", "all"), engine.ErrPaused)
+	wantErr(t, step("rule/x", "all"), record.ErrPaused)
 	equal(t, "scope of another tenant", step("connector/s3"), nil)
 	equal(t, "no scope", step(), nil)
 	equal(t, "resume", b.ClearPause(ctx, store.Pause{Scope: "all", By: ann, At: Epoch()}), nil)
 	equal(t, "resumed", step("all"), nil)
-	wantErr(t, b.ClearPause(ctx, store.Pause{Scope: "all", By: ann, At: Epoch()}), engine.ErrNotFound)
+	wantErr(t, b.ClearPause(ctx, store.Pause{Scope: "all", By: ann, At: Epoch()}), record.ErrNotFound)
 	wantErr(t, b.SetPause(ctx, store.Pause{Scope: "all"}), store.ErrInvalid)
 	events, err := b.Stream(ctx, tenant, store.StreamGuardrail, 0, -1)
 	equal(t, "stream error", err, nil)
@@ -297,27 +297,27 @@ func testPause(t *testing.T, b Backend) {
 
 func testSightings(t *testing.T, b Backend) {
 	u := NewCase("c1", "k1")
-	see := func(s ...engine.Sighting) error {
+	see := func(s ...record.Sighting) error {
 		_, err := b.Commit(ctx, nil, s)
 		return err
 	}
 	at := Epoch().Add(time.Hour)
-	wantErr(t, see(engine.Sighting{Tenant: tenant, UID: "uid-c1", At: at, Count: 1}), engine.ErrConflict)
+	wantErr(t, see(record.Sighting{Tenant: tenant, UID: "uid-c1", At: at, Count: 1}), record.ErrConflict)
 	// A repeat may come in the very commit that opens the case.
-	_, err := b.Commit(ctx, []engine.Unit{u}, []engine.Sighting{{Tenant: tenant, UID: "uid-c1", At: at, Count: 4}})
+	_, err := b.Commit(ctx, []record.Unit{u}, []record.Sighting{{Tenant: tenant, UID: "uid-c1", At: at, Count: 4}})
 	equal(t, "first", err, nil)
-	equal(t, "second", see(engine.Sighting{Tenant: tenant, UID: "uid-c1", At: at.Add(-time.Minute)}), nil)
+	equal(t, "second", see(record.Sighting{Tenant: tenant, UID: "uid-c1", At: at.Add(-time.Minute)}), nil)
 	rows, err := b.Findings(ctx, "c1")
 	equal(t, "findings error", err, nil)
 	equal(t, "row", rows, []store.FindingRow{{Finding: Finding("c1"), CaseID: "c1", Digest: finding.DecisionDigest(Finding("c1")), FirstSeen: Epoch(), LastSeen: at, Sightings: 6}})
 
 	// One that does not hold takes its whole commit with it.
-	_, err = b.Commit(ctx, []engine.Unit{NewCase("c2", "k2")}, []engine.Sighting{{Tenant: tenant, UID: "uid-c1", At: at, Count: 1}, {Tenant: tenant, UID: "nobody", At: at, Count: 1}})
-	wantErr(t, err, engine.ErrConflict)
+	_, err = b.Commit(ctx, []record.Unit{NewCase("c2", "k2")}, []record.Sighting{{Tenant: tenant, UID: "uid-c1", At: at, Count: 1}, {Tenant: tenant, UID: "nobody", At: at, Count: 1}})
+	wantErr(t, err, record.ErrConflict)
 	_, err = b.Load(ctx, "c2")
-	wantErr(t, err, engine.ErrNotFound)
+	wantErr(t, err, record.ErrNotFound)
 	must(t, b, closed(u.Case, at))
-	wantErr(t, see(engine.Sighting{Tenant: tenant, UID: "uid-c1", At: at, Count: 1}), engine.ErrConflict)
+	wantErr(t, see(record.Sighting{Tenant: tenant, UID: "uid-c1", At: at, Count: 1}), record.ErrConflict)
 	rows, _ = b.Findings(ctx, "c1")
 	equal(t, "sightings", rows[0].Sightings, 6)
 }
@@ -359,7 +359,7 @@ func testConcurrentSteps(t *testing.T, b Backend) {
 				switch {
 				case err == nil:
 					done++
-				case !errors.Is(err, engine.ErrConflict):
+				case !errors.Is(err, record.ErrConflict):
 					t.Error(err)
 					return
 				}
@@ -373,10 +373,10 @@ func testConcurrentSteps(t *testing.T, b Backend) {
 func testCancelled(t *testing.T, b Backend) {
 	done, cancel := context.WithCancel(ctx)
 	cancel()
-	_, err := b.Commit(done, []engine.Unit{NewCase("c1", "k1")}, nil)
+	_, err := b.Commit(done, []record.Unit{NewCase("c1", "k1")}, nil)
 	wantErr(t, err, context.Canceled)
 	_, err = b.Load(ctx, "c1")
-	wantErr(t, err, engine.ErrNotFound)
+	wantErr(t, err, record.ErrNotFound)
 }
 
 func testWake(t *testing.T, b Backend) {
@@ -406,7 +406,7 @@ func testWake(t *testing.T, b Backend) {
 	u.WakeAt = time.Time{}
 	e := Effect("c2", "probe/1", "")
 	e.NotBefore = Epoch().Add(30 * time.Minute)
-	u.AddEffects = []engine.EffectRow{e}
+	u.AddEffects = []record.EffectRow{e}
 	must(t, b, u)
 	equal(t, "an effect is sooner", next(Epoch()), Epoch().Add(30*time.Minute))
 	quiet := Step(load(t, b, "c1"), remedy.Acked{}, Epoch())
@@ -468,13 +468,13 @@ func testHistory(t *testing.T, b Backend) {
 }
 
 func testNotes(t *testing.T, b Backend) {
-	n := engine.NoteText{Hash: "h", Salt: "s", Text: "Ann said so"}
+	n := record.NoteText{Hash: "h", Salt: "s", Text: "Ann said so"}
 	u := NewCase("c1", "k1")
-	u.Notes = []engine.NoteText{n}
+	u.Notes = []record.NoteText{n}
 	must(t, b, u)
 	notes, err := b.Notes(ctx, tenant, []remedy.Note{"h", "x"})
 	equal(t, "notes error", err, nil)
-	equal(t, "notes", notes, map[remedy.Note]engine.NoteText{"h": n})
+	equal(t, "notes", notes, map[remedy.Note]record.NoteText{"h": n})
 	equal(t, "erase", b.EraseNote(ctx, tenant, "h"), nil)
 	notes, err = b.Notes(ctx, tenant, []remedy.Note{"h"})
 	if err != nil || len(notes) != 0 {

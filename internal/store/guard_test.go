@@ -1,0 +1,11 @@
+package store
+
+import "github.com/casement/casement/internal/engine"
+
+// The stores satisfy what the engine needs.
+var (
+	_ engine.Store   = (*SQLite)(nil)
+	_ engine.Effects = (*SQLite)(nil)
+	_ engine.Store   = (*Model)(nil)
+	_ engine.Effects = (*Model)(nil)
+)
