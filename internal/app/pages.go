@@ -22,6 +22,7 @@ func (a *App) pages() (http.Handler, error) {
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /api/v1/alerts", a.Intake.ServeAlerts)
 	mux.HandleFunc("POST /hooks/{source}", a.Intake.ServeHook)
+	a.operate(mux)
 	mux.Handle("/", web.New(cfg))
 	return mux, nil
 }

@@ -1,0 +1,181 @@
+package app
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+
+	"github.com/casement/casement/internal/auth"
+	"github.com/casement/casement/internal/ledger"
+	"github.com/casement/casement/internal/store"
+)
+
+// LedgerReport is what a verification of the ledger looked at.
+type LedgerReport struct {
+	store.AuditReport
+	// OK is false when a fault was found; Fault says which.
+	OK    bool   `json:"ok"`
+	Fault string `json:"fault,omitempty"`
+	// Checkpoints is the number of signed checkpoints whose signatures hold.
+	Checkpoints int `json:"checkpoints"`
+	// Newest is the time of the newest of them.
+	Newest time.Time `json:"newest_checkpoint,omitzero"`
+	// Verifier is the public key they were checked with.
+	Verifier string `json:"verifier"`
+}
+
+// maxCheckpoints is how many checkpoints a verification compares, newest first.
+const maxCheckpoints = 1000
+
+// VerifyLedger checks every chain, the tree and the signed checkpoints.
+func (a *App) VerifyLedger(ctx context.Context) (LedgerReport, error) {
+	rep := LedgerReport{Verifier: a.keys.Verifier}
+	known, err := note.NewVerifier(a.keys.Verifier)
+	if err != nil {
+		return rep, err
+	}
+	stored, err := a.Store.Checkpoints(ctx, maxCheckpoints)
+	if err != nil {
+		return rep, err
+	}
+	var checks []ledger.Checkpoint
+	for _, s := range stored {
+		c, err := ledger.Open(s.Note, note.VerifierList(known))
+		if err != nil {
+			rep.Fault = fmt.Sprintf("the checkpoint of %s at size %d is not signed by this install: %v", s.At.Format(time.RFC3339), s.Size, err)
+			return rep, nil
+		}
+		checks = append(checks, c)
+		if c.At.After(rep.Newest) {
+			rep.Newest = c.At
+		}
+	}
+	rep.Checkpoints = len(checks)
+	rep.AuditReport, err = a.Store.VerifyLedger(ctx, checks...)
+	var fault *ledger.Fault
+	if errors.As(err, &fault) {
+		rep.Fault = err.Error()
+		return rep, nil
+	}
+	rep.OK = err == nil
+	return rep, err
+}
+
+func (a *App) verifyLedger(_ http.ResponseWriter, r *http.Request, _ auth.Principal) (any, error) {
+	return a.VerifyLedger(r.Context())
+}
+
+func (a *App) exportLedger(w http.ResponseWriter, r *http.Request, _ auth.Principal) (any, error) {
+	w.Header().Set("Content-Type", "application/jsonl")
+	if err := a.Store.ExportLedger(r.Context(), w); err != nil {
+		// The answer has begun: a last line says that it is not whole.
+		a.cfg.Log.Error("ledger export ended early", "err", err)
+		_ = json.NewEncoder(w).Encode(map[string]string{"error": "the export ended early: " + err.Error()})
+	}
+	return nil, nil
+}
+
+// backup copies database and install key into a new folder of this machine. It
+// is for the machine's own operator: only the local token may name a path.
+func (a *App) backup(_ http.ResponseWriter, r *http.Request, p auth.Principal) (any, error) {
+	var in struct{ Folder string }
+	if err := read(r, &in); err != nil {
+		return nil, err
+	}
+	if p.ID != auth.LocalID {
+		return nil, &denied{need: auth.Administer}
+	}
+	if !filepath.IsAbs(in.Folder) {
+		return nil, badInput("name the folder by its full path")
+	}
+	if err := os.Mkdir(in.Folder, 0o700); err != nil {
+		return nil, badInput(err.Error())
+	}
+	if err := a.Store.Backup(r.Context(), filepath.Join(in.Folder, "casement.db")); err != nil {
+		return nil, err
+	}
+	key, err := os.ReadFile(filepath.Join(a.cfg.DataDir, keyFile))
+	if err != nil {
+		return nil, err
+	}
+	if err := writeNew(filepath.Join(in.Folder, keyFile), key); err != nil {
+		return nil, err
+	}
+	info, err := os.Stat(filepath.Join(in.Folder, "casement.db"))
+	if err != nil {
+		return nil, err
+	}
+	return map[string]any{"folder": in.Folder, "bytes": info.Size()}, nil
+}
+
+// Health is what the doctor asks a running install.
+type Health struct {
+	Policy string `json:"policy"`
+	Rules  int    `json:"rules"`
+	Owners string `json:"owners"`
+	// People is the number of people in the directory of owners.
+	People int            `json:"people"`
+	Users  int            `json:"users"`
+	Cases  map[string]int `json:"cases"`
+	// Connectors that are set up, and routes for messages.
+	Connectors []string `json:"connectors"`
+	Routes     []string `json:"routes"`
+	Paused     []string `json:"paused"`
+	// Waiting bodies were answered with 202; quarantined ones wait for a person.
+	Waiting     int `json:"waiting_bodies"`
+	Quarantined int `json:"quarantined_bodies"`
+	// Unsequenced events are not in the ledger's tree yet; TailAge is the age of
+	// the oldest, in seconds.
+	Unsequenced int         `json:"unsequenced_events"`
+	TailAge     int         `json:"tail_age_seconds"`
+	Store       store.Stats `json:"store"`
+}
+
+func (a *App) health(_ http.ResponseWriter, r *http.Request, p auth.Principal) (any, error) {
+	l := a.live.Load()
+	h := Health{Policy: l.judge.Pack.Version(), Rules: len(l.judge.Pack.RuleNames()), Owners: l.judge.Directory.Version(),
+		People: len(l.judge.Directory.Data().People), Connectors: sortedNames(a.cfg.Connectors), Routes: sortedNames(a.cfg.Notifiers), Paused: []string{}}
+	ctx := r.Context()
+	us, err := a.Store.Users(ctx, p.Tenant)
+	if err != nil {
+		return nil, err
+	}
+	h.Users = len(us)
+	if h.Cases, err = a.Store.Counts(ctx, p.Tenant); err != nil {
+		return nil, err
+	}
+	ps, err := a.Store.Pauses(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range ps {
+		h.Paused = append(h.Paused, x.Scope)
+	}
+	if h.Waiting, h.Quarantined, err = a.Store.InboxCount(ctx, p.Tenant); err != nil {
+		return nil, err
+	}
+	tail, err := a.Store.Tail(ctx)
+	if err != nil {
+		return nil, err
+	}
+	h.Unsequenced, h.TailAge = tail.Events, int(tail.Age(utcNow()).Seconds())
+	h.Store, err = a.Store.Stats(ctx)
+	return h, err
+}
+
+func sortedNames[V any](m map[string]V) []string {
+	out := make([]string, 0, len(m))
+	for k := range m {
+		out = append(out, k)
+	}
+	slices.Sort(out)
+	return out
+}
