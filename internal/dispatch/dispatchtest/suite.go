@@ -74,6 +74,7 @@ type doer struct {
 	log     []attempt
 	flying  map[string]int // cases and objects
 	most    int
+	over    map[uint64]bool
 	clashes []string
 	now     func() time.Time
 }
@@ -85,14 +86,33 @@ type attempt struct {
 }
 
 func newDoer(r Rig, do func(ctx context.Context, l record.Lease) error) *doer {
-	return &doer{do: do, flying: map[string]int{}, now: r.Now}
+	return &doer{do: do, flying: map[string]int{}, over: map[uint64]bool{}, now: r.Now}
 }
 
 // Do implements dispatch.Doer.
 func (d *doer) Do(ctx context.Context, l record.Lease, _ time.Time) error {
 	d.enter(l, 1)
-	defer d.enter(l, -1)
-	return d.do(ctx, l)
+	err := d.do(ctx, l)
+	d.leave(l)
+	return err
+}
+
+// finish commits the outcome. The effect counts as over just before: once the
+// row is gone another runner may rightly begin what it kept back.
+func (d *doer) finish(r Rig, l record.Lease) error {
+	d.leave(l)
+	return r.Finish(l)
+}
+
+// leave ends the flight of a lease, once.
+func (d *doer) leave(l record.Lease) {
+	d.mu.Lock()
+	over := d.over[l.Epoch]
+	d.over[l.Epoch] = true
+	d.mu.Unlock()
+	if !over {
+		d.enter(l, -1)
+	}
 }
 
 func (d *doer) enter(l record.Lease, by int) {
@@ -146,9 +166,10 @@ func start(t *testing.T, runners ...Runner) (stop func()) {
 }
 
 func testEachOnce(t *testing.T, r Rig) {
-	d := newDoer(r, func(_ context.Context, l record.Lease) error {
+	var d *doer
+	d = newDoer(r, func(_ context.Context, l record.Lease) error {
 		r.Pass(time.Second)
-		return r.Finish(l)
+		return d.finish(r, l)
 	})
 	stop := start(t, r.Runner(d))
 	for i := range 10 {
@@ -169,9 +190,10 @@ func testEachOnce(t *testing.T, r Rig) {
 }
 
 func testTwoNodes(t *testing.T, r Rig) {
-	d := newDoer(r, func(_ context.Context, l record.Lease) error {
+	var d *doer
+	d = newDoer(r, func(_ context.Context, l record.Lease) error {
 		r.Pass(2 * r.Lease) // heartbeats keep it
-		return r.Finish(l)
+		return d.finish(r, l)
 	})
 	for i := range 6 {
 		r.Add(fmt.Sprint("case", i), []string{"", "bucket", "role"}[i%3], 2)
@@ -193,11 +215,12 @@ func testTwoNodes(t *testing.T, r Rig) {
 
 func testRetry(t *testing.T, r Rig) {
 	fails := 5
-	d := newDoer(r, func(_ context.Context, l record.Lease) error {
+	var d *doer
+	d = newDoer(r, func(_ context.Context, l record.Lease) error {
 		if l.Attempt <= fails {
 			return errors.New("503 from the target")
 		}
-		return r.Finish(l)
+		return d.finish(r, l)
 	})
 	r.Add("case", "", 1)
 	stop := start(t, r.Runner(d))
@@ -218,11 +241,12 @@ func testRetry(t *testing.T, r Rig) {
 }
 
 func testPanic(t *testing.T, r Rig) {
-	d := newDoer(r, func(_ context.Context, l record.Lease) error {
+	var d *doer
+	d = newDoer(r, func(_ context.Context, l record.Lease) error {
 		if l.Row.CaseID == "bad" && l.Attempt == 1 {
 			panic("boom")
 		}
-		return r.Finish(l)
+		return d.finish(r, l)
 	})
 	r.Add("bad", "", 1)
 	r.Add("good", "", 1)
@@ -242,7 +266,8 @@ func testTakeOver(t *testing.T, r Rig) {
 		t.Fatalf("claimed %v, %v", dead, err)
 	}
 	began := r.Now()
-	d := newDoer(r, func(_ context.Context, l record.Lease) error { return r.Finish(l) })
+	var d *doer
+	d = newDoer(r, func(_ context.Context, l record.Lease) error { return d.finish(r, l) })
 	stop := start(t, r.Runner(d))
 	r.Pass(2 * r.Lease)
 	stop()
@@ -257,14 +282,15 @@ func testTakeOver(t *testing.T, r Rig) {
 
 func testHeartbeat(t *testing.T, r Rig) {
 	r.Add("case", "", 1)
-	d := newDoer(r, func(_ context.Context, l record.Lease) error {
+	var d *doer
+	d = newDoer(r, func(_ context.Context, l record.Lease) error {
 		for range 5 {
 			r.Pass(r.Lease)
 			if other, err := r.Source.Claim(context.Background(), r.Now(), r.Lease, 1); err != nil || len(other) != 0 {
 				t.Errorf("taken from under a living worker: %v, %v", other, err)
 			}
 		}
-		return r.Finish(l)
+		return d.finish(r, l)
 	})
 	stop := start(t, r.Runner(d))
 	r.Pass(7 * r.Lease)
@@ -300,11 +326,12 @@ func testDrain(t *testing.T, r Rig) {
 	r.Add("case", "", 2)
 	begun := make(chan bool)
 	finished := false
-	d := newDoer(r, func(ctx context.Context, l record.Lease) error {
+	var d *doer
+	d = newDoer(r, func(ctx context.Context, l record.Lease) error {
 		close(begun)
 		r.Pass(r.Grace / 2)
 		finished = ctx.Err() == nil
-		return r.Finish(l)
+		return d.finish(r, l)
 	})
 	stop := start(t, r.Runner(d))
 	<-begun
@@ -337,9 +364,10 @@ func testGrace(t *testing.T, r Rig) {
 }
 
 func testWorkers(t *testing.T, r Rig) {
-	d := newDoer(r, func(_ context.Context, l record.Lease) error {
+	var d *doer
+	d = newDoer(r, func(_ context.Context, l record.Lease) error {
 		r.Pass(time.Second)
-		return r.Finish(l)
+		return d.finish(r, l)
 	})
 	for i := range 5 * r.Workers {
 		r.Add(fmt.Sprint("case", i), "", 1)
