@@ -7,7 +7,7 @@ SUM     := $(GO) run gotest.tools/gotestsum@v1.13.0
 FUZZ    ?= 120
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-full race fuzz mutants kill bench generate deps lint setup
+.PHONY: help build demo test test-full race fuzz mutants kill generate deps lint setup
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -15,8 +15,8 @@ help: ## list the targets
 build: ## build bin/casement
 	$(GO) build -trimpath -o $(BIN) ./cmd/casement
 
-demo: build ## run the whole loop on sample alerts (ARGS=--once for machines)
-	$(BIN) demo $(ARGS)
+demo: build ## judge sample alerts; nothing is stored or touched
+	$(BIN) try $(ARGS) examples/alerts/sample.jsonl
 
 setup: ## install what the tests need (Chromium, an S3 server)
 	@scripts/setup.sh
@@ -39,9 +39,6 @@ mutants: ## break the core in fixed ways; every break must be found
 
 kill: build ## kill -9 the server under load, 200 times
 	CASEMENT_KILLS=200 $(GO) test -count=1 -timeout 60m -run Kill -v ./internal/app
-
-bench: build ## measure, and compare with the floors
-	@scripts/bench.sh
 
 generate: ## make generated files anew (pages, picture of states, dependency list)
 	go run -modfile=tools/go.mod github.com/a-h/templ/cmd/templ generate -path internal/web

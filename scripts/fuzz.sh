@@ -15,7 +15,7 @@ echo "fuzzing ${#targets[@]} targets, ${each}s each"
 failed=0
 for t in "${targets[@]}"; do
 	read -r pkg name <<<"$t"
-	if ! out=$(go test -run '^$' -fuzz "^${name}\$" -fuzztime "${each}s" "$pkg" 2>&1); then
+	if ! out=$(go test -run '^$' -fuzz "^${name}\$" -fuzztime "${each}s" -fuzzminimizetime 10x "$pkg" 2>&1); then
 		echo "$out"
 		failed=1
 	else

@@ -200,17 +200,3 @@ func Untested(p *Pack) []string {
 	}
 	return out
 }
-
-// classesOf lists the classes a rule can give, strictest first.
-func classesOf(r rule) []deadline.RiskClass {
-	var out []deadline.RiskClass
-	for c := deadline.K1; c <= deadline.K5; c++ {
-		for _, row := range r.class {
-			if row.class == c {
-				out = append(out, c)
-				break
-			}
-		}
-	}
-	return out
-}

@@ -80,16 +80,3 @@ func stored(e Event) (Event, error) {
 	}
 	return e, nil
 }
-
-// do handles a command that must be taken and applies its events.
-func do(t *testing.T, c Case, at time.Time, by Actor, d Do) Case {
-	t.Helper()
-	evs, err := Handle(c, Command{At: at, By: by, Do: d})
-	if err != nil {
-		t.Fatalf("%s was refused: %v", d.Name(), err)
-	}
-	for _, e := range evs {
-		c = Apply(c, e)
-	}
-	return c
-}
