@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -147,11 +148,11 @@ func TestNextStartsWhenAWorkerIsFree(t *testing.T) {
 type faulty struct {
 	dispatch.Source
 	until time.Time
-	calls int
+	calls atomic.Int32
 }
 
 func (f *faulty) Claim(ctx context.Context, at time.Time, lease time.Duration, n int) ([]record.Lease, error) {
-	if f.calls++; at.Before(f.until) {
+	if f.calls.Add(1); at.Before(f.until) {
 		return nil, errors.New("the store is down")
 	}
 	return f.Source.Claim(ctx, at, lease, n)
@@ -171,8 +172,8 @@ func TestStoreThatIsDown(t *testing.T) {
 		var wg sync.WaitGroup
 		wg.Go(func() { _ = d.Run(ctx) })
 		time.Sleep(time.Minute)
-		if f.calls > 20 {
-			t.Errorf("a store that is down was asked %d times in a minute", f.calls)
+		if n := f.calls.Load(); n > 20 {
+			t.Errorf("a store that is down was asked %d times in a minute", n)
 		}
 		time.Sleep(15 * time.Second)
 		cancel()
