@@ -3,9 +3,10 @@
 // they fail. This is the runner in the process; one conformance suite
 // (dispatchtest) holds it and every later one.
 //
-// It may import the lower floors; with app it is the only one that starts goroutines. Invariants: the rows
-// of the store are the truth, a wake-up is only a hint; an effect whose lease
-// was lost is told so at once; stopping waits for what is under way.
+// It may import the lower floors; with app it is the only one that starts
+// goroutines. Invariants: the rows of the store are the truth, a wake-up is
+// only a hint; an effect whose lease was lost is told so at once; stopping
+// waits for what is under way.
 package dispatch
 
 import (
