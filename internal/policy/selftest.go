@@ -11,7 +11,6 @@ import (
 
 	"go.yaml.in/yaml/v4"
 
-	"github.com/casement/casement/internal/deadline"
 	"github.com/casement/casement/internal/finding"
 )
 

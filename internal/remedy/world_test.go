@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
-	"testing"
 	"time"
 
 	"github.com/casement/casement/internal/deadline"
