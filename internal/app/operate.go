@@ -14,6 +14,7 @@ import (
 	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/store"
+	"github.com/casement/casement/internal/web"
 )
 
 // LocalToken is the token of the data folder's address file: by it commands on
@@ -28,7 +29,7 @@ func (a *App) operate(mux *http.ServeMux) {
 		"POST /api/v1/exceptions":            {auth.Respond, a.requestException},
 		"POST /api/v1/exceptions/{id}/grant": {auth.Decide, a.grantException},
 		"DELETE /api/v1/exceptions/{id}":     {auth.Decide, a.revokeException},
-		"GET /api/v1/cases/{id}/notes":       {auth.View, a.caseNotes},
+		"GET /api/v1/cases/{id}/timeline":    {auth.View, a.caseTimeline},
 		"GET /api/v1/users":                  {auth.Administer, a.listUsers},
 		"POST /api/v1/users":                 {auth.Administer, a.addUser},
 		"PATCH /api/v1/users/{id}":           {auth.Administer, a.changeUser},
@@ -257,16 +258,17 @@ func (a *App) dropToken(_ http.ResponseWriter, r *http.Request, p auth.Principal
 	return map[string]any{"revoked": id}, a.Auth.RevokeToken(r.Context(), p.Actor(), p.Tenant, id)
 }
 
-// caseNotes returns the words of people in a case's events by their hashes.
-func (a *App) caseNotes(_ http.ResponseWriter, r *http.Request, p auth.Principal) (any, error) {
-	c, err := a.Store.Load(r.Context(), r.PathValue("id"))
+// caseTimeline returns a case's events in words, with what people wrote.
+func (a *App) caseTimeline(_ http.ResponseWriter, r *http.Request, p auth.Principal) (any, error) {
+	ctx := r.Context()
+	c, err := a.Store.Load(ctx, r.PathValue("id"))
 	if err == nil && c.Tenant != p.Tenant {
 		err = fmt.Errorf("case %s: %w", r.PathValue("id"), record.ErrNotFound)
 	}
 	if err != nil {
 		return nil, err
 	}
-	events, err := a.Store.Events(r.Context(), c.Tenant, c.ID)
+	events, err := a.Store.Events(ctx, c.Tenant, c.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -277,12 +279,16 @@ func (a *App) caseNotes(_ http.ResponseWriter, r *http.Request, p auth.Principal
 			hashes = hashesIn(body, hashes)
 		}
 	}
-	texts, err := a.Store.Notes(r.Context(), c.Tenant, hashes)
-	out := make(map[remedy.Note]string, len(texts))
-	for h, n := range texts {
-		out[h] = n.Text
+	texts, err := a.Store.Notes(ctx, c.Tenant, hashes)
+	if err != nil {
+		return nil, err
 	}
-	return map[string]any{"notes": out}, err
+	notes := make(map[remedy.Note]string, len(texts))
+	for h, n := range texts {
+		notes[h] = n.Text
+	}
+	names, err := a.Auth.Names(ctx, p.Tenant)
+	return map[string]any{"timeline": web.Timeline(events, r.URL.Query().Get("kind"), names, notes)}, err
 }
 
 // hashesIn collects what may be the hash of a note: 64 hex digits.
