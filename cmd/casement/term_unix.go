@@ -1,4 +1,4 @@
-//go:build unix
+//go:build unix && !solaris && !aix
 
 package main
 
@@ -15,4 +15,19 @@ func windowWidth(f *os.File) int {
 		return 0
 	}
 	return int(ws.Col)
+}
+
+// hideInput turns echo off; restore turns it on again.
+func hideInput(f *os.File) (restore func() error, err error) {
+	fd := int(f.Fd())
+	old, err := unix.IoctlGetTermios(fd, getTermios)
+	if err != nil {
+		return nil, err
+	}
+	silent := *old
+	silent.Lflag &^= unix.ECHO
+	if err := unix.IoctlSetTermios(fd, setTermios, &silent); err != nil {
+		return nil, err
+	}
+	return func() error { return unix.IoctlSetTermios(fd, setTermios, old) }, nil
 }

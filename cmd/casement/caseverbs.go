@@ -1,0 +1,270 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/casement/casement/internal/remedy"
+)
+
+// order is a command to a case as the API takes it.
+type order struct {
+	Action string    `json:"action,omitempty"`
+	To     string    `json:"to,omitempty"`
+	Into   string    `json:"into,omitempty"`
+	Text   string    `json:"text,omitempty"`
+	UIDs   []string  `json:"uids,omitempty"`
+	Until  time.Time `json:"until,omitzero"`
+}
+
+// told is what the API answers to a command.
+type told struct {
+	ID      string `json:"id"`
+	State   string `json:"state"`
+	Version uint64 `json:"version"`
+	Error   string `json:"error,omitempty"`
+}
+
+func (k *client) tell(ctx context.Context, id, verb string, o order) (t told, err error) {
+	err = k.call(ctx, "POST", "/api/v1/cases/"+url.PathEscape(id)+"/commands/"+verb, o, &t)
+	return t, err
+}
+
+// verb describes one command to cases.
+type verb struct {
+	name, short, example string
+	// many: several cases may be named.
+	many bool
+	// text, until and to say which flags it has, and which it can't do without.
+	text, until, to        bool
+	needText, needTo       bool
+	toFlag, toDoc, textDoc string
+	// effect: the server has something to do after it.
+	effect bool
+}
+
+func verbs() []verb {
+	return []verb{
+		{name: "ack", short: "Take note of cases: the acknowledge clock stops", many: true, example: "casement case ack cas_0123 cas_0456"},
+		{name: "assign", short: "Give cases to a person or team", many: true, to: true, needTo: true, toFlag: "to", toDoc: "person or team", example: "casement case assign cas_0123 --to team-shop"},
+		{name: "comment", short: "Add words to a case", many: true, text: true, needText: true, textDoc: "the comment", example: `casement case comment cas_0123 -m "the owner is on it"`},
+		{name: "contain", short: "Ask for the compensating control of the playbook", effect: true, example: "casement case contain cas_0123"},
+		{name: "verify", short: "Ask for a probe now", many: true, effect: true, example: "casement case verify cas_0123 --wait 1m"},
+		{name: "escalate", short: "Ask for a person higher up", text: true, textDoc: "why", effect: true, example: `casement case escalate cas_0123 -m "no answer"`},
+		{name: "snooze", short: "Silence reminders until a date; clocks go on", many: true, text: true, until: true, textDoc: "why", example: "casement case snooze cas_0123 --until 2027-01-31"},
+		{name: "reopen", short: "Open a closed case again", text: true, textDoc: "why", example: `casement case reopen cas_0123 -m "seen again in the logs"`},
+		{name: "attest", short: "Close K3 to K5 on your word, with evidence and an end", text: true, needText: true, until: true, textDoc: "the evidence", example: `casement case attest cas_0123 -m "host was scrapped, see CHG-12" --until 2027-06-30`},
+		{name: "merge", short: "Close a case in favour of another", text: true, to: true, needTo: true, toFlag: "into", toDoc: "the case that goes on", textDoc: "why", example: "casement case merge cas_0123 --into cas_0456"},
+	}
+}
+
+// caseVerbs makes the commands of all verbs, undo and split besides.
+func (c *cli) caseVerbs() []*cobra.Command {
+	var out []*cobra.Command
+	for _, v := range verbs() {
+		out = append(out, c.caseVerb(v))
+	}
+	return append(out, c.caseSplitCommand(), c.caseUndoCommand())
+}
+
+func (c *cli) caseVerb(v verb) *cobra.Command {
+	var o order
+	var until, target string
+	var wait time.Duration
+	use := v.name + " CASE"
+	args := exactly("CASE")
+	if v.many {
+		use, args = use+"...", atLeast(1, "CASE")
+	}
+	cmd := &cobra.Command{Use: use, Short: v.short, Example: "  " + v.example, Args: args}
+	f := output(cmd, "text", "json", "jsonl")
+	if v.text {
+		cmd.Flags().StringVarP(&o.Text, "message", "m", "", v.textDoc)
+	}
+	if v.until {
+		cmd.Flags().StringVar(&until, "until", "", "date (2027-01-31) or time (RFC 3339)")
+	}
+	if v.to {
+		cmd.Flags().StringVar(&target, v.toFlag, "", v.toDoc)
+	}
+	if v.name == "verify" {
+		cmd.Flags().DurationVar(&wait, "wait", 0, "wait for the probe; exit code 10 if it is still exposed")
+	}
+	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
+		switch {
+		case v.needText && strings.TrimSpace(o.Text) == "":
+			return failf(codeUsage, v.example, "say %s with -m", v.textDoc)
+		case v.needTo && target == "":
+			return failf(codeUsage, v.example, "name %s with --%s", v.toDoc, v.toFlag)
+		case v.until && until == "":
+			return failf(codeUsage, v.example, "name the end with --until")
+		}
+		var err error
+		if v.until {
+			if o.Until, err = c.instant(until); err != nil {
+				return err
+			}
+		}
+		if v.toFlag == "into" {
+			o.Into = target
+		} else {
+			o.To = target
+		}
+		return c.with(ctx, false, func(k *client) error {
+			if err := c.tellAll(ctx, k, f, v.name, args, o); err != nil {
+				return err
+			}
+			if wait > 0 {
+				return c.awaitProbe(ctx, k, args, wait)
+			}
+			if v.effect {
+				c.pending(k)
+			}
+			c.next("casement case show " + args[0])
+			return nil
+		})
+	})
+	return cmd
+}
+
+// tellAll gives one command to several cases; what fails does not stop the
+// others.
+func (c *cli) tellAll(ctx context.Context, k *client, f *formats, verb string, ids []string, o order) error {
+	var list []told
+	var first error
+	done := 0
+	for _, id := range ids {
+		t, err := k.tell(ctx, id, verb, o)
+		if err != nil {
+			if len(ids) == 1 {
+				return err
+			}
+			t = told{ID: id, Error: err.Error()}
+			first = firstOf(first, err)
+		} else {
+			done++
+		}
+		list = append(list, t)
+	}
+	if err := emitTold(c, f, verb, list); err != nil {
+		return err
+	}
+	switch {
+	case first == nil:
+		return nil
+	case done == 0:
+		return failf(codeOf(first), "", "none of %s took %s", plural(len(ids), "case"), verb)
+	}
+	return failf(codePartial, "", "%s of %s did not take %s", group(len(ids)-done), plural(len(ids), "case"), verb)
+}
+
+func emitTold(c *cli, f *formats, verb string, list []told) error {
+	if f.word == "json" && len(list) == 1 {
+		return emitJSON(c, list[0])
+	}
+	return emit(c, f, list, func(list []told) {
+		for _, t := range list {
+			if t.Error != "" {
+				fmt.Fprintf(c.out, "%s: %s\n", clean(t.ID), c.term.paint(red, clean(t.Error)))
+				continue
+			}
+			fmt.Fprintf(c.out, "%s: %s, state %s\n", t.ID, verb, c.term.paint(stateStyle(t.State), t.State))
+		}
+	})
+}
+
+// instant reads a date (its first instant, UTC) or an RFC 3339 time ahead of now.
+func (c *cli) instant(word string) (time.Time, error) {
+	t, err := time.Parse(time.DateOnly, word)
+	if err != nil {
+		t, err = time.Parse(time.RFC3339, word)
+	}
+	if err != nil {
+		if d, derr := time.ParseDuration(word); derr == nil {
+			t, err = c.now().Add(d), nil
+		}
+	}
+	switch {
+	case err != nil:
+		return t, failf(codeUsage, "", "%q is no date: want 2027-01-31, 2027-01-31T09:00:00Z or a length such as 72h", word)
+	case !t.After(c.now()):
+		return t, failf(codeUsage, "", "%s is in the past", word)
+	}
+	return t.UTC(), nil
+}
+
+// pollEvery is how often a waiting command looks again.
+const pollEvery = 500 * time.Millisecond
+
+// poll calls look until it is done, the time is over or ctx ends.
+func poll(ctx context.Context, limit time.Duration, look func() (done bool, err error)) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
+	defer cancel()
+	tick := time.NewTicker(pollEvery)
+	defer tick.Stop()
+	for {
+		if done, err := look(); done || err != nil {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-tick.C:
+		}
+	}
+}
+
+// awaitProbe waits until the probes that were asked for have seen something.
+func (c *cli) awaitProbe(ctx context.Context, k *client, ids []string, limit time.Duration) error {
+	if !k.live {
+		return failf(codeConflict, "casement serve", "no server is running, so no probe will run")
+	}
+	exposed := 0
+	asked := c.now()
+	for _, id := range ids {
+		var v caseView
+		err := poll(ctx, limit, func() (bool, error) {
+			var err error
+			v, err = k.oneCase(ctx, id)
+			return err == nil && v.Case.Probe.N == 0 && !v.Case.LastProbe.At.Before(asked.Add(-time.Minute)), err
+		})
+		if err != nil {
+			return fmt.Errorf("case %s: no answer of the probe yet: %w", id, err)
+		}
+		o := v.Case.LastProbe
+		fmt.Fprintf(c.out, "%s: %s (%s, grade %s): %s\n", id, strings.ReplaceAll(string(o.Result), "_", " "), o.Probe, o.Grade, clean(o.Detail))
+		if o.Result != remedy.NotExposed && o.Result != remedy.Gone {
+			exposed++
+		}
+	}
+	if exposed > 0 {
+		return failf(codeUnverified, "casement case show "+ids[0], "not proven closed: %s", plural(exposed, "case"))
+	}
+	return nil
+}
+
+func (c *cli) caseSplitCommand() *cobra.Command {
+	var o order
+	cmd := &cobra.Command{
+		Use:     "split CASE --uid UID... --to CASE",
+		Short:   "Take findings off a case into another",
+		Example: `  casement case split cas_0123 --uid 5f2a0011 --to cas_0456 -m "another bucket"`,
+		Args:    exactly("CASE"),
+	}
+	f := output(cmd, "text", "json", "jsonl")
+	cmd.Flags().StringArrayVar(&o.UIDs, "uid", nil, "uid of a finding (repeatable)")
+	cmd.Flags().StringVar(&o.To, "to", "", "the case they go to")
+	cmd.Flags().StringVarP(&o.Text, "message", "m", "", "why")
+	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
+		if len(o.UIDs) == 0 || o.To == "" {
+			return failf(codeUsage, "casement case show "+args[0], "name findings with --uid and the other case with --to")
+		}
+		return c.with(ctx, false, func(k *client) error { return c.tellAll(ctx, k, f, "split", args, o) })
+	})
+	return cmd
+}

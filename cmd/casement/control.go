@@ -1,0 +1,135 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/casement/casement/internal/store"
+)
+
+// pauseLine is one thrown kill switch.
+type pauseLine struct {
+	Scope  string `json:"scope"`
+	By     string `json:"by"`
+	Since  string `json:"since"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// pauseScope are the flags that name what is paused.
+type pauseScope struct{ playbook, connector, rule string }
+
+func scopes(cmd *cobra.Command) *pauseScope {
+	s := &pauseScope{}
+	cmd.Flags().StringVar(&s.playbook, "playbook", "", "only this playbook")
+	cmd.Flags().StringVar(&s.connector, "connector", "", "only this connector")
+	cmd.Flags().StringVar(&s.rule, "rule", "", "only this rule of the policy")
+	return s
+}
+
+// word is the scope as the kill switch names it.
+func (s *pauseScope) word() (string, error) {
+	var out []string
+	for _, x := range [][2]string{{"playbook", s.playbook}, {"connector", s.connector}, {"rule", s.rule}} {
+		if x[1] != "" {
+			out = append(out, x[0]+"/"+x[1])
+		}
+	}
+	switch len(out) {
+	case 0:
+		return "all", nil
+	case 1:
+		return out[0], nil
+	}
+	return "", failf(codeUsage, "give the command once for each", "name one of --playbook, --connector, --rule")
+}
+
+func (c *cli) pauseCommand() *cobra.Command {
+	var reason string
+	var list bool
+	cmd := &cobra.Command{
+		Use:   "pause",
+		Short: "Throw the kill switch: nothing is changed outside until resume",
+		Long: `Throw the kill switch for everything, or for one playbook, connector or rule: no action
+and no undo starts until casement resume. Probes, intake, clocks and messages go on. What
+is under way at the target at this instant is not torn apart.`,
+		Example: "  casement pause -m \"we look into something\"\n  casement pause --connector s3 -m \"quota\"\n  casement pause --list -o json",
+		Args:    cobra.NoArgs,
+	}
+	f := lists(cmd)
+	s := scopes(cmd)
+	cmd.Flags().StringVarP(&reason, "message", "m", "", "why")
+	cmd.Flags().BoolVar(&list, "list", false, "only list what is paused")
+	cmd.RunE = c.does(func(ctx context.Context, _ []string) error {
+		scope, err := s.word()
+		if err != nil {
+			return err
+		}
+		if !list && strings.TrimSpace(reason) == "" {
+			return failf(codeUsage, "", "say why with -m: others have to know")
+		}
+		return c.with(ctx, false, func(k *client) error {
+			if list {
+				return c.pauses(ctx, k, f, "GET", nil)
+			}
+			if err := c.pauses(ctx, k, f, "PUT", map[string]string{"scope": scope, "reason": reason}); err != nil {
+				return err
+			}
+			c.next("casement resume" + strings.TrimPrefix(" --"+strings.Replace(scope, "/", " ", 1), " --all"))
+			return nil
+		})
+	})
+	return cmd
+}
+
+func (c *cli) resumeCommand() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:     "resume",
+		Short:   "Release the kill switch",
+		Example: "  casement resume\n  casement resume --connector s3",
+		Args:    cobra.NoArgs,
+	}
+	f := lists(cmd)
+	s := scopes(cmd)
+	c.dangerous(cmd)
+	cmd.RunE = c.does(func(ctx context.Context, _ []string) error {
+		scope, err := s.word()
+		if err != nil {
+			return err
+		}
+		if err := c.confirm("Changes to outside systems go on (" + scope + ")."); err != nil {
+			return err
+		}
+		return c.with(ctx, false, func(k *client) error {
+			return c.pauses(ctx, k, f, "DELETE", map[string]string{"scope": scope})
+		})
+	})
+	return cmd
+}
+
+// pauses changes or reads the kill switches and prints those that are thrown.
+func (c *cli) pauses(ctx context.Context, k *client, f *formats, method string, in any) error {
+	var out struct {
+		Pauses []store.Pause `json:"pauses"`
+	}
+	if err := k.call(ctx, method, "/api/v1/pauses", in, &out); err != nil {
+		return err
+	}
+	lines := []pauseLine{}
+	for _, p := range out.Pauses {
+		lines = append(lines, pauseLine{p.Scope, p.By.ID, p.At.UTC().Format("2006-01-02 15:04 UTC"), p.Reason.Text})
+	}
+	return emit(c, f, lines, func(lines []pauseLine) {
+		if len(lines) == 0 {
+			fmt.Fprintln(c.out, "nothing is paused")
+			return
+		}
+		tab := newTable("paused", "by", "since", "why~")
+		for _, l := range lines {
+			tab.add(cell{l.Scope, red}, l.By, l.Since, l.Reason)
+		}
+		tab.print(c.term, "")
+	})
+}

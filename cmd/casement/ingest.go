@@ -1,0 +1,198 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+
+	"github.com/spf13/cobra"
+
+	"github.com/casement/casement/internal/format/jsonl"
+	"github.com/casement/casement/internal/intake"
+)
+
+// ingested is what became of one file.
+type ingested struct {
+	File string `json:"file"`
+	intake.Answer
+	// Cases counts the cases that were opened, and the alerts that joined one.
+	Opened int `json:"opened"`
+	Joined int `json:"joined"`
+	Seen   int `json:"seen"`
+	Failed int `json:"failed"`
+	Status int `json:"status"`
+}
+
+func (c *cli) ingestCommand() *cobra.Command {
+	var mappings []string
+	var event string
+	cmd := &cobra.Command{
+		Use:   "ingest FILE...",
+		Short: "Take alerts in: each becomes or joins a case",
+		Long: `Take alerts in from files, or from standard input (-). What is reported as taken in is on
+disk. Through a running server the loop starts at once; without one it starts when
+casement serve runs. Exit code 9: some alerts were refused, 1: all were.`,
+		Example: "  casement ingest alerts.json\n  casement ingest --mapping acme.yaml acme.json\n  trivy image -f json app:1 | casement ingest -",
+		Args:    atLeast(1, "FILE or -"),
+	}
+	f := lists(cmd)
+	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping file for JSON that no reader knows (repeatable)")
+	cmd.Flags().StringVar(&event, "event", "", "event name of the sender, e.g. the X-GitHub-Event header")
+	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
+		return c.with(ctx, true, func(k *client) error {
+			var list []ingested
+			for _, name := range args {
+				x, err := c.ingestFile(ctx, k, name, mappings, event)
+				if err != nil {
+					return err
+				}
+				list = append(list, x)
+			}
+			if err := emit(c, f, list, c.showIngested); err != nil {
+				return err
+			}
+			if !k.live {
+				c.sayf("no server is running: decisions are made, actions, tickets and messages wait for casement serve")
+			}
+			c.next("casement case list")
+			return ingestVerdict(list)
+		})
+	})
+	return cmd
+}
+
+// ingestFile sends one file. Formats that only this side can read are sent as
+// our own JSON lines.
+func (c *cli) ingestFile(ctx context.Context, k *client, name string, mappings []string, event string) (out ingested, err error) {
+	out.File = name
+	body, err := c.readNamed(name)
+	if err != nil {
+		return out, err
+	}
+	if len(mappings) > 0 || event != "" {
+		if body, err = c.converted(ctx, name, body, mappings, event); err != nil {
+			return out, err
+		}
+	}
+	resp, err := k.post(ctx, "/api/v1/alerts", body)
+	if err != nil {
+		return out, err
+	}
+	defer resp.Body.Close()
+	if err := json.NewDecoder(resp.Body).Decode(&out.Answer); err != nil {
+		return out, failf(codeRemote, "", "the answer of %s can't be read: %w", k.where, err)
+	}
+	out.Status = resp.StatusCode
+	for _, r := range out.Results {
+		switch {
+		case r.Error != "":
+			out.Failed++
+		case r.New:
+			out.Opened++
+		case r.Sighting:
+			out.Seen++
+		default:
+			out.Joined++
+		}
+	}
+	switch resp.StatusCode {
+	case http.StatusUnauthorized, http.StatusForbidden:
+		return out, failf(codeAuth, "casement token create --roles source", "%s", out.Error)
+	case http.StatusRequestEntityTooLarge:
+		return out, failf(codeError, "split the file", "%s", out.Error)
+	case http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusInsufficientStorage, http.StatusInternalServerError:
+		return out, failf(codeRemote, "send it again", "%s", out.Error)
+	}
+	return out, nil
+}
+
+// post sends a body and returns the answer whatever its status.
+func (k *client) post(ctx context.Context, path string, body []byte) (*http.Response, error) {
+	r, err := http.NewRequestWithContext(ctx, "POST", k.base+path, bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	r.Header.Set("Content-Type", "application/octet-stream")
+	r.Header.Set("Authorization", "Bearer "+k.token)
+	resp, err := k.http.Do(r)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		return nil, failf(codeRemote, "casement doctor", "%s does not answer", k.where)
+	}
+	return resp, nil
+}
+
+// converted reads a body by mapping files and writes it as JSON lines.
+func (c *cli) converted(ctx context.Context, name string, body []byte, mappings []string, event string) ([]byte, error) {
+	in := c.in
+	c.in = io.NopCloser(bytes.NewReader(body))
+	defer func() { c.in = in }()
+	a, err := c.readAlerts(ctx, []string{"-"}, mappings, event)
+	if err != nil {
+		return nil, err
+	}
+	if err := c.tell(a); err != nil && a.summary.Kept == 0 {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	for _, f := range a.findings {
+		if err := e.Encode(jsonl.LineOf(f)); err != nil {
+			return nil, err
+		}
+	}
+	return b.Bytes(), nil
+}
+
+func (c *cli) showIngested(list []ingested) {
+	for _, x := range list {
+		fmt.Fprintf(c.out, "%s: %s read", clean(x.File), group(x.Read))
+		if x.Format != "" {
+			fmt.Fprintf(c.out, " (%s)", x.Format)
+		}
+		fmt.Fprintf(c.out, ", %s opened, %s joined, %s seen before", plural(x.Opened, "case"), group(x.Joined), group(x.Seen))
+		if x.Suppressed > 0 {
+			fmt.Fprintf(c.out, ", %s no findings by their source's own word", group(x.Suppressed))
+		}
+		fmt.Fprintln(c.out)
+		for i, n := range x.Refusal {
+			if i == shownRefusals {
+				fmt.Fprintf(c.err, "  … %d more refused\n", len(x.Refusal)-i)
+				break
+			}
+			fmt.Fprintf(c.err, "%s %s: %s\n", c.talk.paint(yellow, "refused:"), clean(n.Where), clean(n.Reason))
+		}
+		if x.Later != 0 {
+			fmt.Fprintf(c.err, "stored as body %d; it is worked on later: %s\n", x.Later, clean(x.Error))
+		}
+		if x.Quarantine != 0 {
+			fmt.Fprintf(c.err, "%s body %d waits for a person: %s\n", c.talk.paint(yellow, "quarantined:"), x.Quarantine, clean(x.Error))
+		}
+	}
+}
+
+func ingestVerdict(list []ingested) error {
+	good, bad := 0, 0
+	for _, x := range list {
+		good += x.Opened + x.Joined + x.Seen + x.Suppressed
+		bad += x.Refused + x.Failed
+		if x.Status >= 400 {
+			bad++
+		}
+		if x.Later != 0 {
+			good++
+		}
+	}
+	switch {
+	case bad == 0:
+		return nil
+	case good == 0:
+		return failf(codeError, "casement parse FILE shows why", "nothing could be taken in")
+	}
+	return silent(codePartial)
+}
