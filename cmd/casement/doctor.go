@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
-	"time"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"github.com/casement/casement/internal/app"
+	"github.com/casement/casement/internal/config"
 	"github.com/casement/casement/internal/policy"
 )
 
@@ -58,91 +60,160 @@ waits. Exit code 1 if something is bad; warnings do not fail.`,
 	return cmd
 }
 
-// examine looks at one thing after the other; what can't be looked at is said.
+// patient collects what the doctor sees.
+type patient struct{ checks []check }
+
+func (p *patient) ok(what, format string, a ...any) { p.add(what, "ok", "", format, a...) }
+
+func (p *patient) add(what, result, mend, format string, a ...any) {
+	p.checks = append(p.checks, check{what, result, fmt.Sprintf(format, a...), mend})
+}
+
+// examine looks at one thing after the other.
 func (c *cli) examine(ctx context.Context) []check {
-	var out []check
-	add := func(what, result, mend, format string, a ...any) {
-		out = append(out, check{what, result, fmt.Sprintf(format, a...), mend})
-	}
+	p := &patient{}
 	l, err := c.config(nil)
 	if err != nil {
-		add("configuration", "bad", "casement config validate", "%v", err)
-		return out
+		p.add("configuration", "bad", "casement config validate", "%v", err)
+		return p.checks
 	}
 	from := "defaults and environment"
-	if len(l.Files) > 0 {
-		from = fmt.Sprint(len(l.Files), " file(s)")
+	if n := len(l.Files); n > 0 {
+		from = plural(n, "file")
 	}
-	add("configuration", "ok", "", "valid, from %s", from)
-	c.examineSecrets(ctx, l.Connectors == nil, add)
-	p, err := loadPack(l.Policy.Dir)
-	if err != nil {
-		add("policy", "bad", "casement policy check", "%v", err)
+	p.ok("configuration", "valid, from %s", from)
+	c.examineSecrets(ctx, p, l)
+	c.examineRules(p, l)
+	c.examineInstall(ctx, p)
+	return p.checks
+}
+
+// examineSecrets resolves every reference, and says which fail, never what
+// they lead to.
+func (c *cli) examineSecrets(ctx context.Context, p *patient, l *config.Loaded) {
+	refs := map[string]config.Secret{}
+	for name, s := range l.Sources {
+		for i, x := range s.Secret {
+			refs[fmt.Sprintf("sources.%s.secret[%d]", name, i)] = x
+		}
+	}
+	for name, k := range l.Connectors {
+		for key, x := range k.Secrets {
+			refs["connectors."+name+".secrets."+key] = x
+		}
+	}
+	bad := 0
+	for _, key := range slices.Sorted(maps.Keys(refs)) {
+		if _, err := refs[key].Resolve(ctx); err != nil {
+			bad++
+			p.add("secrets", "bad", "", "%s: %v", key, err)
+		}
+	}
+	if bad == 0 && len(refs) > 0 {
+		p.ok("secrets", "%s lead somewhere", plural(len(refs), "reference"))
+	}
+}
+
+// examineRules loads policy and owners and runs the policy's tests.
+func (c *cli) examineRules(p *patient, l *config.Loaded) {
+	if pk, err := loadPack(l.Policy.Dir); err != nil {
+		p.add("policy", "bad", "casement policy check", "%v", err)
 	} else {
 		failed := 0
-		for _, r := range policy.RunTests(p) {
+		for _, r := range policy.RunTests(pk) {
 			if !r.OK() {
 				failed++
 			}
 		}
 		if failed > 0 {
-			add("policy", "bad", "casement policy test", "%d of its tests fail", failed)
+			p.add("policy", "bad", "casement policy test", "%s of its tests fail", group(failed))
 		} else {
-			add("policy", "ok", "", "%s: %s, its tests pass", dirName(l.Policy.Dir), plural(len(p.RuleNames()), "rule"))
+			p.ok("policy", "%s: %s, its tests pass", dirName(l.Policy.Dir), plural(len(pk.RuleNames()), "rule"))
 		}
 	}
 	if len(l.Owners.Files) == 0 {
-		add("owners", "warn", "write owners.yaml and name it under owners.files", "no owners files: everything goes to the fallback team, and nothing is enforced")
-	} else if files, err := c.readOwners(l.Owners.Files); err != nil {
-		add("owners", "bad", "", "%v", err)
-	} else if d, err := c.directory(files); err != nil {
-		add("owners", "bad", "", "%v", err)
-	} else {
-		add("owners", "ok", "", "%s, %s", plural(len(d.Data().People), "person"), plural(len(d.Data().Teams), "team"))
-	}
-	return c.examineInstall(ctx, out, add)
-}
-
-// examineSecrets resolves every reference, and says which fail, never what
-// they lead to.
-func (c *cli) examineSecrets(ctx context.Context, none bool, add func(what, result, mend, format string, a ...any)) {
-	l, err := c.config(nil)
-	if err != nil || none {
+		p.add("owners", "warn", "write owners.yaml and name it under owners.files", "no owners files: everything goes to the fallback team, and nothing is enforced")
 		return
 	}
-	n := 0
-	for name, s := range l.Sources {
-		for _, x := range s.Secret {
-			n++
-			if _, err := x.Resolve(ctx); err != nil {
-				add("secrets", "bad", "", "sources.%s.secret: %v", name, err)
-			}
-		}
-	}
-	for name, k := range l.Connectors {
-		for key, x := range k.Secrets {
-			n++
-			if _, err := x.Resolve(ctx); err != nil {
-				add("secrets", "bad", "", "connectors.%s.secrets.%s: %v", name, key, err)
-			}
-		}
-	}
-	if n > 0 {
-		add("secrets", "ok", "", "%s looked up", plural(n, "reference"))
-	}
-}
-
-// examineInstall looks at the data folder and what is in it.
-func (c *cli) examineInstall(ctx context.Context, out []check, add func(what, result, mend, format string, a ...any)) []check {
-	_ = out
-	dir, err := c.dataDir()
+	files, err := c.readOwners(l.Owners.Files)
 	if err != nil {
-		add("data folder", "bad", "", "%v", err)
-		return nil
+		p.add("owners", "bad", "", "%v", err)
+		return
 	}
-	return nil
+	d, err := c.directory(files)
+	if err != nil {
+		p.add("owners", "bad", "", "%v", err)
+		return
+	}
+	p.ok("owners", "%d people, %s", len(d.Data().People), plural(len(d.Data().Teams), "team"))
 }
 
-var _ = app.Health{}
-var _ = os.Stat
-var _ = time.Now
+// examineInstall looks at the data folder, the server and what waits in it.
+func (c *cli) examineInstall(ctx context.Context, p *patient) {
+	k, err := c.connect(ctx, false)
+	if codeOf(err) == codeNotFound {
+		p.add("data folder", "warn", "casement serve makes it", "%v", err)
+		return
+	}
+	if err != nil {
+		p.add("data folder", "bad", "", "%v", err)
+		return
+	}
+	defer func() {
+		if err := k.close(); err != nil {
+			p.add("data folder", "bad", "", "%v", err)
+		}
+	}()
+	if k.live {
+		p.ok("server", "running at %s", k.where)
+	} else {
+		p.add("server", "warn", "casement serve", "no server holds %s", k.where)
+	}
+	var h app.Health
+	if err := k.call(ctx, "GET", "/api/v1/health", nil, &h); err != nil {
+		p.add("data folder", "bad", "", "%v", err)
+		return
+	}
+	p.health(h, k.live)
+	var rep app.LedgerReport
+	switch err := k.call(ctx, "POST", "/api/v1/ledger/verify", nil, &rep); {
+	case err != nil:
+		p.add("ledger", "bad", "", "%v", err)
+	case !rep.OK:
+		p.add("ledger", "bad", "keep the folder as it is and compare it with a backup", "%s", rep.Fault)
+	default:
+		p.ok("ledger", "holds: %s, %s", plural(int(rep.Sequenced+rep.Unsequenced), "event"), plural(rep.Checkpoints, "signed checkpoint"))
+	}
+}
+
+// health judges the figures of an install.
+func (p *patient) health(h app.Health, live bool) {
+	cases := 0
+	for _, n := range h.Cases {
+		cases += n
+	}
+	p.ok("data folder", "%s, database of %s bytes", plural(cases, "case"), group(int(h.Store.DatabaseBytes)))
+	if h.Users == 0 {
+		p.add("users", "warn", "open the link that casement serve prints, or casement user add", "nobody can sign in, so nobody can approve")
+	} else {
+		p.ok("users", "%s", plural(h.Users, "user"))
+	}
+	if live && len(h.Connectors) == 0 {
+		p.add("connectors", "warn", "name them under connectors: in the configuration", "none is set up: nothing can be changed or probed")
+	} else if live {
+		p.ok("connectors", "%s", strings.Join(h.Connectors, ", "))
+	}
+	if len(h.Paused) > 0 {
+		p.add("kill switch", "warn", "casement resume", "thrown for %s", strings.Join(h.Paused, ", "))
+	}
+	if h.Quarantined > 0 {
+		p.add("quarantine", "warn", "look at what could not be read, and send it again", "%s wait for a person", plural(h.Quarantined, "body"))
+	}
+	if h.Waiting > 0 {
+		p.add("intake", "warn", "", "%s taken in and not worked on yet", plural(h.Waiting, "body"))
+	}
+	const oldTail = 60
+	if live && h.TailAge > oldTail {
+		p.add("ledger tail", "warn", "look into the server's log", "%s not in the tree for %d s", plural(h.Unsequenced, "event"), h.TailAge)
+	}
+}

@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/casement/casement/internal/correlate"
+	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/format/jsonl"
 	"github.com/casement/casement/internal/intake"
 )
@@ -90,9 +92,9 @@ func (c *cli) ingestFile(ctx context.Context, k *client, name string, mappings [
 		switch {
 		case r.Error != "":
 			out.Failed++
-		case r.New:
+		case r.Placement == correlate.Open:
 			out.Opened++
-		case r.Sighting:
+		case r.Placement == correlate.Sighting:
 			out.Seen++
 		default:
 			out.Joined++
@@ -139,14 +141,47 @@ func (c *cli) converted(ctx context.Context, name string, body []byte, mappings 
 	if err := c.tell(a); err != nil && a.summary.Kept == 0 {
 		return nil, fmt.Errorf("%s: %w", name, err)
 	}
+	return linesOf(a.findings)
+}
+
+// linesOf writes findings as our own JSON lines.
+func linesOf(list []finding.Finding) ([]byte, error) {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
-	for _, f := range a.findings {
+	for _, f := range list {
 		if err := e.Encode(jsonl.LineOf(f)); err != nil {
 			return nil, err
 		}
 	}
 	return b.Bytes(), nil
+}
+
+// handIn sends findings that were read here, and returns the cases by uid.
+func (k *client) handIn(ctx context.Context, list []finding.Finding) (map[string]string, error) {
+	body, err := linesOf(list)
+	if err != nil {
+		return nil, err
+	}
+	resp, err := k.post(ctx, "/api/v1/alerts", body)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	var out intake.Answer
+	if err := json.NewDecoder(resp.Body).Decode(&out); err != nil {
+		return nil, failf(codeRemote, "", "the answer of %s can't be read: %w", k.where, err)
+	}
+	if out.Error != "" {
+		return nil, failf(codeRemote, "", "%s: %s", k.where, out.Error)
+	}
+	cases := map[string]string{}
+	for i, r := range out.Results {
+		if i < len(list) {
+			cases[list[i].UID] = r.CaseID
+		}
+		cases[r.UID] = r.CaseID
+	}
+	return cases, nil
 }
 
 func (c *cli) showIngested(list []ingested) {
