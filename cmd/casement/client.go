@@ -31,6 +31,8 @@ type client struct {
 	// where names the install for people.
 	where string
 	close func() error
+	// tickets opens the tickets that wait, where no server does it.
+	tickets func(ctx context.Context) error
 }
 
 // callTimeout bounds one call; exports and verifications of large ledgers take
@@ -133,7 +135,7 @@ func (c *cli) ownApp(ctx context.Context, dir string) (*client, error) {
 		return nil, err
 	}
 	k := newClient("https://casement.invalid", a.LocalToken(), inProcess{a.Handler}, dir)
-	k.live = false
+	k.live, k.tickets = false, a.OpenTickets
 	k.close = func() error { return a.Stop(context.WithoutCancel(ctx)) }
 	return k, nil
 }

@@ -61,7 +61,11 @@ func (c *cli) gate(ctx context.Context, g *gating, f *formats, args []string) er
 		return err
 	}
 	if verdict := c.tell(a); verdict != nil {
-		return failf(codeError, "mend the report: what can't be read can't be judged", "the gate fails closed: %s", gateFault(a))
+		why := verdict
+		if len(a.errs) != 1 || len(a.summary.Formats) > 0 {
+			why = errors.New(gateFault(a))
+		}
+		return failf(codeError, "mend the report: what can't be read can't be judged", "the gate fails closed: %w", why)
 	}
 	if a.summary.Read == 0 && !g.allowEmpty {
 		return failf(codeError, "check that the scanner ran over the right place; --allow-empty accepts it", "the gate fails closed: the report holds no findings at all")
@@ -172,6 +176,11 @@ func (c *cli) openTickets(ctx context.Context, k *client, rep *gate.Report) erro
 			if id := cases[uid]; id != "" && rep.Results[i].Outcome == gate.Blocked {
 				rep.Results[i].Case = id
 			}
+		}
+	}
+	if k.tickets != nil {
+		if err := k.tickets(ctx); err != nil {
+			return err
 		}
 	}
 	err = poll(ctx, ticketWait, func() (bool, error) {
@@ -296,4 +305,3 @@ func (c *cli) showBlocked(r gate.Result) {
 		c.fact("ticket", orWords(r.Ticket, "on its way")+", case "+r.Case, "")
 	}
 }
-
