@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/casement/casement/internal/correlate"
 	"github.com/casement/casement/internal/format/jsonl"
 	"github.com/casement/casement/internal/intake"
 )
@@ -90,9 +91,9 @@ func (c *cli) ingestFile(ctx context.Context, k *client, name string, mappings [
 		switch {
 		case r.Error != "":
 			out.Failed++
-		case r.New:
+		case r.Placement == correlate.Open || r.Placement == correlate.Recurrence:
 			out.Opened++
-		case r.Sighting:
+		case r.Placement == correlate.Sighting:
 			out.Seen++
 		default:
 			out.Joined++

@@ -112,7 +112,19 @@ func (c *cli) commands() []*cobra.Command {
 		in(groupStart, c.tryCommand()),
 		in(groupStart, c.parseCommand()),
 
+		in(groupCases, c.caseCommand()),
+		in(groupCases, c.approvalCommand()),
+		in(groupCases, c.actionCommand()),
+		in(groupCases, c.exceptionCommand()),
+		in(groupCases, c.ingestCommand()),
+
 		in(groupServer, c.serveCommand()),
+		in(groupServer, c.pauseCommand()),
+		in(groupServer, c.resumeCommand()),
+		in(groupServer, c.ledgerCommand()),
+		in(groupServer, c.backupCommand()),
+		in(groupServer, c.userCommand()),
+		in(groupServer, c.tokenCommand()),
 		in(groupRules, c.policyCommand()),
 		in(groupRules, c.ownerCommand()),
 
