@@ -160,9 +160,13 @@ func (c *cli) tell(a alerts) error {
 		}
 		fmt.Fprintf(c.err, "%s %s: %s\n", c.talk.paint(yellow, "refused:"), clean(n.Where), clean(what))
 	}
+	nothing := a.summary.Kept == 0 && a.summary.Suppressed == 0 && len(a.summary.Formats) == 0
 	for i, err := range a.errs {
-		if i == len(a.errs)-1 && len(a.summary.Formats) == 0 && len(a.refusals) == 0 {
-			return err // the only news, printed once as the error
+		if nothing && i == len(a.errs)-1 {
+			if i == 0 {
+				return err // the only news, printed once as the error
+			}
+			return failf(codeError, "", "%w", err)
 		}
 		c.report(err)
 	}

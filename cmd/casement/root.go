@@ -48,6 +48,7 @@ acts within limits or asks a person, and proves that the risk is gone.
 		&cobra.Group{ID: groupServer, Title: "Run and look after it:"},
 	)
 	root.AddCommand(c.commands()...)
+	root.SetHelpCommandGroupID(groupServer)
 	root.AddCommand(helpTopics()...)
 	root.InitDefaultCompletionCmd("casement")
 	for _, cmd := range root.Commands() {
