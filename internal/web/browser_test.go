@@ -90,7 +90,7 @@ func (b *tab) shoot(name string, width int64, scheme string) {
 	if !updating() {
 		return
 	}
-	features := []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}}
+	features := []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: scheme}, {Name: "prefers-reduced-motion", Value: "reduce"}}
 	if _, err := chromedp.Call(b.ctx, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: features}); err != nil {
 		b.t.Fatal(err)
 	}
@@ -127,7 +127,6 @@ func TestBrowser(t *testing.T) {
 	b.do("open the list", chromedp.Navigate(srv.URL+"/cases"), see(`table.list`))
 	b.shoot("cases", 1440, "light")
 	b.shoot("cases-dark", 1440, "dark")
-	b.shoot("cases-narrow", 420, "light")
 
 	b.do("choose a risk class", chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
 		_, err := chromedp.Evaluate[bool](`(function(){const s=document.querySelector("select[name=risk]");s.value="K1";
@@ -140,9 +139,6 @@ func TestBrowser(t *testing.T) {
 	}
 	b.do("open a case", chromedp.Navigate(srv.URL+"/cases/c-media"), see(`.proof`))
 	b.shoot("case", 1360, "light")
-	b.shoot("case-dark", 1360, "dark")
-	b.do("open the liar", chromedp.Navigate(srv.URL+"/cases/c-cache"), see(`.proof`))
-	b.shoot("case-liar", 1360, "light")
 	b.do("open the approvals", chromedp.Navigate(srv.URL+"/approvals"), see(`.asks`))
 	b.shoot("approvals", 1180, "light")
 

@@ -48,6 +48,12 @@ func (w *world) clock() time.Time {
 	return w.now
 }
 
+func (w *world) advance(d time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.now = w.now.Add(d)
+}
+
 // hints is a Hints that tests poke.
 type hints struct {
 	mu   sync.Mutex

@@ -177,7 +177,7 @@ func tilesOf(n map[string]int, chosen string) []tile {
 	return []tile{
 		{"Open", "open", "/cases", open, toneWarn, chosen == ""},
 		{"Need approval", "hand", at(remedy.StateApproval), sum(remedy.StateApproval), tonePerm, chosen == string(remedy.StateApproval)},
-		{"Wait for their owner", "person", at(remedy.StateOpen), sum(remedy.StateOpen), toneQuiet, chosen == string(remedy.StateOpen)},
+		{"Wait for owner", "person", at(remedy.StateOpen), sum(remedy.StateOpen), toneQuiet, chosen == string(remedy.StateOpen)},
 		{"Held", "pause", at(remedy.StateHeld), sum(remedy.StateHeld), toneWarn, chosen == string(remedy.StateHeld)},
 		{"Verifying", "eye", at(remedy.StateVerifying), sum(remedy.StateVerifying), toneInfo, chosen == string(remedy.StateVerifying)},
 		{"Contained", "shield", at(remedy.StateContained), sum(remedy.StateContained), toneGood, chosen == string(remedy.StateContained)},

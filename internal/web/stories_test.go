@@ -38,7 +38,7 @@ func judged(k deadline.RiskClass, rule, why string, mode remedy.Mode, owner stri
 		grade = remedy.P1
 	}
 	return remedy.Judgement{
-		Decision: remedy.Decision{Class: k, Rule: rule, Why: why, Playbook: "close-exposure", Mode: mode, Ticket: true, Intended: remedy.PathApprove,
+		Decision: remedy.Decision{Class: k, Rule: rule, Why: why, Playbook: "close-exposure", Mode: mode, Ticket: true,
 			Actions: actions, Probe: probe, Grade: grade, ProbeEvery: 300},
 		Routing: remedy.Routing{Owner: owner, Approvers: []string{"u-dana"}, Backup: "u-omar", Manager: "team-payments-leads", OpsLead: "u-mara",
 			Source: "tag owner", Confidence: 95, Known: owner != ""},
@@ -101,6 +101,7 @@ func (w *world) storyProven() remedy.Case {
 	j := judged(deadline.K2, "public-storage", "confidential data readable by anyone on the internet", remedy.ModeApprove, "team-storefront", s3Probe(), blockPublic(remedy.AuthApprove))
 	l := w.open("c-media", 26*hour, publicBucket("aws.securityhub", "S3.2", a), j)
 	p := planFor(a.Name, "u-lee")
+	l.see("c-media", 26*hour-30*time.Second, publicBucket("prowler", "s3_bucket_public_access", a), j, "same exposure: public storage of arn:aws:s3:::acme-media-uploads")
 	l.planned(26*hour-minute, "e1.1", 1, p, "GET without credentials answered 200 with 512 kB of uploads/7f21.jpg")
 	l.at(25*hour+20*minute, person("u-omar"), remedy.Comment{Note: l.note("Do the product pages read these with signed addresses?")})
 	l.at(25*hour+5*minute, person("u-lee"), remedy.Comment{Note: l.note("Yes, since March. The old public links are gone.")})
@@ -114,7 +115,11 @@ func (w *world) storyProven() remedy.Case {
 			l.at(25*hour-time.Duration(i+1)*5*minute-time.Second, system(), remedy.Tick{})
 		}
 		if l.c.Probe.N != 0 {
-			l.probed(25*hour-time.Duration(i+1)*5*minute-2*time.Second, remedy.NotExposed, "GET with a signed address answered 200")
+			seen := "GET without credentials answered 403 AccessDenied"
+			if l.c.Probe.Purpose == remedy.ProbeContinuity {
+				seen = "GET with a signed address answered 200"
+			}
+			l.probed(25*hour-time.Duration(i+1)*5*minute-2*time.Second, remedy.NotExposed, seen)
 		}
 	}
 	return l.keep()

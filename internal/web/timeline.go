@@ -55,7 +55,8 @@ func timeline(evs []store.StoredEvent, kind string, names people, notes map[reme
 		if e.Verb == "" || kind != "" && e.Kind != kind {
 			continue
 		}
-		e.Seq, e.At, e.Actor, e.Type = ev.Seq, ev.At, names.actor(ev.By), ev.Type
+		e.Seq, e.At, e.Actor, e.Type = ev.Seq, ev.At, names.actor(doer(ev)), ev.Type
+		e.Object, e.Detail = names.text(e.Object), names.text(e.Detail)
 		e.Hash = shortHash(ev.Hash)
 		if n := noteOf(ev.Decoded); n != "" {
 			e.Quote = cmp.Or(notes[n], "(erased)")
@@ -63,6 +64,25 @@ func timeline(evs []store.StoredEvent, kind string, names people, notes map[reme
 		out = append(out, e)
 	}
 	return out
+}
+
+// doer is who the reader takes for the one who did it: what followed from a
+// source's report was decided by policy and done by us, not by the source.
+func doer(ev store.StoredEvent) remedy.Actor {
+	switch ev.Decoded.(type) {
+	case remedy.Opened, remedy.Joined, remedy.MemberChanged:
+		return ev.By
+	case remedy.Judged:
+		return remedy.Actor{Kind: remedy.Policy}
+	case remedy.ActionAdded:
+		if ev.By.Kind != remedy.Person {
+			return remedy.Actor{Kind: remedy.Policy}
+		}
+	}
+	if ev.By.Kind == remedy.Source {
+		return remedy.Actor{Kind: remedy.System}
+	}
+	return ev.By
 }
 
 func shortHash(h [32]byte) string {
@@ -94,7 +114,7 @@ func describe(b remedy.Body, names people) entry {
 		return say(kindDecision, "scale", toneQuiet, "asked for a new decision:", e.Why)
 	case remedy.EpisodeClosed:
 		m := closedMark(e.How)
-		return say(kindVerify, m.Icon, m.Tone, "closed the case as", string(e.How)+":", e.Why)
+		return say(kindVerify, m.Icon, m.Tone, "closed the case as", string(e.How), e.Why)
 	case remedy.EpisodeStarted:
 		return say(kindVerify, "open", toneBad, "opened the case again:", e.Why)
 	case remedy.CaseSettled:

@@ -115,6 +115,23 @@ func (p people) of(id string) string {
 	return id
 }
 
+// text puts names in the place of ids in a sentence of the core.
+func (p people) text(s string) string {
+	for id, name := range p {
+		if name == "" || !strings.Contains(s, id) {
+			continue
+		}
+		words := strings.Fields(s)
+		for i, w := range words {
+			if strings.TrimRight(w, ".,:;)") == id {
+				words[i] = name + w[len(id):]
+			}
+		}
+		s = strings.Join(words, " ")
+	}
+	return s
+}
+
 // actor names who gave a command.
 func (p people) actor(a remedy.Actor) string {
 	switch a.Kind {
@@ -215,6 +232,8 @@ type summary struct {
 	WaitsOn string
 	Clock   clock
 	Clocked bool
+	// NoClock says why an open case has no deadline now.
+	NoClock string
 	// Window says how long the exposure is or was open.
 	Window string
 	Since  time.Time
@@ -229,6 +248,10 @@ func (s *server) summarize(c remedy.Case, names people) summary {
 	v.Asset = cmp.Or(c.Asset.Name, c.Asset.UID, "unknown asset")
 	v.Waits, v.WaitsOn = waitsFor(c, names)
 	v.Clock, v.Clocked = nextClock(clocksOf(c, now))
+	v.NoClock = "none"
+	if c.Exception != nil { // the duties are off, the exposure is not
+		v.Clocked, v.NoClock = false, "excepted until "+c.Exception.Until.Format("2 Jan 2006")
+	}
 	ep := c.Episode()
 	v.Since = ep.DetectedAt
 	end := now
