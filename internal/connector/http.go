@@ -212,6 +212,13 @@ func retryAfter(h http.Header, now time.Time) time.Duration {
 	return 0
 }
 
+// Finish reads the rest of a small answer and closes it, so that the
+// connection can be used again.
+func Finish(resp *http.Response) {
+	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // what is left interests nobody
+	_ = resp.Body.Close()                                         // a read body has nothing left to fail
+}
+
 // ReadOnly turns an unsure error into a retryable one: a request that only
 // reads has changed nothing, whatever became of it.
 func ReadOnly(err error) error {

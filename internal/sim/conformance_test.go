@@ -3,11 +3,13 @@ package sim_test
 import (
 	"encoding/base64"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
 	"github.com/casement/casement/internal/connector"
 	"github.com/casement/casement/internal/connector/connectortest"
+	"github.com/casement/casement/internal/connector/oauth"
 	"github.com/casement/casement/internal/connector/s3"
 	"github.com/casement/casement/internal/connector/webhook"
 	"github.com/casement/casement/internal/finding"
@@ -112,3 +114,33 @@ func webhookBench(t testing.TB) connectortest.Bench {
 }
 
 func TestWebhook(t *testing.T) { connectortest.Run(t, webhookBench) }
+
+// sorted: the order of scopes means nothing (RFC 6749 3.3).
+func sorted(scope string) string { return strings.Join(slices.Sorted(strings.FieldsSeq(scope)), " ") }
+
+// oauthBench has an integration that holds more than it needs; resource says
+// whether continuity is asked at a resource or by introspection.
+func oauthBench(resource bool) func(testing.TB) connectortest.Bench {
+	return func(t testing.TB) connectortest.Bench {
+		w := world(t)
+		g := w.Grant("grant 7", "crm-sync", "mail.readwrite contacts.read files.all")
+		g.SetToken(connectortest.Canary)
+		p := connectortest.NewProxyTo(t, w.URL(sim.ServiceOAuth))
+		i := oauth.Integration{Grant: g.ID(), Token: connectortest.Canary, Keep: []string{"contacts.read"}}
+		if resource {
+			i.ResourceURL = p.URL + "/resource?scope=contacts.read"
+		}
+		c, err := oauth.New(oauth.Config{IntrospectURL: p.URL + "/introspect", RevokeURL: p.URL + "/revoke", GrantsURL: p.URL + "/grants/",
+			ClientID: sim.OAuthClientID, ClientSecret: sim.OAuthClientSecret, AdminToken: sim.OAuthAdminToken,
+			Integrations: map[string]oauth.Integration{"crm-sync": i}, HTTP: loopback(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return &bench{t: t, w: w, scope: "oauth/" + g.ID(), conn: c, proxy: p, state: func() string { return sorted(g.Scope()) },
+			request: connector.Request{Asset: finding.Asset{UID: "crm-sync", Type: "oauth_app"}},
+			drift:   func() { g.SetScope("mail.readwrite contacts.read files.all admin.all") }}
+	}
+}
+
+func TestOAuth(t *testing.T)         { connectortest.Run(t, oauthBench(false)) }
+func TestOAuthResource(t *testing.T) { connectortest.Run(t, oauthBench(true)) }

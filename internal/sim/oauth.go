@@ -56,7 +56,18 @@ func (w *World) Grant(id, client, scope string) *Grant {
 func (g *Grant) ID() string { return g.id }
 
 // Token is the access token of the integration: a secret.
-func (g *Grant) Token() string { return g.token }
+func (g *Grant) Token() string {
+	g.s.mu.Lock()
+	defer g.s.mu.Unlock()
+	return g.token
+}
+
+// SetToken gives the integration another token.
+func (g *Grant) SetToken(token string) {
+	g.s.mu.Lock()
+	defer g.s.mu.Unlock()
+	g.token = token
+}
 
 // Scope is what the token can really do, "" once it is revoked.
 func (g *Grant) Scope() string {

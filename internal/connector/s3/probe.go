@@ -115,7 +115,7 @@ func (c *Connector) knock(ctx context.Context, address string) (remedy.Result, s
 	if err != nil {
 		return remedy.Inconclusive, connector.TransportError("GET without a credential", err).Msg
 	}
-	defer closeBody(resp)
+	defer connector.Finish(resp)
 	said := fmt.Sprintf("GET %s without a credential answers %d", address, resp.StatusCode)
 	switch resp.StatusCode {
 	case http.StatusOK, http.StatusPartialContent, http.StatusRequestedRangeNotSatisfiable:
@@ -130,11 +130,6 @@ func (c *Connector) knock(ctx context.Context, address string) (remedy.Result, s
 		return remedy.Inconclusive, said + ": set region or public_endpoint to where the bucket is"
 	}
 	return remedy.Inconclusive, said
-}
-
-func closeBody(resp *http.Response) {
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // lets the connection be used again
-	_ = resp.Body.Close()                                         // a read body has nothing left to fail
 }
 
 // errorCode is the code of an S3 error document, "" if the body is none.
@@ -234,7 +229,7 @@ func (c *Connector) health(ctx context.Context, address string) (remedy.Result, 
 	if err != nil {
 		return remedy.Inconclusive, connector.TransportError("health check", err).Msg
 	}
-	defer closeBody(resp)
+	defer connector.Finish(resp)
 	said := fmt.Sprintf("health check at %s answers %d", req.URL.Host, resp.StatusCode)
 	switch {
 	case resp.StatusCode >= 200 && resp.StatusCode < 300:

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 	"slices"
 	"strconv"
@@ -184,7 +183,7 @@ func (c *Connector) post(ctx context.Context, address, id string, at time.Time, 
 	if err != nil {
 		return connector.TransportError("webhook", err)
 	}
-	defer finish(resp)
+	defer connector.Finish(resp)
 	if e := connector.StatusError("webhook to "+req.URL.Host, resp, at); e != nil {
 		if resp.StatusCode == http.StatusGone {
 			e.Msg += ": the receiver wants no more messages, remove or replace the address"
@@ -192,11 +191,6 @@ func (c *Connector) post(ctx context.Context, address, id string, at time.Time, 
 		return e
 	}
 	return nil
-}
-
-func finish(resp *http.Response) {
-	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 64<<10)) // lets the connection be used again
-	_ = resp.Body.Close()                                         // a read body has nothing left to fail
 }
 
 // host is the part of an address that may be shown.
@@ -242,7 +236,7 @@ func (c *Connector) state(ctx context.Context, r connector.Request) (seen, error
 	if err != nil {
 		return seen{}, connector.TransportError("reading the state", err)
 	}
-	defer finish(resp)
+	defer connector.Finish(resp)
 	value := strconv.Itoa(resp.StatusCode)
 	if c.cfg.State.Path != "" {
 		if e := connector.StatusError("reading the state", resp, r.Now); e != nil {
