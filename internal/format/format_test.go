@@ -311,3 +311,13 @@ func FuzzRedact(f *testing.F) {
 		format.NewProbe(body, format.Options{})
 	})
 }
+
+// TestProbeOfUnindentedDocument: line breaks without indent do not make one
+// document into JSON lines.
+func TestProbeOfUnindentedDocument(t *testing.T) {
+	body := []byte("{\"runs\":[\n{\"results\":[\n{\"a\":1},\n{\"a\":2}\n]}\n]}\n")
+	p := NewProbe(body, Options{})
+	if p.Lines || !p.Has("runs[].results[].a") {
+		t.Errorf("Lines %v, keys %v", p.Lines, p.keys)
+	}
+}

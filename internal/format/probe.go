@@ -56,7 +56,7 @@ func NewProbe(body []byte, opt Options) Probe {
 // In one indented document only one line begins with a brace.
 func leadingLines(body []byte) []byte {
 	var out []byte
-	begun, good, seen := 0, 0, 0
+	begun, good, seen, first := 0, 0, 0, false
 	for line := range bytes.Lines(body) {
 		if seen++; seen > 64 || good == probeElements {
 			break
@@ -67,11 +67,12 @@ func leadingLines(body []byte) []byte {
 		begun++
 		if line = bytes.TrimSpace(line); json.Valid(line) {
 			good++
+			first = first || begun == 1
 			out = append(append(out, line...), '\n')
 		}
 	}
-	if begun < 2 {
-		return nil
+	if begun < 2 || !first && json.Valid(body) {
+		return nil // one document, perhaps with line breaks but no indent
 	}
 	return out
 }
