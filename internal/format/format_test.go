@@ -316,8 +316,8 @@ func FuzzRedact(f *testing.F) {
 // document into JSON lines.
 func TestProbeOfUnindentedDocument(t *testing.T) {
 	body := []byte("{\"runs\":[\n{\"results\":[\n{\"a\":1},\n{\"a\":2}\n]}\n]}\n")
-	p := NewProbe(body, Options{})
+	p := format.NewProbe(body, format.Options{})
 	if p.Lines || !p.Has("runs[].results[].a") {
-		t.Errorf("Lines %v, keys %v", p.Lines, p.keys)
+		t.Errorf("%+v", p)
 	}
 }
