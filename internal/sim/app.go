@@ -39,8 +39,10 @@ func (a *apps) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	case works == nil || rest != "health":
 		v.json(http.StatusNotFound, map[string]string{"error": "no such application"})
 	case works():
+		v.entry.State = "up"
 		v.json(http.StatusOK, map[string]string{"status": "works"})
 	default:
+		v.entry.State = "down"
 		v.json(http.StatusServiceUnavailable, map[string]string{"status": "something it needs is cut"})
 	}
 }

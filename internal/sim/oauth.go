@@ -108,6 +108,7 @@ func (s *oauthServer) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	v.entry.State = g.state()
 	post := r.Method == http.MethodPost
 	switch {
 	case post && (r.URL.Path == "/introspect" || r.URL.Path == "/revoke"):
@@ -157,6 +158,7 @@ func (s *oauthServer) revoke(v *visit, g *Grant) {
 	if g != nil && !g.revoked && !v.fault.Lie {
 		g.revoked = true
 		v.changed()
+		v.entry.State = g.state()
 	}
 	v.answer(http.StatusOK, "", "") // RFC 7009 2.2: also for an unknown token
 }
@@ -204,11 +206,23 @@ func (s *oauthServer) grant(v *visit, g *Grant, body []byte) {
 		if !v.fault.Lie {
 			g.real = *doc.Scope
 			v.changed()
+			v.entry.State = g.state()
 		}
 		g.show(v)
 	default:
 		v.json(http.StatusMethodNotAllowed, map[string]string{"error": "method"})
 	}
+}
+
+// state is what the token can really do; the lock is held.
+func (g *Grant) state() string {
+	switch {
+	case g == nil:
+		return ""
+	case g.revoked:
+		return "revoked"
+	}
+	return strings.Join(slices.Sorted(strings.FieldsSeq(g.real)), " ")
 }
 
 func (g *Grant) show(v *visit) {

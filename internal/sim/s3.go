@@ -204,6 +204,9 @@ func (s *objectStore) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b := s.buckets[name]
+	if b != nil {
+		v.entry.State = b.state()
+	}
 	auth := r.Header.Get("Authorization")
 	switch {
 	case auth != "" && !strings.Contains(auth, "Credential="+S3AccessKey+"/"):
@@ -228,7 +231,7 @@ func (b *Bucket) object(v *visit, key string) {
 	switch {
 	case v.r.Method != http.MethodGet && v.r.Method != http.MethodHead:
 		v.s3error(http.StatusNotImplemented, "NotImplemented")
-	case v.entry.Anonymous && (v.fault.ProbeLies || !b.real.open(b.name, key)):
+	case v.entry.Anonymous && (v.fault.ProbeLies || !b.meets(v).open(b.name, key)):
 		v.s3error(http.StatusForbidden, "AccessDenied")
 	case !there:
 		v.s3error(http.StatusNotFound, "NoSuchKey")
@@ -238,6 +241,14 @@ func (b *Bucket) object(v *visit, key string) {
 	default:
 		v.answer(http.StatusOK, "text/plain", body)
 	}
+}
+
+// meets are the settings that decide what an outsider meets.
+func (b *Bucket) meets(v *visit) settings {
+	if v.fault.ProbeShows {
+		return b.shown
+	}
+	return b.real
 }
 
 // control answers the calls of the control plane.
@@ -251,7 +262,7 @@ func (b *Bucket) control(v *visit, body string) {
 	case q.Has("acl") && v.r.Method == http.MethodGet:
 		v.answer(http.StatusOK, "application/xml", b.shown.acl)
 	case q.Has("acl") && v.r.Method == http.MethodPut:
-		b.change(v, http.StatusOK, func(s *settings) { s.acl = body })
+		b.change(v, "acl", http.StatusOK, func(s *settings) { s.acl = body })
 	case v.r.Method == http.MethodHead:
 		v.answer(http.StatusOK, "", "")
 	case v.r.Method == http.MethodGet && q.Get("list-type") == "2":
@@ -261,8 +272,8 @@ func (b *Bucket) control(v *visit, body string) {
 	}
 }
 
-// change makes one change, or pretends to.
-func (b *Bucket) change(v *visit, status int, f func(*settings)) {
+// change makes one change of a part ("policy", "block", "acl"), or pretends to.
+func (b *Bucket) change(v *visit, part string, status int, f func(*settings)) {
 	next := b.real
 	f(&next)
 	if v.fault.UndoFails && b.opens(next) && !b.opens(b.real) {
@@ -270,11 +281,20 @@ func (b *Bucket) change(v *visit, status int, f func(*settings)) {
 		return
 	}
 	f(&b.shown)
-	if !v.fault.Lie {
+	if !v.fault.Lie && v.fault.LieAbout != part {
 		b.real = next
 		v.changed()
 	}
+	v.entry.State = b.state()
 	v.answer(status, "", "")
+}
+
+// state is what is really so: "open" or "private".
+func (b *Bucket) state() string {
+	if b.opens(b.real) {
+		return "open"
+	}
+	return "private"
 }
 
 func (b *Bucket) opens(s settings) bool {
@@ -303,9 +323,9 @@ func (b *Bucket) policy(v *visit, body string) {
 			v.s3error(http.StatusForbidden, "AccessDenied")
 			return
 		}
-		b.change(v, http.StatusNoContent, func(s *settings) { s.policy = body })
+		b.change(v, "policy", http.StatusNoContent, func(s *settings) { s.policy = body })
 	case http.MethodDelete:
-		b.change(v, http.StatusNoContent, func(s *settings) { s.policy = "" })
+		b.change(v, "policy", http.StatusNoContent, func(s *settings) { s.policy = "" })
 	default:
 		v.s3error(http.StatusMethodNotAllowed, "MethodNotAllowed")
 	}
@@ -329,9 +349,9 @@ func (b *Bucket) accessBlock(v *visit, body string) {
 			v.s3error(http.StatusBadRequest, "MalformedXML")
 			return
 		}
-		b.change(v, http.StatusOK, func(s *settings) { s.block = &doc })
+		b.change(v, "block", http.StatusOK, func(s *settings) { s.block = &doc })
 	case http.MethodDelete:
-		b.change(v, http.StatusNoContent, func(s *settings) { s.block = nil })
+		b.change(v, "block", http.StatusNoContent, func(s *settings) { s.block = nil })
 	default:
 		v.s3error(http.StatusMethodNotAllowed, "MethodNotAllowed")
 	}

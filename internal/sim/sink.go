@@ -147,5 +147,6 @@ func (s *Sink) take(v *visit, a Arrival, asset string) {
 		s.state[asset] = to
 		v.changed()
 	}
+	v.entry.State = s.stateOf(asset)
 	v.json(http.StatusOK, map[string]string{"result": "taken"})
 }

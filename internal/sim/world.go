@@ -47,8 +47,14 @@ type Fault struct {
 	// Lie answers changes with success, shows them in the control plane, and
 	// does not make them: what outsiders see stays.
 	Lie bool
+	// LieAbout is a Lie about one part of the control plane only: "policy" or
+	// "block" of a bucket.
+	LieAbout string
 	// ProbeLies answers outsiders as if the target were safe.
 	ProbeLies bool
+	// ProbeShows answers outsiders by what the control plane shows. Together
+	// with Lie nobody but the target's own log tells that a change was not made.
+	ProbeShows bool
 	// UndoFails answers 500 to a change that brings the risk back.
 	UndoFails bool
 	// FailAfter makes changes and breaks the connection before the answer.
@@ -80,6 +86,10 @@ type Entry struct {
 	Anonymous bool `json:"anonymous,omitempty"`
 	// Changed: the target made a change, whatever it answered.
 	Changed bool `json:"changed,omitempty"`
+	// State is what is really so after the request, whatever was answered:
+	// "open" or "private" for a bucket, the scopes of a grant in order, the
+	// state of an asset at the sink, "up" or "down" for an application.
+	State string `json:"state,omitempty"`
 }
 
 // World holds the targets. It is safe for concurrent use.
