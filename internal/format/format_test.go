@@ -321,3 +321,42 @@ func TestProbeOfUnindentedDocument(t *testing.T) {
 		t.Errorf("%+v", p)
 	}
 }
+
+// Places of refusals are the true line and column of the record, whatever the
+// document looks like, and a field of the wrong type is named.
+func TestFinishPlacesRefusals(t *testing.T) {
+	body := []byte("{\n \"é\": {\"a/b\": [1, {\"x\": \"]}\"},\n\t[true, null]\n]}, \"z\": 7}")
+	opt := format.Options{File: "f"}
+	for pointer, want := range map[string]string{"": "f:1:1", "/é": "f:2:7 (/é)", "/é/a~1b/1": "f:2:19 (/é/a~1b/1)", "/é/a~1b/2/1": "f:3:9 (/é/a~1b/2/1)", "/z": "f:4:10 (/z)", "/gone": "f#/gone"} {
+		res := format.Result{}
+		res.Refuse("f#"+pointer, "", "bad")
+		res.Read++
+		res, err := format.Finish(res, body, opt)
+		if err != nil || res.Refusals[0].Where != want {
+			t.Errorf("%s: %v %v, want %s", pointer, res.Refusals, err, want)
+		}
+	}
+}
+
+func TestUnmarshalNamesTheField(t *testing.T) {
+	type inner struct{ Deep []format.String }
+	var v struct {
+		Name format.String    `json:"name"`
+		List []inner          `json:"list"`
+		Tags format.StringMap `json:"tags"`
+	}
+	for body, want := range map[string]string{
+		`{"name": []}`:                  "name: want text, got an array",
+		`{"list": [{}, {"deep":[{}]}]}`: "list.1.deep.0: want text, got an object",
+		`{"TAGS": 7}`:                   "TAGS: want an object, got a number",
+		`{"name": 7, "list": null}`:     "",
+	} {
+		got := ""
+		if err := format.Unmarshal([]byte(body), &v); err != nil {
+			got = format.Reason(err)
+		}
+		if got != want {
+			t.Errorf("%s: %q, want %q", body, got, want)
+		}
+	}
+}

@@ -23,7 +23,7 @@ func Open(name string, body []byte, opt Options, v any) error {
 
 // Decode is encoding/json's Unmarshal with errors that say where and how to mend.
 func Decode(name string, body []byte, opt Options, v any) error {
-	err := json.Unmarshal(body, v)
+	err := Unmarshal(body, v)
 	if err == nil {
 		return nil
 	}
@@ -204,9 +204,15 @@ func Pointer(opt Options, base string, parts ...any) string {
 }
 
 // typeError is what the lenient types below report.
-type typeError struct{ want, got string }
+type typeError struct{ want, got, field string }
 
-func (e *typeError) Error() string { return "want " + e.want + ", got " + e.got }
+func (e *typeError) Error() string {
+	s := "want " + e.want + ", got " + e.got
+	if e.field != "" {
+		s = e.field + ": " + s
+	}
+	return s
+}
 
 func kindOf(b []byte) string {
 	switch {
@@ -243,7 +249,7 @@ func (s *String) UnmarshalJSON(b []byte) error {
 		}
 		*s = String(v)
 	case '{', '[':
-		return &typeError{"text", kindOf(b)}
+		return &typeError{want: "text", got: kindOf(b)}
 	case 'n':
 		*s = ""
 	default:
@@ -259,7 +265,7 @@ type Number float64
 func (n *Number) UnmarshalJSON(b []byte) error {
 	switch b[0] {
 	case '{', '[':
-		return &typeError{"a number", kindOf(b)}
+		return &typeError{want: "a number", got: kindOf(b)}
 	case 'n', 't', 'f':
 		*n = 0
 		return nil
@@ -281,7 +287,7 @@ type Strings []string
 // UnmarshalJSON reads a list of scalars, one scalar, or null.
 func (l *Strings) UnmarshalJSON(b []byte) error {
 	if b[0] == '{' {
-		return &typeError{"a list", "an object"}
+		return &typeError{want: "a list", got: "an object"}
 	}
 	if b[0] != '[' {
 		var one String
@@ -314,7 +320,7 @@ func (m *StringMap) UnmarshalJSON(b []byte) error {
 		if b[0] == 'n' {
 			return nil
 		}
-		return &typeError{"an object", kindOf(b)}
+		return &typeError{want: "an object", got: kindOf(b)}
 	}
 	var raw map[string]json.RawMessage
 	if err := json.Unmarshal(b, &raw); err != nil {
@@ -391,18 +397,4 @@ func First(texts ...string) string {
 		}
 	}
 	return ""
-}
-
-// Finish is how readers end: a body of which every record was refused is an
-// error, with the first reason.
-func Finish(res Result) (Result, error) {
-	if res.Read > 0 && res.Refused == res.Read {
-		n := res.Refusals[0]
-		reason := "no record could be read"
-		if res.Refused > 1 {
-			reason = fmt.Sprintf("none of %d records could be read; the first", res.Refused)
-		}
-		return res, &Error{Format: res.Format, Where: n.Where, Reason: reason + ": " + n.Reason, Mend: "check that the file is in the format " + res.Format}
-	}
-	return res, nil
 }

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -315,14 +316,14 @@ func TestDamagedRecords(t *testing.T) {
 		{"../sarif/testdata/code.sarif", `"suppressions": [{"kind": "inSource"`, `"locations": 7, "suppressions": [{"kind": "inSource"`, "", ""},
 		{"../sarif/testdata/dependencies.sarif", `"ruleId": "CIS-DI-0010", "level": "error", "message": {"text": "Suspicious ENV key found"}`, `"level": "error"`, "dependencies.sarif#/runs/2/results/0", "ruleId"},
 		{"../sarif/testdata/dependencies.sarif", `"results": [{"ruleId": "CIS-DI-0010"`, `"artifacts": 7, "results": [{"ruleId": "CIS-DI-0010"`, "dependencies.sarif#/runs/2", "artifacts"},
-		{"../trivy/testdata/image.json", `"PkgName": "libtmp"`, `"PkgName": ["libtmp"]`, "image.json#/Results/0/Vulnerabilities/2", "text"},
+		{"../trivy/testdata/image.json", `"PkgName": "libtmp"`, `"PkgName": ["libtmp"]`, "image.json#/Results/0/Vulnerabilities/2", "PkgName: want text"},
 		{"../trivy/testdata/config.json", `"ID": "AVD-AWS-0086", "AVDID": "AVD-AWS-0086",`, ``, "config.json#/Results/0/Misconfigurations/0", "ID is missing"},
 		{"../asff/testdata/batch.json", `"Id": "i-3"`, `"Ident": "i-3"`, "batch.json#/Findings/2", "Id is missing"},
 		{"../asff/testdata/batch.json", `"Resources": [{"Type": "AwsEc2Instance"`, `"Resources": [7, {"Type": "AwsEc2Instance"`, "batch.json#/Findings/2", "Resources"},
 		{"../github/testdata/code_scanning_list.json", `"number": 3,`, `"number": null,`, "code_scanning_list.json#/0", "number"},
 		{"../github/testdata/secret_scanning_alert.json", `"publicly_leaked": true`, `"publicly_leaked": "maybe"`, "secret_scanning_alert.json#/alert", "publicly_leaked"},
 		{"../ocsf/testdata/detections.json", `"class_uid": 2003`, `"klass_uid": 2003`, "detections.json#/3", "class_uid"},
-		{"../ocsf/testdata/detections.json", `"compliance": {"control": "EC2.19"`, `"compliance": {"control": {}`, "detections.json#/3", "text"},
+		{"../ocsf/testdata/detections.json", `"compliance": {"control": "EC2.19"`, `"compliance": {"control": {}`, "detections.json#/3", "compliance.control: want text"},
 	} {
 		if c.where == "" || c.field == "" {
 			continue
@@ -339,7 +340,9 @@ func TestDamagedRecords(t *testing.T) {
 		for _, n := range res.Refusals {
 			notes = append(notes, n.Where+": "+n.Reason)
 		}
-		if !slices.ContainsFunc(notes, func(s string) bool { return strings.HasPrefix(s, c.where+":") && strings.Contains(s, c.field) }) {
+		name, pointer, _ := strings.Cut(c.where, "#")
+		place := regexp.MustCompile("^" + regexp.QuoteMeta(name) + `:\d+:\d+ ` + regexp.QuoteMeta("("+pointer+"): "))
+		if !slices.ContainsFunc(notes, func(s string) bool { return place.MatchString(s) && strings.Contains(s, c.field) }) {
 			t.Errorf("%s with %s: %q; want %s and %q", c.file, c.new, notes, c.where, c.field)
 		}
 	}

@@ -85,7 +85,7 @@ func (Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 			continue
 		}
 		var e envelope
-		if err := json.Unmarshal(v.Raw, &e); err != nil {
+		if err := format.Unmarshal(v.Raw, &e); err != nil {
 			if len(values) == 1 && !list {
 				return res, &format.Error{Format: Name, Where: v.Where, Reason: format.Reason(err), Mend: "want a finding, {\"Findings\": […]} or an EventBridge event"}
 			}
@@ -106,7 +106,7 @@ func (Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 			res.Refuse(v.Where, "", "Id: missing; this is no ASFF finding")
 		}
 	}
-	return format.Finish(res)
+	return format.Finish(res, body, opt)
 }
 
 func readAll(res *format.Result, raws []json.RawMessage, opt format.Options, where string) {
@@ -117,7 +117,7 @@ func readAll(res *format.Result, raws []json.RawMessage, opt format.Options, whe
 
 func readOne(res *format.Result, raw json.RawMessage, opt format.Options, where string) {
 	var a record
-	if err := json.Unmarshal(raw, &a); err != nil {
+	if err := format.Unmarshal(raw, &a); err != nil {
 		res.Refuse(where, "", "finding: "+format.Reason(err))
 		return
 	}

@@ -126,7 +126,7 @@ func (Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 			continue
 		}
 		var e event
-		if err := json.Unmarshal(v.Raw, &e); err != nil {
+		if err := format.Unmarshal(v.Raw, &e); err != nil {
 			res.Refuse(v.Where, "", format.Reason(err))
 			continue
 		}
@@ -145,13 +145,13 @@ func (Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 			readOther(&res, e, opt, v.Where)
 		}
 	}
-	return format.Finish(res)
+	return format.Finish(res, body, opt)
 }
 
 // readAlert tells the kinds apart by their fields.
 func readAlert(res *format.Result, raw json.RawMessage, e event, opt format.Options, where string) {
 	var a alert
-	if err := json.Unmarshal(raw, &a); err != nil {
+	if err := format.Unmarshal(raw, &a); err != nil {
 		res.Refuse(where, "", "alert: "+format.Reason(err))
 		return
 	}
@@ -289,7 +289,7 @@ func readProtection(res *format.Result, f finding.Finding, e event, where string
 		Name format.String `json:"name"`
 		ID   format.String `json:"id"`
 	}
-	if err := json.Unmarshal(e.Rule, &rule); err != nil {
+	if err := format.Unmarshal(e.Rule, &rule); err != nil {
 		res.Refuse(where, "", "rule: "+format.Reason(err))
 		return
 	}

@@ -62,7 +62,7 @@ func readGraphQL(res *format.Result, raw json.RawMessage, opt format.Options, wh
 			Nodes []json.RawMessage `json:"nodes"`
 		} `json:"search"`
 	}
-	if err := json.Unmarshal(raw, &d); err != nil {
+	if err := format.Unmarshal(raw, &d); err != nil {
 		res.Refuse(where, "", format.Reason(err))
 		return
 	}
@@ -72,7 +72,7 @@ func readGraphQL(res *format.Result, raw json.RawMessage, opt format.Options, wh
 	for i, raw := range d.Search.Nodes {
 		at := format.Pointer(opt, where, "search", "nodes", i)
 		var r graphRepository
-		if err := json.Unmarshal(raw, &r); err != nil {
+		if err := format.Unmarshal(raw, &r); err != nil {
 			res.Refuse(at, "", "repository: "+format.Reason(err))
 			continue
 		}
@@ -104,7 +104,7 @@ func ownerAndName(u string) string {
 
 func readGraphAlert(res *format.Result, raw json.RawMessage, repo string, opt format.Options, where string) {
 	var a graphAlert
-	if err := json.Unmarshal(raw, &a); err != nil {
+	if err := format.Unmarshal(raw, &a); err != nil {
 		res.Refuse(where, "", "alert: "+format.Reason(err))
 		return
 	}

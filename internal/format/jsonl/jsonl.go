@@ -107,7 +107,7 @@ func (Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 			continue
 		}
 		var in input
-		if err := json.Unmarshal(v.Raw, &in); err != nil {
+		if err := format.Unmarshal(v.Raw, &in); err != nil {
 			res.Refuse(v.Where, in.Rule, format.Reason(err))
 			continue
 		}
@@ -118,7 +118,7 @@ func (Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 		}
 		res.Keep(f, v.Where)
 	}
-	return format.Finish(res)
+	return format.Finish(res, body, opt)
 }
 
 // finding joins the two forms and checks what Go's types can't.
@@ -130,7 +130,7 @@ func (in *input) finding(opt format.Options) (finding.Finding, error) {
 	}
 	f.Source = format.First(f.Source, Name)
 	if len(in.Component) > 0 && in.Component[0] == '{' {
-		if err := json.Unmarshal(in.Component, &f.Component); err != nil {
+		if err := format.Unmarshal(in.Component, &f.Component); err != nil {
 			return f, fmt.Errorf("component: %s", format.Reason(err))
 		}
 	} else if len(in.Component) > 0 {
@@ -141,7 +141,7 @@ func (in *input) finding(opt format.Options) (finding.Finding, error) {
 		f.Component.Name = string(name)
 	}
 	if len(in.Package) > 0 {
-		if err := json.Unmarshal(in.Package, &f.Component); err != nil {
+		if err := format.Unmarshal(in.Package, &f.Component); err != nil {
 			return f, fmt.Errorf("package: %s", format.Reason(err))
 		}
 	}

@@ -85,7 +85,7 @@ func (r *Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 		return res, &format.Error{Format: r.name, Where: values[0].Where, Reason: fmt.Sprintf("records: %q is not in the body%s", r.records.text, keysOf(values[0].Raw)),
 			Mend: "correct records in the mapping file, or check that this is the tool's report"}
 	}
-	return format.Finish(res)
+	return format.Finish(res, body, opt)
 }
 
 // keysOf tells what the body has instead.

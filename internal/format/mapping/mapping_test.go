@@ -240,7 +240,7 @@ func TestRecordsNotFound(t *testing.T) {
 		t.Errorf("an empty report: %+v %v", res, err)
 	}
 	res, err = r.Read([]byte(`{"matches": [7, {"vulnerability":{"id":"CVE-2025-1"},"artifact":{"name":"a"}}]}`), options("x.json"))
-	if err != nil || res.Kept != 1 || res.Refused != 1 || res.Refusals[0].Where != "x.json#/matches/0" {
+	if err != nil || res.Kept != 1 || res.Refused != 1 || res.Refusals[0].Where != "x.json:1:14 (/matches/0)" {
 		t.Errorf("one bad record: %+v %v", res, err)
 	}
 }

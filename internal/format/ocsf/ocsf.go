@@ -11,7 +11,6 @@
 package ocsf
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -71,7 +70,7 @@ func (Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 			continue
 		}
 		var e event
-		if err := json.Unmarshal(v.Raw, &e); err != nil {
+		if err := format.Unmarshal(v.Raw, &e); err != nil {
 			res.Refuse(v.Where, "", "event: "+format.Reason(err))
 			continue
 		}
@@ -90,7 +89,7 @@ func (Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 		}
 		res.Keep(f, v.Where)
 	}
-	return format.Finish(res)
+	return format.Finish(res, body, opt)
 }
 
 // From reads one OCSF event as a finding (not yet normalized). It returns an
@@ -99,7 +98,7 @@ func (Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 // with the status it states; Reader suppresses those.
 func From(record []byte) (finding.Finding, error) {
 	var e event
-	if err := json.Unmarshal(record, &e); err != nil {
+	if err := format.Unmarshal(record, &e); err != nil {
 		return finding.Finding{}, fmt.Errorf("OCSF event: %s", format.Reason(err))
 	}
 	if err := e.check(); err != nil {

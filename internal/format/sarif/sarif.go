@@ -72,12 +72,12 @@ func (Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 	for i, raw := range *log.Runs {
 		readRun(&res, raw, opt, format.Pointer(opt, "", "runs", i))
 	}
-	return format.Finish(res)
+	return format.Finish(res, body, opt)
 }
 
 func readRun(res *format.Result, raw json.RawMessage, opt format.Options, where string) {
 	var r run
-	if err := json.Unmarshal(raw, &r); err != nil {
+	if err := format.Unmarshal(raw, &r); err != nil {
 		res.Refuse(where, "", "run: "+format.Reason(err))
 		return
 	}
@@ -92,7 +92,7 @@ func readRun(res *format.Result, raw json.RawMessage, opt format.Options, where 
 	for i, raw := range r.Results {
 		at := format.Pointer(opt, where, "results", i)
 		var x result
-		if err := json.Unmarshal(raw, &x); err != nil {
+		if err := format.Unmarshal(raw, &x); err != nil {
 			res.Refuse(at, "", "result: "+format.Reason(err))
 			continue
 		}

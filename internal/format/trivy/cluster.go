@@ -17,7 +17,7 @@ func readCluster(res *format.Result, r *report, opt format.Options) {
 		for i, raw := range list.items {
 			at := format.Pointer(opt, "", list.name, i)
 			var w workload
-			if err := json.Unmarshal(raw, &w); err != nil {
+			if err := format.Unmarshal(raw, &w); err != nil {
 				res.Refuse(at, "", "workload: "+format.Reason(err))
 				continue
 			}
@@ -79,7 +79,7 @@ type operatorReport struct {
 // readOperator reads one custom resource.
 func readOperator(res *format.Result, raw json.RawMessage, opt format.Options, where string) {
 	var o operatorReport
-	if err := json.Unmarshal(raw, &o); err != nil {
+	if err := format.Unmarshal(raw, &o); err != nil {
 		res.Refuse(where, "", "report: "+format.Reason(err))
 		return
 	}
@@ -138,7 +138,7 @@ func readOperatorVulnerability(res *format.Result, raw json.RawMessage, f findin
 		Score       format.Number `json:"score"`
 		Link        format.String `json:"primaryLink"`
 	}
-	if err := json.Unmarshal(raw, &v); err != nil {
+	if err := format.Unmarshal(raw, &v); err != nil {
 		res.Refuse(where, "", "vulnerability: "+format.Reason(err))
 		return
 	}
@@ -174,7 +174,7 @@ func readCheck(res *format.Result, raw json.RawMessage, f finding.Finding, where
 		Messages    format.Strings `json:"messages"`
 		Success     bool           `json:"success"`
 	}
-	if err := json.Unmarshal(raw, &c); err != nil {
+	if err := format.Unmarshal(raw, &c); err != nil {
 		res.Refuse(where, "", "check: "+format.Reason(err))
 		return
 	}

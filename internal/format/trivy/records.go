@@ -12,7 +12,7 @@ import (
 
 func readVulnerability(res *format.Result, raw json.RawMessage, x *result, f finding.Finding, where string) {
 	var v vulnerability
-	if err := json.Unmarshal(raw, &v); err != nil {
+	if err := format.Unmarshal(raw, &v); err != nil {
 		res.Refuse(where, "", "vulnerability: "+format.Reason(err))
 		return
 	}
@@ -92,7 +92,7 @@ func cvss(v *vulnerability) int {
 
 func readMisconfiguration(res *format.Result, raw json.RawMessage, x *result, f finding.Finding, where string) {
 	var m misconfiguration
-	if err := json.Unmarshal(raw, &m); err != nil {
+	if err := format.Unmarshal(raw, &m); err != nil {
 		res.Refuse(where, "", "misconfiguration: "+format.Reason(err))
 		return
 	}
@@ -127,7 +127,7 @@ func readMisconfiguration(res *format.Result, raw json.RawMessage, x *result, f 
 
 func readSecret(res *format.Result, raw json.RawMessage, x *result, f finding.Finding, opt format.Options, where string) {
 	var s secret
-	if err := json.Unmarshal(raw, &s); err != nil {
+	if err := format.Unmarshal(raw, &s); err != nil {
 		res.Refuse(where, "", "secret: "+format.Reason(err))
 		return
 	}
@@ -149,7 +149,7 @@ func readSecret(res *format.Result, raw json.RawMessage, x *result, f finding.Fi
 
 func readLicense(res *format.Result, raw json.RawMessage, x *result, f finding.Finding, where string) {
 	var l license
-	if err := json.Unmarshal(raw, &l); err != nil {
+	if err := format.Unmarshal(raw, &l); err != nil {
 		res.Refuse(where, "", "licence: "+format.Reason(err))
 		return
 	}

@@ -69,7 +69,7 @@ func (Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 			return res, err
 		}
 		readReport(&res, &r, opt, format.Pointer(opt, ""))
-		return format.Finish(res)
+		return format.Finish(res, body, opt)
 	}
 	var head struct {
 		APIVersion format.String     `json:"apiVersion"`
@@ -95,7 +95,7 @@ func (Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 	default:
 		readReport(&res, &head.report, opt, format.Pointer(opt, ""))
 	}
-	return format.Finish(res)
+	return format.Finish(res, body, opt)
 }
 
 // readReport reads the results of one artifact.
@@ -124,7 +124,7 @@ func readResults(res *format.Result, results []json.RawMessage, base finding.Fin
 	for i, raw := range results {
 		at := format.Pointer(opt, where, i)
 		var x result
-		if err := json.Unmarshal(raw, &x); err != nil {
+		if err := format.Unmarshal(raw, &x); err != nil {
 			res.Refuse(at, "", "result: "+format.Reason(err))
 			continue
 		}
@@ -155,7 +155,7 @@ func readModified(res *format.Result, raw json.RawMessage, where string) {
 			VulnerabilityID, ID, RuleID format.String
 		} `json:"Finding"`
 	}
-	if err := json.Unmarshal(raw, &m); err != nil {
+	if err := format.Unmarshal(raw, &m); err != nil {
 		res.Refuse(where, "", "modified finding: "+format.Reason(err))
 		return
 	}

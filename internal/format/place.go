@@ -1,0 +1,221 @@
+package format
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"reflect"
+	"strconv"
+	"strings"
+)
+
+// Unmarshal is encoding/json's, with errors that name the field when one of
+// the lenient types (String, Number, Strings, StringMap) refuses a value.
+func Unmarshal(raw []byte, v any) error {
+	err := json.Unmarshal(raw, v)
+	var lenient *typeError
+	if err != nil && errors.As(err, &lenient) {
+		if field := badField(raw, reflect.TypeOf(v)); field != "" {
+			return &typeError{lenient.want, lenient.got, field}
+		}
+	}
+	return err
+}
+
+// badField finds the first field of raw that does not fit into t. It is only
+// called when something does not.
+func badField(raw []byte, t reflect.Type) string {
+	for t.Kind() == reflect.Pointer {
+		t = t.Elem()
+	}
+	if reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
+		return ""
+	}
+	switch t.Kind() {
+	case reflect.Slice, reflect.Array:
+		var list []json.RawMessage
+		if json.Unmarshal(raw, &list) != nil {
+			return ""
+		}
+		for i, x := range list {
+			if json.Unmarshal(x, reflect.New(t.Elem()).Interface()) != nil {
+				return join(strconv.Itoa(i), badField(x, t.Elem()))
+			}
+		}
+	case reflect.Struct:
+		var object map[string]json.RawMessage
+		if json.Unmarshal(raw, &object) != nil {
+			return ""
+		}
+		for _, f := range reflect.VisibleFields(t) {
+			name, _, _ := strings.Cut(f.Tag.Get("json"), ",")
+			if name == "-" || f.Anonymous || !f.IsExported() {
+				continue
+			}
+			name = First(name, f.Name)
+			for k, x := range object {
+				if strings.EqualFold(k, name) && json.Unmarshal(x, reflect.New(f.Type).Interface()) != nil {
+					return join(k, badField(x, f.Type))
+				}
+			}
+		}
+	}
+	return ""
+}
+
+func join(outer, inner string) string {
+	if inner == "" {
+		return outer
+	}
+	return outer + "." + inner
+}
+
+// Finish is how readers end: refusals get the line and column of their record,
+// and a body of which every record was refused is an error, with the first
+// reason. body is what the pointers of the notes point into.
+func Finish(res Result, body []byte, opt Options) (Result, error) {
+	if res.Refused == 0 {
+		return res, nil
+	}
+	placeNotes(res.Refusals, body, opt)
+	if res.Refused == res.Read {
+		n := res.Refusals[0]
+		reason := "no record could be read"
+		if res.Refused > 1 {
+			reason = fmt.Sprintf("none of %d records could be read; the first", res.Refused)
+		}
+		return res, &Error{Format: res.Format, Where: n.Where, Reason: reason + ": " + n.Reason, Mend: "check that the file is in the format " + res.Format}
+	}
+	return res, nil
+}
+
+// placeNotes turns "file#/a/0" into "file:12:3 (/a/0)" for all notes, in one
+// walk over the body.
+func placeNotes(notes []Note, body []byte, opt Options) {
+	root := &pointerNode{}
+	head := Pointer(opt, "")
+	for i := range notes {
+		pointer, ok := strings.CutPrefix(notes[i].Where, head)
+		if !ok {
+			continue
+		}
+		n := root
+		for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
+			if pointer == "" {
+				break
+			}
+			n = n.child(strings.ReplaceAll(strings.ReplaceAll(part, "~1", "/"), "~0", "~"))
+		}
+		n.notes = append(n.notes, i)
+	}
+	l := locator{body: body, line: 1, found: func(i, line, column int) {
+		pointer := strings.TrimPrefix(notes[i].Where, head)
+		notes[i].Where = fmt.Sprintf("%s:%d:%d", strings.TrimSuffix(head, "#"), line, column)
+		if pointer != "" {
+			notes[i].Where += " (" + pointer + ")"
+		}
+	}}
+	l.value(l.space(0), root)
+}
+
+// pointerNode is a place in a document that notes point at or below.
+type pointerNode struct {
+	notes []int
+	kids  map[string]*pointerNode
+}
+
+func (n *pointerNode) child(name string) *pointerNode {
+	if n.kids == nil {
+		n.kids = map[string]*pointerNode{}
+	}
+	if n.kids[name] == nil {
+		n.kids[name] = &pointerNode{}
+	}
+	return n.kids[name]
+}
+
+// locator walks valid JSON to the places of a tree; its nesting was bounded
+// by Text. On anything else it stops, and the notes keep their pointers.
+type locator struct {
+	body        []byte
+	line, start int // of the last place: its line, and where that line begins
+	counted     int // line and start hold for this offset
+	found       func(note, line, column int)
+}
+
+func (l *locator) space(i int) int {
+	for i < len(l.body) && (l.body[i] == ' ' || l.body[i] == '\n' || l.body[i] == '\t' || l.body[i] == '\r' || l.body[i] == ',' || l.body[i] == ':') {
+		i++
+	}
+	return i
+}
+
+// value visits the value at i and returns the offset behind it.
+func (l *locator) value(i int, n *pointerNode) int {
+	if i >= len(l.body) {
+		return i
+	}
+	if n == nil {
+		return l.skip(i)
+	}
+	for _, note := range n.notes {
+		l.report(i, note)
+	}
+	if len(n.kids) == 0 || l.body[i] != '{' && l.body[i] != '[' {
+		return l.skip(i)
+	}
+	object := l.body[i] == '{'
+	for at, j := 0, l.space(i+1); ; at++ {
+		if j >= len(l.body) || l.body[j] == '}' || l.body[j] == ']' {
+			return j + 1
+		}
+		name := strconv.Itoa(at)
+		if object {
+			end := stringEnd(l.body, j)
+			name = decodeString(l.body[j:end])
+			j = l.space(end)
+		}
+		next := l.space(l.value(j, n.kids[name]))
+		if next <= j {
+			return len(l.body)
+		}
+		j = next
+	}
+}
+
+func (l *locator) report(i, note int) {
+	for k := bytes.IndexByte(l.body[l.counted:i], '\n'); k >= 0; k = bytes.IndexByte(l.body[l.counted:i], '\n') {
+		l.line++
+		l.counted += k + 1
+		l.start = l.counted
+	}
+	l.found(note, l.line, 1+len([]rune(string(l.body[l.start:i]))))
+}
+
+// skip returns the offset behind the value at i.
+func (l *locator) skip(i int) int {
+	for depth := 0; i < len(l.body); {
+		switch c := l.body[i]; c {
+		case '"':
+			i = stringEnd(l.body, i)
+		case '{', '[':
+			depth++
+			i++
+		case '}', ']':
+			depth--
+			i++
+		case ' ', '\n', '\t', '\r', ',', ':':
+			i++
+			continue
+		default:
+			for i < len(l.body) && !bytes.ContainsRune([]byte(" \t\r\n,:{}[]\""), rune(l.body[i])) {
+				i++
+			}
+		}
+		if depth <= 0 {
+			return i
+		}
+	}
+	return i
+}
