@@ -7,7 +7,7 @@ SUM     := $(GO) run gotest.tools/gotestsum@v1.13.0
 FUZZ    ?= 120
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-full race fuzz mutants kill generate deps lint setup
+.PHONY: help build demo test test-full race fuzz mutants kill generate deps lint setup targets
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -18,13 +18,16 @@ build: ## build bin/casement
 demo: build ## judge sample alerts; nothing is stored or touched
 	$(BIN) try $(ARGS) examples/alerts/sample.jsonl
 
-setup: ## install what the tests need (Chromium, an S3 server)
+setup: ## install what the tests need (Chromium, small real servers)
 	@scripts/setup.sh
+
+targets: setup ## build the dear real servers once (MinIO, Kubernetes API server, Gitea; about 1100 CPU-seconds)
+	@for t in minio kube-apiserver gitea; do scripts/targets/$$t.sh >/dev/null || exit 1; done
 
 test: setup ## install what the tests need, run all of them
 	$(SUM) --format pkgname-and-test-fails --hide-summary=output -- -timeout 15m ./...
 
-test-full: setup ## everything, nothing may be skipped, plus mutants and the long kill run
+test-full: targets ## everything, nothing may be skipped, plus mutants and the long kill run
 	CASEMENT_FULL=1 $(SUM) --format pkgname-and-test-fails --hide-summary=output -- -timeout 60m ./...
 	@$(MAKE) --no-print-directory mutants kill
 

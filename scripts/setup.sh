@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need, by package name through the ordinary clients:
-# Chromium from Debian for the pages, versitygw as a Go program for S3.
+# Chromium for the pages and the small real servers from Debian, versitygw as a
+# Go program for S3. "make targets" builds the dear ones.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,6 +12,10 @@ need() { # program, Debian package
 missing=()
 need chromium chromium
 need gcc gcc
+need nft nftables
+need ip iproute2
+need etcd etcd-server
+compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
 if [ ${#missing[@]} -gt 0 ]; then
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
 		echo "installing ${missing[*]} from Debian" >&2

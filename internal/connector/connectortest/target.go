@@ -8,26 +8,40 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
 
+// Missing skips a test whose real server is not here, and says so; with
+// CASEMENT_FULL=1 (make test-full) it fails instead.
+func Missing(t testing.TB, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("CASEMENT_FULL") != "" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf("SKIPPED, NOT PASSED: "+format, args...)
+}
+
 // Build runs scripts/targets/<name>.sh, which builds a real server once and
-// prints the path of its binary. Where that is impossible the test is skipped,
-// and says so.
-func Build(t testing.TB, name string) string {
+// prints the path of its binary. Dear ones are only taken from the cache: make
+// targets builds them. Where there is none the test is missing its server.
+func Build(t testing.TB, name string, args ...string) string {
 	t.Helper()
 	script := filepath.Join(repoRoot(t), "scripts", "targets", name+".sh")
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer cancel()
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(ctx, "sh", script)
+	cmd := exec.CommandContext(ctx, "sh", append([]string{script}, args...)...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
-		t.Skipf("SKIPPED, NOT PASSED: the real server %s can't be built here: %v\n%s", name, err, errs.String())
+		Missing(t, "the real server %s is not here: %v\n%s", name, err, errs.String())
 	}
 	return strings.TrimSpace(out.String())
 }
+
+// Cached is the argument of Build for a server that is dear to build.
+const Cached = "--cached"
 
 func repoRoot(t testing.TB) string {
 	t.Helper()
@@ -47,52 +61,91 @@ func repoRoot(t testing.TB) string {
 	}
 }
 
+// Server is a process to serve.
+type Server struct {
+	Binary string
+	Args   func(addr string) []string
+	Env    []string
+	// UID runs it as another user, where the test is root; 0 as ourselves.
+	UID uint32
+	// Ready tells that it answers; nil: that it accepts connections.
+	Ready func(addr string) bool
+	// Stop ends it, SIGKILL if zero.
+	Stop os.Signal
+}
+
 // Serve starts a server on a free loopback port and returns its address when
-// it accepts connections; it is ended with the test.
+// it is ready; it is ended with the test.
 func Serve(t testing.TB, binary string, args func(addr string) []string, env ...string) string {
 	t.Helper()
+	return Start(t, Server{Binary: binary, Args: args, Env: env})
+}
+
+// Start is Serve with more to say.
+func Start(t testing.TB, s Server) string {
+	t.Helper()
+	if s.Stop == nil {
+		s.Stop = os.Kill
+	}
+	if s.Ready == nil {
+		s.Ready = func(string) bool { return true }
+	}
 	for range 3 { // another process may take the port between our look and its start
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		addr := l.Addr().String()
-		_ = l.Close() // only its number was wanted
+		addr := FreeAddr(t)
 		var out bytes.Buffer
-		cmd := exec.Command(binary, args(addr)...)
-		cmd.Env = append(os.Environ(), env...)
+		cmd := exec.Command(s.Binary, s.Args(addr)...)
+		cmd.Env = append(os.Environ(), s.Env...)
 		cmd.Stdout, cmd.Stderr = &out, &out
+		// It does not outlive a test that is killed.
+		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+		if s.UID != 0 && os.Getuid() == 0 {
+			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: s.UID, Gid: s.UID}
+		}
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
 		ended := make(chan struct{})
 		go func() {
-			_ = cmd.Wait() // it is killed below: the error says no more
+			_ = cmd.Wait() // it is ended below: the error says no more
 			close(ended)
 		}()
-		if ready(addr, ended) {
+		if ready(addr, ended, s.Ready) {
 			t.Cleanup(func() {
-				_ = cmd.Process.Kill() // may have ended by itself
+				_ = cmd.Process.Signal(s.Stop) // may have ended by itself
 				<-ended
 			})
 			return addr
 		}
 		_ = cmd.Process.Kill()
 		<-ended
-		t.Logf("%s did not start on %s: %s", filepath.Base(binary), addr, out.String())
+		t.Logf("%s did not start on %s: %s", filepath.Base(s.Binary), addr, out.String())
 	}
-	t.Fatalf("%s does not start", binary)
+	t.Fatalf("%s does not start", s.Binary)
 	return ""
 }
 
-// ready polls for at most ten seconds.
-func ready(addr string, ended <-chan struct{}) bool {
+// FreeAddr is a loopback address that nobody listened on a moment ago.
+func FreeAddr(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	_ = l.Close() // only its number was wanted
+	return addr
+}
+
+// ready polls for at most a minute.
+func ready(addr string, ended <-chan struct{}, answers func(addr string) bool) bool {
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	for range 1000 {
+	for range 6000 {
 		if c, err := net.DialTimeout("tcp", addr, time.Second); err == nil {
 			_ = c.Close()
-			return true
+			if answers(addr) {
+				return true
+			}
 		}
 		select {
 		case <-ended:
