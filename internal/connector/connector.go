@@ -170,8 +170,24 @@ type Reopener interface {
 	Reopen(ctx context.Context, ref string) error
 }
 
+// Follower is a Tracker that tells what people did to our tickets.
+type Follower interface {
+	// Changed returns the present state of our tickets that changed since an
+	// instant (UTC); some that did not may be among them.
+	Changed(ctx context.Context, since time.Time) ([]TicketState, error)
+}
+
+// TicketState is what a system of record says of a ticket of ours. Done is a
+// claim, not a proof.
+type TicketState struct {
+	Ref, CaseID, Word string
+	Done              bool
+}
+
 // TicketRequest is a ticket to open; Fields are rendered from the template.
 type TicketRequest struct {
+	// Repeat: an earlier try may have opened it.
+	Repeat                            bool
 	Key, CaseID, Project, Title, Body string
 	Assignee                          string
 	Fields                            map[string]string

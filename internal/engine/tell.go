@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/casement/casement/internal/connector"
@@ -83,8 +84,9 @@ func (r *run) message(ctx context.Context) error {
 	}
 	notice := connector.Notice{Key: r.l.Row.ID, Kind: m.Kind, CaseID: r.c.ID, Title: r.c.Title, Text: m.Text, To: m.To, At: m.At,
 		Link: r.e.BaseURL + "/cases/" + r.c.ID, Fields: r.fields()}
-	if m.Kind == "approval" || m.Kind == "approval_reminder" {
+	if a, ok := r.c.Action(m.Action); ok && (m.Kind == "approval" || m.Kind == "approval_reminder") {
 		notice.Link = r.e.BaseURL + "/approvals/" + r.c.ID + "/" + m.Action
+		r.ask(notice.Fields, a)
 	}
 	if err := n.Notify(ctx, notice); err != nil {
 		if connector.KindOf(err) == connector.KindRefused {
@@ -103,6 +105,20 @@ func (r *run) fields() map[string]string {
 		f["due"] = fix.Format(time.RFC3339)
 	}
 	return f
+}
+
+// ask adds what an approver has to know, as on the card.
+func (r *run) ask(fields map[string]string, a remedy.Action) {
+	b := r.c.Judgement.Routing.Backup
+	for name, v := range map[string]string{"plan": a.Plan.Text, "blast": a.Plan.Blast, "undo": a.Plan.Undo, "why": r.c.Judgement.Decision.Why,
+		"asked": strings.Join(a.Approval.From, ", "), "backup": b, "plan_hash": a.Plan.Hash} {
+		if v != "" {
+			fields[name] = v
+		}
+	}
+	if end := a.Approval.ExpiresAt; !end.IsZero() {
+		fields["answer_by"] = end.Format(time.RFC3339)
+	}
 }
 
 // ticket opens a ticket or says its next lines.
@@ -141,7 +157,7 @@ func (r *run) openTicket(ctx context.Context, tr connector.Tracker, t remedy.Tic
 		return err
 	}
 	req := r.e.Tickets.Ticket(ctx, r.c, t, f)
-	req.Key, req.CaseID = r.c.ID+"/ticket/"+strconv.Itoa(t.N), r.c.ID
+	req.Key, req.CaseID, req.Repeat = r.c.ID+"/ticket/"+strconv.Itoa(t.N), r.c.ID, r.l.Attempt > 1
 	req.Link = r.e.BaseURL + "/cases/" + r.c.ID
 	ref, url, err := tr.Open(ctx, req)
 	if err != nil {
