@@ -48,7 +48,7 @@ compares the candidate with what operators decided (CSV: case, key or uid, and p
 		if candidate == "" || stored == (len(history) > 0) {
 			return failf(codeUsage, "casement policy backtest --help", "name the candidate with --policy, and history with either --history or --stored")
 		}
-		next, err := loadPack(candidate)
+		next, err := c.loadPack(candidate)
 		if err != nil {
 			return err
 		}

@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/casement/casement/internal/app"
-	"github.com/casement/casement/internal/policy/policytest"
 	"github.com/casement/casement/internal/store"
 )
 
@@ -117,7 +116,7 @@ func (c *cli) ownApp(ctx context.Context, dir string) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	env := policytest.Environment()
+	env := app.PolicyEnvironment(l)
 	cfg := app.Config{DataDir: dir, Listen: "127.0.0.1:0", BaseURL: l.Server.BaseURL, Environment: &env, Version: buildInfo().Version}
 	if l.Policy.Dir != "" {
 		if cfg.Policy, err = readPolicy(l.Policy.Dir); err != nil {

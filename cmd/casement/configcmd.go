@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/casement/casement/internal/app"
 	"github.com/casement/casement/internal/config"
 	"github.com/casement/casement/internal/policy"
 )
@@ -27,8 +28,9 @@ func (c *cli) configValidateCommand() *cobra.Command {
 		Use:   "validate",
 		Short: "Load the configuration and list every fault",
 		Long: `Load the configuration (files, environment) and list every fault at once with file,
-line and column. A literal secret is a fault; it is not repeated in the message. Exit
-code 3 if there is one.`,
+line and column: unknown keys, settings that a connector does not have, files that are
+not there. Secrets are not resolved. A literal secret is a fault; it is not repeated in
+the message. Exit code 3 if there is one.`,
 		Example: "  casement config validate\n  casement config validate --config /etc/casement -o json",
 		Args:    cobra.NoArgs,
 	}
@@ -37,6 +39,9 @@ code 3 if there is one.`,
 		l, issues, err := config.Load(config.Options{Path: c.configPath, Env: os.Environ()})
 		if err != nil {
 			return &exitError{code: codeConfig, err: err}
+		}
+		if len(issues) == 0 {
+			issues = app.Check(l)
 		}
 		if f.word != "table" {
 			if err := emit(c, f, issues, nil); err != nil {

@@ -116,7 +116,7 @@ func (c *cli) examineSecrets(ctx context.Context, p *patient, l *config.Loaded) 
 
 // examineRules loads policy and owners and runs the policy's tests.
 func (c *cli) examineRules(p *patient, l *config.Loaded) {
-	if pk, err := loadPack(l.Policy.Dir); err != nil {
+	if pk, err := c.loadPack(l.Policy.Dir); err != nil {
 		p.add("policy", "bad", "casement policy check", "%v", err)
 	} else {
 		failed := 0

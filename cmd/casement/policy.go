@@ -51,7 +51,7 @@ Exit code 3 if there is one. The policy in force is not touched.`,
 		if err != nil {
 			return err
 		}
-		p, err := loadPack(dir)
+		p, err := c.loadPack(dir)
 		var issues policy.Issues
 		if as(err, &issues) && f.word != "table" {
 			if err := emit(c, f, issues, nil); err != nil {
@@ -91,7 +91,7 @@ Rules that decide no test are named.`,
 		if err != nil {
 			return err
 		}
-		p, err := loadPack(dir)
+		p, err := c.loadPack(dir)
 		if err != nil {
 			return err
 		}
@@ -157,7 +157,7 @@ func (c *cli) policyDocCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		p, err := loadPack(dir)
+		p, err := c.loadPack(dir)
 		if err != nil {
 			return err
 		}

@@ -132,6 +132,7 @@ func (c *cli) commands() []*cobra.Command {
 		in(groupServer, c.userCommand()),
 		in(groupServer, c.tokenCommand()),
 		in(groupServer, c.configCommand()),
+		in(groupServer, c.connectorsCommand()),
 		in(groupServer, c.schemaCommand()),
 		in(groupServer, c.versionCommand()),
 	}

@@ -3,20 +3,18 @@ package main
 import (
 	"context"
 	"errors"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/casement/casement/internal/app"
 	"github.com/casement/casement/internal/config"
 	"github.com/casement/casement/internal/judge"
 	"github.com/casement/casement/internal/owner"
 	"github.com/casement/casement/internal/owner/catalog"
 	"github.com/casement/casement/internal/policy"
 	"github.com/casement/casement/internal/policy/pack"
-	"github.com/casement/casement/internal/policy/policytest"
 )
 
 // judging are the flags of commands that judge without a server.
@@ -49,46 +47,30 @@ func (c *cli) config(flags map[string]string) (*config.Loaded, error) {
 
 // readPolicy reads the YAML files of a policy directory (or one file).
 func readPolicy(dir string) ([]policy.File, error) {
-	var out []policy.File
-	err := filepath.WalkDir(dir, func(p string, d fs.DirEntry, err error) error {
-		switch {
-		case err != nil:
-			return fileError(p, err)
-		case d.IsDir() && p != dir && strings.HasPrefix(d.Name(), "."):
-			return fs.SkipDir
-		case d.IsDir():
-			return nil
-		}
-		if ext := filepath.Ext(p); ext != ".yaml" && ext != ".yml" || strings.HasPrefix(d.Name(), ".") {
-			return nil
-		}
-		b, err := os.ReadFile(p)
-		if err != nil {
-			return fileError(p, err)
-		}
-		name, err := filepath.Rel(dir, p)
-		if err != nil || name == "." {
-			name = filepath.Base(p)
-		}
-		out = append(out, policy.File{Name: filepath.ToSlash(name), Data: b})
-		return nil
-	})
-	if err == nil && len(out) == 0 {
-		err = failf(codeConfig, "name a directory with *.yaml files", "%s holds no policy files", dir)
+	out, err := app.ReadPolicy(dir)
+	switch {
+	case errors.Is(err, app.ErrNoPolicy):
+		return nil, setupError(err)
+	case err != nil:
+		return nil, fileError(dir, err)
 	}
-	return out, err
+	return out, nil
 }
 
-// loadPack loads the policy of a directory, "" for the shipped one.
-func loadPack(dir string) (*policy.Pack, error) {
+// loadPack loads the policy of a directory, "" for the shipped one. It may name
+// the verbs of the configured connectors and of every kind that there is.
+func (c *cli) loadPack(dir string) (*policy.Pack, error) {
+	l, err := c.config(nil)
+	if err != nil {
+		return nil, err
+	}
 	files := pack.Default()
 	if dir != "" {
-		var err error
 		if files, err = readPolicy(dir); err != nil {
 			return nil, err
 		}
 	}
-	p, issues := policy.Load(files, policytest.Environment())
+	p, issues := policy.Load(files, app.PolicyEnvironment(l))
 	if len(issues) > 0 {
 		return nil, &exitError{code: codeConfig, err: issues}
 	}
@@ -143,7 +125,7 @@ func (c *cli) judge(_ context.Context, j *judging) (judge.Judge, error) {
 	if len(owners) == 0 {
 		owners = l.Owners.Files
 	}
-	p, perr := loadPack(dir)
+	p, perr := c.loadPack(dir)
 	files, ferr := c.readOwners(owners)
 	if err := errors.Join(perr, ferr); err != nil {
 		return out, firstCode(perr, ferr, err)

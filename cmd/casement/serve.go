@@ -4,14 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/spf13/cobra"
 
 	"github.com/casement/casement/internal/app"
-	"github.com/casement/casement/internal/finding"
-	"github.com/casement/casement/internal/intake"
-	"github.com/casement/casement/internal/policy/policytest"
 	"github.com/casement/casement/internal/store"
 )
 
@@ -57,52 +53,34 @@ minutes, to make the first administrator. It stops on Ctrl-C after what is under
 	return cmd
 }
 
-// appConfig turns the configuration into what app needs.
+// appConfig turns the configuration and the flags of serve into what app needs.
 func (c *cli) appConfig(ctx context.Context, data, listen string) (app.Config, error) {
-	var out app.Config
-	l, err := c.config(nil)
-	if err != nil {
-		return out, err
-	}
-	if len(l.Connectors) > 0 {
-		return out, failf(codeConfig, "take the section out; policy runs without connectors as tickets and approvals", "connectors: this release of serve can't set connectors up yet")
-	}
-	out = app.Config{DataDir: l.Data.Dir, Listen: l.Server.Listen, BaseURL: l.Server.BaseURL, Version: buildInfo().Version,
-		Log: slog.New(slog.NewTextHandler(c.err, &slog.HandlerOptions{Level: slog.LevelWarn}))}
+	flags := map[string]string{}
 	if data != "" {
-		out.DataDir = data
+		flags["data-dir"] = data
 	}
 	if listen != "" {
-		out.Listen = listen
+		flags["server-listen"] = listen
 	}
-	if out.DataDir == "" {
-		out.DataDir = "casement-data"
+	l, err := c.config(flags)
+	if err != nil {
+		return app.Config{}, err
 	}
-	env := policytest.Environment()
-	out.Environment = &env
-	if l.Policy.Dir != "" {
-		if out.Policy, err = readPolicy(l.Policy.Dir); err != nil {
-			return out, err
-		}
+	out, err := app.Setup(ctx, l)
+	if err != nil {
+		return out, setupError(err)
 	}
-	if out.Owners, err = c.readOwners(l.Owners.Files); err != nil {
-		return out, err
-	}
-	for name, s := range l.Sources {
-		src := intake.Source{Name: name, Tenant: finding.DefaultTenant, Kind: s.Kind, Owner: s.Owner}
-		if s.Tenant != "" {
-			src.Tenant = s.Tenant
-		}
-		for _, sec := range s.Secret {
-			v, err := sec.Resolve(ctx)
-			if err != nil {
-				return out, failf(codeConfig, "", "sources.%s.secret: %w", name, err)
-			}
-			src.Secrets = append(src.Secrets, v)
-		}
-		out.Sources = append(out.Sources, src)
-	}
+	out.Version, out.Log = buildInfo().Version, app.NewLog(l.Log, c.err)
 	return out, nil
+}
+
+// setupError gives an error of the configuration's files its code.
+func setupError(err error) error {
+	mend := ""
+	if errors.Is(err, app.ErrNoPolicy) {
+		mend = "name a directory with *.yaml files"
+	}
+	return &exitError{code: codeConfig, err: err, mend: mend}
 }
 
 // openError words why an install could not be opened.

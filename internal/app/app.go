@@ -10,6 +10,7 @@ package app
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -23,6 +24,7 @@ import (
 
 	"github.com/casement/casement/internal/auth"
 	"github.com/casement/casement/internal/connector"
+	"github.com/casement/casement/internal/connector/all"
 	"github.com/casement/casement/internal/dispatch"
 	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/finding"
@@ -63,12 +65,22 @@ type Config struct {
 	// under "tracker".
 	Notifiers map[string]connector.Notifier
 	Trackers  map[string]connector.Tracker
-	// Environment is what policy may name; nil follows Connectors.
+	// Environment is what policy may name; nil: the Connectors, every other kind
+	// under its own name (an action on one that is not set up is held for a
+	// person), and the Notifiers as channels.
 	Environment *policy.Environment
 	// Workers run effects; 8 if zero.
 	Workers int
-	// MaxBody of one intake request, in bytes; 0 is the default.
-	MaxBody int64
+	// MaxBody of one intake request and Quarantine of a tenant, in bytes, and
+	// Inflight requests; 0 is the default.
+	MaxBody, Quarantine int64
+	Inflight            int
+	// Budgets are ceilings over all changes, on top of the policy's.
+	Budgets Budgets
+	// TLS is the server's certificate; nil serves plain HTTP.
+	TLS *tls.Certificate
+	// Reload reads policy and owners anew; nil: they stay as given.
+	Reload func() (rules []policy.File, authors []string, owners []catalog.File, err error)
 	// Metrics serves /metrics to this machine.
 	Metrics bool
 	// Version of the program, shown on pages.
@@ -78,6 +90,10 @@ type Config struct {
 	Failpoint func(string)
 	Rand      io.Reader
 }
+
+// Budgets bound the changes to outside systems of the whole install; 0 is no
+// bound.
+type Budgets struct{ PerHour, PerDay int }
 
 // App is one install.
 type App struct {
@@ -139,6 +155,10 @@ func New(ctx context.Context, cfg Config) (a *App, err error) {
 	}
 	a.close = append(a.close, func() error { return ignoreClosed(a.ln.Close()) })
 	a.URL = "http://" + a.ln.Addr().String()
+	if cfg.TLS != nil {
+		a.URL = "https://" + a.ln.Addr().String()
+		a.ln = tls.NewListener(a.ln, &tls.Config{Certificates: []tls.Certificate{*cfg.TLS}, MinVersion: tls.VersionTLS12, NextProtos: []string{"h2", "http/1.1"}})
+	}
 	if a.cfg.BaseURL == "" {
 		a.cfg.BaseURL = a.URL
 	}
@@ -147,7 +167,7 @@ func New(ctx context.Context, cfg Config) (a *App, err error) {
 	}
 	a.Engine = engine.New(engine.Config{
 		Store: notifying{a.Store, a.hub}, Effects: a.Store, Judge: func() engine.Judge { return a.live.Load() },
-		Guards: guards{func() *policy.Pack { return a.live.Load().judge.Pack }, a.Store},
+		Guards: guards{func() *policy.Pack { return a.live.Load().judge.Pack }, a.Store, cfg.Budgets},
 		Doors:  a.doors(), Principals: lazyPrincipals{a}, Tickets: tickets{a.live.Load, a.Store, a.cfg.BaseURL},
 		BaseURL: a.cfg.BaseURL, Rand: cfg.Rand, Log: cfg.Log, Failpoint: cfg.Failpoint,
 	})
@@ -176,10 +196,10 @@ func (a *App) load(files []policy.File, authors []string, owners []catalog.File)
 	env := a.cfg.Environment
 	if env == nil {
 		var specs []connector.Spec
-		for _, c := range a.cfg.Connectors {
-			specs = append(specs, c.Spec())
+		for _, name := range sortedNames(a.cfg.Connectors) {
+			specs = append(specs, a.cfg.Connectors[name].Spec())
 		}
-		e := Environment(specs)
+		e := Environment(all.Specs(specs...), sortedNames(a.cfg.Notifiers))
 		env = &e
 	}
 	p, issues := policy.Load(files, *env, authors...)
@@ -227,9 +247,12 @@ func (a *App) takeIn() {
 			if err == nil && !p.Can(auth.Ingest) {
 				err = errors.New("the token's role may not send alerts")
 			}
+			if s, ok := byName[p.TokenName]; ok && s.Kind == "token" && s.Tenant == p.Tenant {
+				return s, err
+			}
 			return intake.Source{Name: "token/" + p.ID, Tenant: p.Tenant, Kind: "token"}, err
 		},
-		MaxBody: a.cfg.MaxBody, Log: a.cfg.Log})
+		MaxBody: a.cfg.MaxBody, Quota: a.cfg.Quarantine, Inflight: a.cfg.Inflight, Log: a.cfg.Log})
 }
 
 // Policy returns the active policy and the files it was made of.

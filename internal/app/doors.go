@@ -19,14 +19,20 @@ type doors struct {
 	trackers   map[string]connector.Tracker
 }
 
-// Actor implements engine.Doors.
+// Actor implements engine.Doors. A door hands out what its connector offers.
 func (d doors) Actor(name string) (connector.Actor, bool) {
+	if door, ok := d.connectors[name].(*connector.Door); ok {
+		return door.Actor()
+	}
 	a, ok := d.connectors[name].(connector.Actor)
 	return a, ok
 }
 
 // Prober implements engine.Doors.
 func (d doors) Prober(name string) (connector.Prober, bool) {
+	if door, ok := d.connectors[name].(*connector.Door); ok {
+		return door.Prober()
+	}
 	p, ok := d.connectors[name].(connector.Prober)
 	return p, ok
 }

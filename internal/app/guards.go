@@ -17,6 +17,8 @@ import (
 type guards struct {
 	pack  func() *policy.Pack
 	store *store.SQLite
+	// budgets are the ceilings of the configuration.
+	budgets Budgets
 }
 
 // ScopesOf are the kill-switch scopes that cover an action of a case.
@@ -58,7 +60,23 @@ func (g guards) Check(ctx context.Context, c remedy.Case, a remedy.Action, at ti
 	for i, d := range v.Draws {
 		reserve[i] = engine.Reservation{Key: c.Tenant + "/" + d.Key, N: 1, Limit: d.Limit, From: d.From, At: at}
 	}
-	return out, reserve, scopes
+	return out, append(reserve, g.ceilings(at)...), scopes
+}
+
+// ceilings are what a change takes of the install's own budgets, which count
+// every change of every tenant.
+func (g guards) ceilings(at time.Time) []engine.Reservation {
+	var out []engine.Reservation
+	for _, b := range []struct {
+		key   string
+		limit int
+		since time.Duration
+	}{{"install/hour", g.budgets.PerHour, time.Hour}, {"install/day", g.budgets.PerDay, 24 * time.Hour}} {
+		if b.limit > 0 {
+			out = append(out, engine.Reservation{Key: b.key, N: 1, Limit: b.limit, From: at.Add(-b.since), At: at})
+		}
+	}
+	return out
 }
 
 // Paused implements engine.Guards.

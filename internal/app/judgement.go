@@ -17,9 +17,10 @@ import (
 	"github.com/casement/casement/internal/store"
 )
 
-// Environment says to policy what the given connectors can do.
-func Environment(specs []connector.Spec) policy.Environment {
-	env := policy.Environment{Systems: []string{"tracker"}, Channels: []string{"webhook"}}
+// Environment says to policy what the given connectors can do, and which routes
+// lead messages on.
+func Environment(specs []connector.Spec, routes []string) policy.Environment {
+	env := policy.Environment{Systems: []string{"tracker"}, Channels: routes}
 	names := func(ps []connector.Param) (all, required []string) {
 		for _, p := range ps {
 			all = append(all, p.Name)

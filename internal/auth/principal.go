@@ -30,6 +30,8 @@ type Principal struct {
 	Roles  []Role `json:"roles"`
 	// TokenID is the token used, "" for a session.
 	TokenID string `json:"token_id,omitempty"`
+	// TokenName is what the token was made for, "" for a session.
+	TokenName string `json:"token_name,omitempty"`
 	// owner are the roles of the token's owner: both must allow.
 	owner []Role
 }

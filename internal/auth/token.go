@@ -134,5 +134,5 @@ func (s *Service) Bearer(ctx context.Context, secret string) (Principal, error) 
 	if err != nil {
 		return Principal{}, err
 	}
-	return Principal{ID: u.ID, Tenant: t.Tenant, Name: u.Name, Kind: Machine, Roles: t.Roles, owner: u.Roles, TokenID: t.ID}, nil
+	return Principal{ID: u.ID, Tenant: t.Tenant, Name: u.Name, Kind: Machine, Roles: t.Roles, owner: u.Roles, TokenID: t.ID, TokenName: t.Name}, nil
 }

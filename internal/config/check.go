@@ -7,8 +7,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-
-	"github.com/casement/casement/internal/finding"
 )
 
 // check holds what one key alone can't tell. A key that could not be read is
@@ -27,9 +25,6 @@ func (l *Loaded) check(d *decoder) {
 	l.checkServer(d)
 	for _, name := range sortedKeys(l.Sources) {
 		s, key := l.Sources[name], "sources."+name
-		if _, ok := l.Tenants[s.Tenant]; !ok && s.Tenant != finding.DefaultTenant {
-			d.fail(d.origins[key+".tenant"].issue(key+".tenant", "list it under tenants:", false, "there is no tenant %q", s.Tenant))
-		}
 		if s.Kind != "token" && s.Kind != "" && len(s.Secret) == 0 {
 			d.fail(d.origins[key].issue(key+".secret", "add secret: env:NAME", true, "source %s has no secret to check signatures with", name))
 		}

@@ -20,7 +20,6 @@ type Config struct {
 	Server     Server               `yaml:"server" doc:"the address people and senders reach"`
 	Data       Data                 `yaml:"data" doc:"where state is kept"`
 	Database   Database             `yaml:"database" doc:"which database keeps the cases"`
-	Tenants    map[string]Tenant    `yaml:"tenants" doc:"organisations served by this install, by name; one called default exists"`
 	Sources    map[string]Source    `yaml:"sources" doc:"authenticated senders of alerts, by name"`
 	Connectors map[string]Connector `yaml:"connectors" doc:"doors to outside systems, by name"`
 	Routes     map[string]Route     `yaml:"routes" doc:"where messages go, by the names that policy uses"`
@@ -58,15 +57,9 @@ type Database struct {
 	Kind string `yaml:"kind" default:"sqlite" enum:"sqlite" doc:"sqlite keeps everything in the data folder"`
 }
 
-// Tenant is one organisation.
-type Tenant struct {
-	Title string `yaml:"title" doc:"name shown to people"`
-}
-
 // Source is one sender of alerts.
 type Source struct {
-	Tenant  string  `yaml:"tenant" default:"default" doc:"the organisation its alerts belong to"`
-	Kind    string  `yaml:"kind" req:"1" enum:"github standard-webhooks token" doc:"how the sender proves itself: github (X-Hub-Signature-256), standard-webhooks, or token (a bearer token made with casement token create)"`
+	Kind    string  `yaml:"kind" req:"1" enum:"github standard-webhooks token" doc:"how the sender proves itself: github (X-Hub-Signature-256), standard-webhooks, or token (a bearer token made with casement token create --name and the source's name)"`
 	Secret  Secrets `yaml:"secret" doc:"signing secret as a reference, or a list of them, newest first, to rotate"`
 	Mapping string  `yaml:"mapping" path:"1" doc:"mapping file for a format Casement has no reader for"`
 	Owner   string  `yaml:"owner" doc:"who a body that can't be read waits for"`
@@ -83,7 +76,7 @@ type Connector struct {
 // Route leads messages to a connector.
 type Route struct {
 	Connector string            `yaml:"connector" req:"1" doc:"name of the connector that delivers"`
-	Params    map[string]string `yaml:"params" doc:"settings of this route, e.g. a channel"`
+	Params    map[string]string `yaml:"params" doc:"facts added to each message of this route, for the receiver: {channel: security}"`
 }
 
 // Policy is where the rules are.

@@ -74,7 +74,7 @@ func TestDirectoryIsMerged(t *testing.T) {
 	if p := l.Connectors["s3"].Params; p["path_style"] != true || p["tries"] != int64(3) {
 		t.Errorf("params = %#v", p)
 	}
-	if l.KindOf("s3") != "s3" || l.Sources["github"].Tenant != "acme" || l.Sources["scanner"].Tenant != "default" {
+	if l.KindOf("s3") != "s3" || l.Sources["github"].Kind != "github" || l.Sources["scanner"].Kind != "token" {
 		t.Errorf("names and defaults: %+v", l.Sources)
 	}
 	if len(l.Sources["github"].Secret) != 2 {

@@ -53,7 +53,8 @@ func (is Issues) Err() error {
 	return is
 }
 
-func (is Issues) sorted() Issues {
+// Sorted puts the issues in the order of files and lines.
+func (is Issues) Sorted() Issues {
 	sort.SliceStable(is, func(a, b int) bool {
 		for k := range is[a].order {
 			if is[a].order[k] != is[b].order[k] {

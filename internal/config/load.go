@@ -40,6 +40,21 @@ type Loaded struct {
 // --name" or "default".
 func (l *Loaded) Where(key string) string { return l.origins[key].String() }
 
+// Issue words a fault of a key that shows only to what stands behind the
+// configuration, at the place of the key or of the nearest part around it.
+func (l *Loaded) Issue(key, mend, message string) Issue {
+	at := place{origin: "configuration"}
+	for part := key; part != ""; {
+		if p, ok := l.origins[part]; ok {
+			at = p
+			break
+		}
+		i := strings.LastIndexAny(part, ".[")
+		part = part[:max(i, 0)]
+	}
+	return at.issue(key, mend, strings.Contains(key, "secret"), "%s", message)
+}
+
 // Load reads, merges, overlays and checks a configuration. It returns either
 // the value and no issues, or every issue found. The last result is a failure
 // to read a file at all.
@@ -115,7 +130,7 @@ func Parse(files []File, o Options) (*Loaded, Issues) {
 	l.origins = d.origins
 	l.check(d)
 	if len(d.issues) > 0 {
-		return nil, d.issues.sorted()
+		return nil, d.issues.Sorted()
 	}
 	return l, nil
 }

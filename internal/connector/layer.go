@@ -46,8 +46,8 @@ type Handler func(ctx context.Context, c Call) (Reply, error)
 type Layer func(next Handler) Handler
 
 // Door is a connector behind layers. It has every method; one the connector
-// does not offer answers KindConfig. Set (package all) hands out only what is
-// offered.
+// does not offer answers KindConfig. Actor, Prober and Notifier hand out only
+// what is offered.
 type Door struct {
 	inner  Connector
 	handle Handler
@@ -99,8 +99,30 @@ func dispatch(ctx context.Context, c Connector, call Call) (r Reply, err error) 
 	return r, missing
 }
 
-// Inner returns the connector behind the layers.
-func (d *Door) Inner() Connector { return d.inner }
+// Actor returns the door as an Actor if the connector is one, and as a Looker
+// only if it can look.
+func (d *Door) Actor() (Actor, bool) {
+	if _, ok := d.inner.(Actor); !ok {
+		return nil, false
+	}
+	if _, ok := d.inner.(Looker); !ok {
+		return struct{ Actor }{d}, true
+	}
+	return d, true
+}
+
+// Prober returns the door as a Prober if the connector is one.
+func (d *Door) Prober() (Prober, bool) { _, ok := d.inner.(Prober); return d, ok }
+
+// Notifier returns the door as a Notifier if the connector is one and is set up
+// to deliver.
+func (d *Door) Notifier() (Notifier, bool) {
+	n, ok := d.inner.(Notifier)
+	if s, can := n.(interface{ Notifies() bool }); can && !s.Notifies() {
+		return nil, false
+	}
+	return d, ok
+}
 
 // Spec describes the connector.
 func (d *Door) Spec() Spec { return d.inner.Spec() }

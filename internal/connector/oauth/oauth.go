@@ -120,7 +120,10 @@ func (c *Connector) Secrets() []string {
 }
 
 // Spec implements connector.Connector.
-func (c *Connector) Spec() connector.Spec {
+func (c *Connector) Spec() connector.Spec { return Describe(c.cfg.Name) }
+
+// Describe is the Spec of an OAuth connector of this name.
+func Describe(name string) connector.Spec {
 	who := []connector.Param{
 		{Name: "client", Description: "integration as named in the configuration; by default the asset's uid"},
 		{Name: "keep", Description: "scopes it needs, with blanks between; by default those of the configuration"},
@@ -128,18 +131,18 @@ func (c *Connector) Spec() connector.Spec {
 	}
 	grant := append(who[:3:3], connector.Param{Name: "grant", Description: "id of the grant; by default that of the configuration"})
 	return connector.Spec{
-		Name: c.cfg.Name, Title: "OAuth 2 authorization server",
+		Name: name, Title: "OAuth 2 authorization server",
 		Actions: []connector.ActionSpec{
 			{Verb: VerbReduce, Description: "Lower the grant of an integration to the scopes it needs",
 				Once: remedy.OnceLookup, Reversibility: 1, Undoable: true,
 				Permissions: []string{"read and update one grant at grants_url (Microsoft Graph: DelegatedPermissionGrant.ReadWrite.All)"},
 				Params:      grant, Probe: VerbIntrospect, Continuity: VerbWorks,
-				Example: "do: oauth/reduce-scope"},
+				Example: "do: " + name + "/" + VerbReduce},
 			{Verb: VerbRevoke, Description: "Revoke the token of an integration; people have to consent again",
 				Once: remedy.OnceLookup, Reversibility: 3,
 				Permissions: []string{"a client of the server that may revoke and introspect the token (RFC 7009, RFC 7662)"},
 				Params:      who, Probe: VerbIntrospect,
-				Example: "do: oauth/revoke"},
+				Example: "do: " + name + "/" + VerbRevoke},
 		},
 		Probes: []connector.ProbeSpec{
 			{Verb: VerbIntrospect, Description: "Ask the server what the token of the integration can do", Grade: remedy.P2,

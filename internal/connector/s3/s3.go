@@ -118,25 +118,28 @@ const (
 )
 
 // Spec implements connector.Connector.
-func (c *Connector) Spec() connector.Spec {
+func (c *Connector) Spec() connector.Spec { return Describe(c.cfg.Name) }
+
+// Describe is the Spec of an S3 connector of this name.
+func Describe(name string) connector.Spec {
 	bucket := []connector.Param{
 		{Name: "bucket", Description: "name of the bucket; by default taken from the asset (arn:aws:s3:::name)"},
 		{Name: "region", Description: "region of the bucket; by default the asset's or the connector's"},
 	}
 	object := append(bucket[:2:2], connector.Param{Name: "object", Description: "key of an existing object; by default objects are found by listing"})
 	return connector.Spec{
-		Name: c.cfg.Name, Title: "Amazon S3 and compatible object storage",
+		Name: name, Title: "Amazon S3 and compatible object storage",
 		Actions: []connector.ActionSpec{
 			{Verb: VerbRemovePublic, Description: "Take everybody out of the bucket policy and the bucket ACL; named principals keep what they have",
 				Once: remedy.OnceLookup, Reversibility: 1, Undoable: true,
 				Permissions: []string{"s3:GetBucketPolicy", "s3:PutBucketPolicy", "s3:DeleteBucketPolicy", "s3:GetBucketAcl", "s3:PutBucketAcl"},
 				Params:      bucket, Probe: VerbAnonymousGet, Continuity: VerbAuthorized,
-				Example: "do: s3/remove-public-access"},
+				Example: "do: " + name + "/" + VerbRemovePublic},
 			{Verb: VerbBlockPublic, Description: "Turn on all four settings of the bucket's public access block; stronger than removing, as it also holds for later policies",
 				Once: remedy.OnceLookup, Reversibility: 1, Undoable: true,
 				Permissions: []string{"s3:GetBucketPublicAccessBlock", "s3:PutBucketPublicAccessBlock"},
 				Params:      bucket, Probe: VerbAnonymousGet, Continuity: VerbAuthorized,
-				Example: "do: s3/block-public-access"},
+				Example: "do: " + name + "/" + VerbBlockPublic},
 		},
 		Probes: []connector.ProbeSpec{
 			{Verb: VerbAnonymousGet, Description: "Ask for existing objects of the bucket without a credential", Grade: remedy.P3,

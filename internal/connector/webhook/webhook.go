@@ -157,35 +157,39 @@ func (c *Connector) Secrets() []string {
 }
 
 // Spec implements connector.Connector.
-func (c *Connector) Spec() connector.Spec {
-	s := connector.Spec{Name: c.cfg.Name, Title: "Signed webhook (Standard Webhooks)"}
-	if c.cfg.URL != "" {
+func (c *Connector) Spec() connector.Spec { return Describe(c.cfg) }
+
+// Describe is the Spec of a connector with this configuration: what is not
+// configured is not offered.
+func Describe(cfg Config) connector.Spec {
+	s := connector.Spec{Name: cfg.Name, Title: "Signed webhook (Standard Webhooks)"}
+	if cfg.URL != "" {
 		a := connector.ActionSpec{Verb: VerbCall, Description: "POST the asset and the parameters, signed, to the configured address; what it changes is the receiver's business",
 			Once: remedy.OnceKey, Reversibility: 3,
 			Permissions: []string{"the receiver accepts our signature; it must treat a repeated webhook-id as the same request"},
-			Example:     "do: " + c.cfg.Name + "/call"}
-		if c.cfg.UndoURL != "" {
+			Example:     "do: " + cfg.Name + "/call"}
+		if cfg.UndoURL != "" {
 			a.Reversibility, a.Undoable = 1, true
 		}
-		if c.cfg.State.URL != "" {
+		if cfg.State.URL != "" {
 			a.Probe = VerbState
 		}
 		s.Actions = []connector.ActionSpec{a}
 	}
-	if c.cfg.State.URL != "" {
+	if cfg.State.URL != "" {
 		s.Probes = []connector.ProbeSpec{{Verb: VerbState, Description: "GET the state of the asset and map the answer", Grade: remedy.P2,
 			Proves:      "what the configured address says of the asset now",
 			Cannot:      "a state that the address does not know of; point it at another system than the one that acts",
 			Permissions: []string{"read access to the state address"},
-			Params:      c.stateParams()}}
+			Params:      cfg.State.params()}}
 	}
 	return s
 }
 
-// stateParams are the parameters that the state address needs.
-func (c *Connector) stateParams() []connector.Param {
+// params are the parameters that the state address needs.
+func (s State) params() []connector.Param {
 	var out []connector.Param
-	for _, name := range placeholders(c.cfg.State.URL) {
+	for _, name := range placeholders(s.URL) {
 		if name != "asset" {
 			out = append(out, connector.Param{Name: name, Description: "part of the state address", Required: true})
 		}
