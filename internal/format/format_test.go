@@ -360,3 +360,17 @@ func TestUnmarshalNamesTheField(t *testing.T) {
 		}
 	}
 }
+
+func TestScrubArguments(t *testing.T) {
+	for in, want := range map[string]string{
+		"mysql --password hunter2 -u root":                 "mysql --password [redacted] -u root",
+		"curl -H Authorization: Bearer abc.def x":          "curl -H Authorization: [redacted] [redacted] x",
+		"env AWS_SECRET_ACCESS_KEY=abc DB_PASSWORD=x run":  "env AWS_SECRET_ACCESS_KEY=[redacted] DB_PASSWORD=[redacted] run",
+		"touch /bin/tokenizer":                             "touch /bin/tokenizer",
+		"(user=root command=login --token=s3cr3t file=/a)": "(user=root command=login --token=[redacted] file=/a)",
+	} {
+		if got := format.ScrubArguments(in); got != want {
+			t.Errorf("%q: %q, want %q", in, got, want)
+		}
+	}
+}

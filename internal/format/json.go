@@ -115,7 +115,7 @@ func Values(name string, body []byte, opt Options) ([]Value, error) {
 		return []Value{{Raw: whole, Where: Pointer(opt, "")}}, nil
 	}
 	out, good := lineValues(body, opt)
-	if good == 0 || len(out) < 2 {
+	if len(out) < 2 || 2*good < len(out) { // one damaged document, some lines of which happen to be JSON
 		return nil, wholeErr
 	}
 	return out, nil

@@ -150,3 +150,31 @@ func decodeString(quoted []byte) string {
 	}
 	return strings.Trim(string(quoted), `"`)
 }
+
+// ScrubArguments takes the values of options that carry secrets out of a
+// quoted command line: --password x, token=x, Authorization: Bearer x.
+func ScrubArguments(s string) string {
+	words := strings.Split(s, " ")
+	next := false
+	for i, w := range words {
+		low := strings.ToLower(w)
+		switch key, _, assigned := strings.Cut(low, "="); {
+		case next && low != "":
+			words[i], next = "[redacted]", low == "bearer" || low == "basic"
+		case assigned && namesSecret(key):
+			words[i] = w[:len(key)+1] + "[redacted]"
+		case !assigned && strings.HasPrefix(low, "-") && namesSecret(low), strings.HasSuffix(low, "authorization:"):
+			next = true
+		}
+	}
+	return strings.Join(words, " ")
+}
+
+func namesSecret(option string) bool {
+	for _, word := range []string{"password", "passwd", "secret", "token", "apikey", "api-key", "api_key", "access-key", "access_key"} {
+		if strings.Contains(option, word) {
+			return true
+		}
+	}
+	return false
+}

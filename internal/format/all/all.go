@@ -13,8 +13,11 @@ import (
 	"strings"
 
 	"github.com/casement/casement/internal/format"
+	"github.com/casement/casement/internal/format/alertmanager"
 	"github.com/casement/casement/internal/format/asff"
+	"github.com/casement/casement/internal/format/falco"
 	"github.com/casement/casement/internal/format/github"
+	"github.com/casement/casement/internal/format/gitleaks"
 	"github.com/casement/casement/internal/format/jsonl"
 	"github.com/casement/casement/internal/format/ocsf"
 	"github.com/casement/casement/internal/format/sarif"
@@ -26,7 +29,8 @@ const threshold = 20
 
 // Readers returns the built-in readers.
 func Readers() []format.Reader {
-	return []format.Reader{sarif.Reader{}, asff.Reader{}, github.Reader{}, trivy.Reader{}, ocsf.Reader{}, jsonl.Reader{}}
+	return []format.Reader{sarif.Reader{}, asff.Reader{}, github.Reader{}, trivy.Reader{}, ocsf.Reader{},
+		gitleaks.Reader{}, falco.Reader{}, alertmanager.Reader{}, jsonl.Reader{}}
 }
 
 // Detect finds the reader of a body among extra (readers made of mapping

@@ -2,7 +2,6 @@ package trivy
 
 import (
 	"encoding/json"
-	"strings"
 
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/format"
@@ -26,28 +25,10 @@ func readCluster(res *format.Result, r *report, opt format.Options) {
 				continue
 			}
 			base := finding.Finding{Tenant: opt.Tenant, Source: Name, Product: "Trivy", FirstSeen: when(string(r.CreatedAt), opt)}
-			setWorkload(&base, string(r.ClusterName), string(w.Namespace), string(w.Kind), string(w.Name))
+			format.SetWorkload(&base, string(r.ClusterName), string(w.Namespace), string(w.Kind), string(w.Name))
 			readResults(res, w.Results, base, opt, format.Pointer(opt, at, "Results"))
 		}
 	}
-}
-
-// setWorkload names a Kubernetes object: cluster/namespace/kind/name.
-func setWorkload(f *finding.Finding, cluster, namespace, kind, name string) {
-	parts := make([]string, 0, 4)
-	for _, p := range []string{cluster, namespace, kind, name} {
-		if p != "" {
-			parts = append(parts, p)
-		}
-	}
-	f.Asset = finding.Asset{Type: "workload", Provider: "kubernetes", UID: strings.Join(parts, "/"), Name: kind + "/" + name, Account: cluster}
-	if a, ok := format.ParseARN(cluster); ok { // an ARN in the middle of an id would be taken for the id
-		f.Asset.UID, f.Asset.Account, f.Asset.Region = "eks/"+strings.Join(append([]string{a.Account, a.Region, a.Name()}, parts[1:]...), "/"), a.Account, a.Region
-	}
-	format.AddHint(f, "namespace", namespace)
-	format.SetParam(f, "namespace", namespace)
-	format.SetParam(f, "kind", kind)
-	format.SetParam(f, "name", name)
 }
 
 // operatorReport is a custom resource of the Trivy operator.
@@ -90,7 +71,7 @@ func readOperator(res *format.Result, raw json.RawMessage, opt format.Options, w
 	m := o.Metadata
 	f := finding.Finding{Tenant: opt.Tenant, Source: "trivy.operator", Product: "Trivy Operator"}
 	label := func(k string) string { return m.Labels["trivy-operator."+k] }
-	setWorkload(&f, "", format.First(label("resource.namespace"), string(m.Namespace)), format.First(label("resource.kind"), string(o.Kind)),
+	format.SetWorkload(&f, "", format.First(label("resource.namespace"), string(m.Namespace)), format.First(label("resource.kind"), string(o.Kind)),
 		format.First(label("resource.name"), string(m.Name)))
 	f.FirstSeen = format.FirstTime(string(m.CreationTimestamp), string(o.Report.UpdateTimestamp))
 	if f.FirstSeen.IsZero() {
