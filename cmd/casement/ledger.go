@@ -79,7 +79,7 @@ func (c *cli) showLedger(rep app.LedgerReport, file string) {
 		fmt.Fprintf(t.w, ", %s", plural(rep.Cases, "case"))
 	}
 	fmt.Fprintln(t.w)
-	c.fact("root", fmt.Sprintf("%x", rep.Root), "")
+	c.fact("root", fmt.Sprint(rep.Root), "")
 	check := "none yet"
 	if rep.Checkpoints > 0 {
 		check = fmt.Sprintf("%s with good signatures, the newest of %s", plural(rep.Checkpoints, "checkpoint"), rep.Newest.UTC().Format(time.RFC3339))
@@ -201,8 +201,8 @@ func (c *cli) backupCommand() *cobra.Command {
 		Use:   "backup FOLDER",
 		Short: "Copy database and install key into a new folder, while it runs",
 		Long: `Make a complete, consistent copy of the data folder in a new folder, while the server goes
-on working. To restore it, stop the server and use the folder as data folder. It holds the
-install key: keep it as safe as the data folder itself.`,
+on working. casement restore brings it back. It holds the install key: keep it as safe as
+the data folder itself.`,
 		Example: "  casement backup /backups/casement-2027-01-31",
 		Args:    exactly("FOLDER"),
 	}

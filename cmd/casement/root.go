@@ -128,6 +128,7 @@ func (c *cli) commands() []*cobra.Command {
 		in(groupServer, c.serveCommand()),
 		in(groupServer, c.doctorCommand()),
 		in(groupServer, c.backupCommand()),
+		in(groupServer, c.restoreCommand()),
 		in(groupServer, c.ledgerCommand()),
 		in(groupServer, c.userCommand()),
 		in(groupServer, c.tokenCommand()),

@@ -45,6 +45,13 @@ minutes, to make the first administrator. It stops on Ctrl-C after what is under
 		if link != "" {
 			fmt.Fprintf(c.err, "  first login    %s\n                 (works once, for 30 minutes, and makes the first administrator)\n", link)
 		}
+		why, err := a.Held(ctx)
+		if err != nil {
+			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
+		}
+		if why != "" {
+			fmt.Fprintf(c.err, "PAUSED: %s.\n  Alerts are taken in; nothing is changed, probed or told. Changes that were under way\n  are unsure, and are looked up before anything is done again.\n  Go on with:  casement resume\n", why)
+		}
 		fmt.Fprintf(c.err, "Send it alerts:  casement ingest alerts.json\nStop it with Ctrl-C.\n")
 		<-ctx.Done()
 		fmt.Fprintln(c.err, "Stopping: what is under way is finished first.")

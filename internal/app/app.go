@@ -114,6 +114,9 @@ type App struct {
 	hub    *hub
 	local  string
 
+	// held is true after a restore until somebody resumes.
+	held atomic.Bool
+
 	stop  context.CancelFunc
 	wg    sync.WaitGroup
 	close []func() error

@@ -117,7 +117,7 @@ func intakeFile(name string) intake.Source {
 
 // keyHash is the hash part of a note verifier key "name+hash+key".
 func keyHash(verifier string) string {
-	if p := strings.Split(verifier, "+"); len(p) == 3 {
+	if p := strings.SplitN(verifier, "+", 3); len(p) == 3 {
 		return p[1]
 	}
 	return verifier

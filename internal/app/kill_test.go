@@ -148,6 +148,17 @@ type killTarget struct {
 	arrivals map[string]int
 }
 
+func newKillTarget() *killTarget {
+	return &killTarget{seen: map[string]bool{}, closed: map[string]int{}, arrivals: map[string]int{}}
+}
+
+// raw is the number of requests to change an asset.
+func (k *killTarget) raw(asset string) int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.arrivals[asset]
+}
+
 func (k *killTarget) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -294,7 +305,7 @@ func TestKill(t *testing.T) {
 		kills = n
 	}
 	dir := filepath.Join(t.TempDir(), "data")
-	target := &killTarget{seen: map[string]bool{}, closed: map[string]int{}, arrivals: map[string]int{}}
+	target := newKillTarget()
 	srv := httptest.NewServer(target)
 	defer srv.Close()
 	url := srv.URL

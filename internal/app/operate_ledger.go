@@ -99,7 +99,11 @@ func (a *App) backup(_ http.ResponseWriter, r *http.Request, p auth.Principal) (
 	if err := os.Mkdir(in.Folder, 0o700); err != nil {
 		return nil, badInput(err.Error())
 	}
-	if err := a.Store.Backup(r.Context(), filepath.Join(in.Folder, "casement.db")); err != nil {
+	mark, err := a.mark(r.Context())
+	if err == nil {
+		err = a.Store.Backup(r.Context(), filepath.Join(in.Folder, "casement.db"), mark)
+	}
+	if err != nil {
 		return nil, err
 	}
 	key, err := os.ReadFile(filepath.Join(a.cfg.DataDir, keyFile))

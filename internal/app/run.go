@@ -27,6 +27,7 @@ const (
 	checkpointEvery = time.Minute
 	walEvery        = 5 * time.Second
 	clockEvery      = 5 * time.Second
+	resumeEvery     = 200 * time.Millisecond
 	// clockJump pauses enforcement: due times can't be trusted (design, 6.6).
 	clockJump = 60 * time.Second
 )
@@ -45,6 +46,9 @@ type Address struct {
 // Stop to end it.
 func (a *App) Start(ctx context.Context) error {
 	ctx, a.stop = context.WithCancel(ctx)
+	if err := a.begin(ctx); err != nil {
+		return err
+	}
 	if err := a.writeAddress(); err != nil {
 		return err
 	}
@@ -64,7 +68,12 @@ func (a *App) Start(ctx context.Context) error {
 		a.hub.shut()
 		return srv.Shutdown(end)
 	})
-	a.goes("effects", func() error { return a.runner.Run(ctx) })
+	a.goes("effects", func() error {
+		if err := a.awaitResume(ctx); err != nil {
+			return err
+		}
+		return a.runner.Run(ctx)
+	})
 	a.loop(ctx, "sweep", a.hub.wake("sweep"), sweepEvery, a.sweep)
 	a.loop(ctx, "inbox", nil, inboxEvery, func(ctx context.Context) (bool, error) {
 		n, err := a.Intake.Work(ctx, 16)
@@ -121,6 +130,9 @@ func (a *App) loop(ctx context.Context, name string, hint <-chan struct{}, every
 
 // sweep ticks due cases; a group is bounded so that intake is never starved.
 func (a *App) sweep(ctx context.Context) (bool, error) {
+	if a.held.Load() {
+		return false, nil
+	}
 	n, err := a.Engine.Sweep(ctx, utcNow(), 64)
 	if n > 0 {
 		a.runner.Wake()
@@ -141,8 +153,12 @@ func (a *App) sequence(ctx context.Context) (bool, error) {
 	return before.Events > 2000, err
 }
 
-// checkpoint signs the tree if it grew since the last one.
+// checkpoint signs the tree if it grew since the last one. A copy signs nothing
+// before its epoch has begun: the original may have signed something else.
 func (a *App) checkpoint(ctx context.Context) error {
+	if _, copied, err := a.Store.Marked(ctx); err != nil || copied {
+		return err
+	}
 	if _, err := a.sequence(ctx); err != nil {
 		return err
 	}
@@ -158,10 +174,11 @@ func (a *App) checkpoint(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c := ledger.Checkpoint{Origin: a.origin(), Size: size, Root: root, At: utcNow()}
-	if len(old) == 1 {
-		c.Follows = old[0].Digest()
+	e, err := a.epoch(ctx)
+	if err != nil {
+		return err
 	}
+	c := ledger.Checkpoint{Origin: a.origin(e), Size: size, Root: root, At: utcNow(), Follows: e.Follows}
 	text, err := ledger.Sign(c, signer)
 	if err != nil {
 		return err
@@ -169,14 +186,11 @@ func (a *App) checkpoint(ctx context.Context) error {
 	return a.Store.SaveCheckpoint(ctx, store.StoredCheckpoint{Checkpoint: c, Note: text})
 }
 
-// origin names the ledger of this install by the hash in its verifier key.
-func (a *App) origin() string { return "casement/" + keyHash(a.keys.Verifier) + "/1" }
-
 // Verifier is the public key of the ledger's checkpoints.
 func (a *App) Verifier() string { return a.keys.Verifier }
 
-// clockScope is the kill-switch entry of a clock that jumped.
-const clockScope = "all"
+// pauseAll is the kill-switch entry that covers every action.
+const pauseAll = "all"
 
 // watchClock pauses enforcement when the wall clock jumped, and ends its own
 // pause after a stretch without another jump.
@@ -188,7 +202,7 @@ func (a *App) watchClock(ctx context.Context, jump time.Duration, now time.Time)
 			return err
 		}
 		a.cfg.Log.Error("clock jumped: enforcement paused", "by", jump)
-		return a.Store.SetPause(ctx, store.Pause{Scope: clockScope, By: system, At: now, Reason: texts[0]})
+		return a.Store.SetPause(ctx, store.Pause{Scope: pauseAll, By: system, At: now, Reason: texts[0]})
 	}
 	ps, err := a.Store.Pauses(ctx)
 	if err != nil {

@@ -16,6 +16,14 @@ const maxTicketRounds = 8
 // OpenTickets opens the tickets that wait, and does nothing else: for commands
 // on a data folder that no server holds. Other effects stay where they are.
 func (a *App) OpenTickets(ctx context.Context) error {
+	_, copied, err := a.Store.Marked(ctx)
+	why, herr := a.Held(ctx)
+	if err := errors.Join(err, herr); err != nil {
+		return err
+	}
+	if copied || why != "" {
+		return errors.New("the data folder is a restored copy that nobody resumed: start casement serve on it, then casement resume")
+	}
 	for range maxTicketRounds {
 		now := utcNow()
 		var others []record.Lease

@@ -275,6 +275,34 @@ func (r *run) act(ctx context.Context) error {
 	return r.perform(ctx, a)
 }
 
+// Doubt counts everything of a case that may have touched the world, and whose
+// outcome is not recorded, as unsure: after a restore nobody knows what became
+// of it. It returns how many actions that are.
+func (e *Engine) Doubt(ctx context.Context, id, reason string, at time.Time) (int, error) {
+	c, err := e.Store.Load(ctx, id)
+	if err != nil {
+		return 0, err
+	}
+	n := 0
+	for _, a := range c.Actions {
+		var do remedy.Do
+		switch {
+		case a.Status == remedy.ActionIntended:
+			do = remedy.Unsure{Action: a.ID, Gen: a.Gen, Reason: reason}
+		case a.Status == remedy.ActionUndoing && !a.UndoIntentAt.IsZero():
+			do = remedy.UndoDone{Action: a.ID, Failed: reason}
+		default:
+			continue
+		}
+		_, err := e.Tell(ctx, id, remedy.Command{At: at, By: remedy.Actor{Kind: remedy.System, ID: "engine"}, Do: do})
+		if err != nil && remedy.CodeOf(err) == "" {
+			return n, err
+		}
+		n++
+	}
+	return n, nil
+}
+
 // perform touches the world and records what came of it.
 func (r *run) perform(ctx context.Context, a remedy.Action) error {
 	actor, ok := r.e.Doors.Actor(a.Spec.Connector)
@@ -305,9 +333,12 @@ func (r *run) perform(ctx context.Context, a remedy.Action) error {
 func (r *run) recover(ctx context.Context, a remedy.Action) error {
 	switch a.Spec.Once {
 	case remedy.OnceKey:
-		return r.perform(ctx, a) // the target knows the key
+		return r.again(ctx, a) // the target knows the key
 	case remedy.OnceLookup:
 		return r.look(ctx)
+	}
+	if stop, err := r.stopped(ctx, a); stop {
+		return err
 	}
 	c, err := r.outcome(ctx, remedy.Intend{Action: a.ID, Gen: a.Gen, PlanHash: a.Plan.Hash, Entitled: true, Repeat: true}, nil)
 	if err != nil {
@@ -319,6 +350,25 @@ func (r *run) recover(ctx context.Context, a remedy.Action) error {
 	return r.perform(ctx, a)
 }
 
+// again acts once more under a key the target knows, unless the kill switch is
+// thrown meanwhile.
+func (r *run) again(ctx context.Context, a remedy.Action) error {
+	if stop, err := r.stopped(ctx, a); stop {
+		return err
+	}
+	return r.perform(ctx, a)
+}
+
+// stopped gives the effect back, and says so, when the kill switch covers the
+// action or can't be read. What was begun stays in doubt meanwhile.
+func (r *run) stopped(ctx context.Context, a remedy.Action) (bool, error) {
+	_, _, scopes := r.e.Guards.Check(ctx, r.c, a, r.now)
+	if scope, err := r.e.Guards.Paused(ctx, scopes); err != nil || scope != "" {
+		return true, r.paused(ctx)
+	}
+	return false, nil
+}
+
 // look asks the target whether an act with the key has happened.
 func (r *run) look(ctx context.Context) error {
 	a, _ := r.c.Action(r.l.Row.Effect.Action)
@@ -326,7 +376,7 @@ func (r *run) look(ctx context.Context) error {
 	looker, can := actor.(connector.Looker)
 	if !ok || !can {
 		if ok && a.Spec.Once == remedy.OnceKey {
-			return r.perform(ctx, a)
+			return r.lookByProbe(ctx, a)
 		}
 		return r.later(ctx, connector.Errorf(connector.KindConfig, "connector %s can't look up what it did", a.Spec.Connector))
 	}
@@ -335,6 +385,23 @@ func (r *run) look(ctx context.Context) error {
 		return r.later(ctx, err)
 	}
 	_, err = r.outcome(ctx, remedy.Looked{Action: a.ID, Gen: a.Gen, Found: found, UndoHandle: o.UndoHandle, Ref: o.Ref}, nil)
+	return err
+}
+
+// lookByProbe looks at the exposure where the target knows the key but can't be
+// asked for it: a state that is not risky any more needs no second act, and a
+// target may forget keys that are old.
+func (r *run) lookByProbe(ctx context.Context, a remedy.Action) error {
+	if r.c.Judgement.Decision.Probe.Name() == "" {
+		return r.again(ctx, a)
+	}
+	switch o := r.observe(ctx, a, r.c.Judgement.Decision.Probe); o.Result {
+	case remedy.Exposed:
+		return r.again(ctx, a)
+	case remedy.Inconclusive:
+		return r.later(ctx, connector.Errorf(connector.KindRetry, "the probe could not tell whether it happened: %s", o.Detail))
+	}
+	_, err := r.outcome(ctx, remedy.Looked{Action: a.ID, Gen: a.Gen, Found: true}, nil)
 	return err
 }
 

@@ -41,7 +41,11 @@ type world struct {
 	tickets  []string
 	suppress bool
 	authors  []string
+	hideLook bool // the target can't be asked by key
 }
+
+// blind is a target that can't be asked what became of a key.
+type blind struct{ connector.Actor }
 
 type crashed string
 
@@ -119,7 +123,12 @@ func (w *world) Reopen(context.Context, string) error {
 }
 func (w *world) Status(context.Context, string) (string, bool, error) { return "open", false, nil }
 
-func (w *world) Actor(string) (connector.Actor, bool)       { return w, true }
+func (w *world) Actor(string) (connector.Actor, bool) {
+	if w.hideLook {
+		return blind{w}, true
+	}
+	return w, true
+}
 func (w *world) Prober(string) (connector.Prober, bool)     { return w, true }
 func (w *world) Notifier(string) (connector.Notifier, bool) { return w, true }
 func (w *world) Tracker(string) (connector.Tracker, bool)   { return w, true }
@@ -551,4 +560,70 @@ func newStore(t *testing.T) backend {
 		}
 	})
 	return s
+}
+
+// TestKillSwitchStopsTheSecondTry: an act whose runner died is not made again
+// while the kill switch is thrown, whatever the connector promises.
+func TestKillSwitchStopsTheSecondTry(t *testing.T) {
+	for _, once := range []remedy.Once{remedy.OnceKey, remedy.OnceNone} {
+		h := start(t, func(w *world) { w.once, w.crash = once, "before act" })
+		id := h.observe(alert("a"))[0].CaseID
+		for crash := false; !crash; {
+			_, crash = h.step()
+		}
+		h.w.paused = "all"
+		h.until(30 * time.Minute)
+		if c := h.load(id); h.acts() != 0 || c.Actions[0].Status != remedy.ActionIntended {
+			t.Fatalf("%s: %d acts under the kill switch, action is %s", once, h.acts(), c.Actions[0].Status)
+		}
+		h.w.paused = ""
+		h.until(30 * time.Minute)
+		if c := h.load(id); h.acts() != 1 || c.Closed != remedy.ClosedProven {
+			t.Errorf("%s: %d acts, case is %s", once, h.acts(), c.State())
+		}
+	}
+}
+
+// TestDoubtLooksBeforeItActs: after a restore the outcome of what was begun is
+// not known. Where the target can't be asked, the probe looks first.
+func TestDoubtLooksBeforeItActs(t *testing.T) {
+	for _, happened := range []bool{true, false} {
+		h := start(t, func(w *world) { w.crash = "before act" })
+		h.w.hideLook = true
+		id := h.observe(alert("a"))[0].CaseID
+		for crash := false; !crash; {
+			_, crash = h.step()
+		}
+		h.w.exposed = !happened // the original went on, or not
+		n, err := h.e.Doubt(context.Background(), id, "restored", h.now)
+		if c := h.load(id); err != nil || n != 1 || c.State() != remedy.StateUnsure {
+			t.Fatalf("%d in doubt, %v, case is %s", n, err, c.State())
+		}
+		h.until(30 * time.Minute)
+		if c := h.load(id); c.Closed != remedy.ClosedProven || h.acts() != map[bool]int{true: 0, false: 1}[happened] {
+			t.Errorf("happened %v: %d acts, case is %s (%s)", happened, h.acts(), c.State(), c.Escalated)
+		}
+	}
+}
+
+// TestDoubtOfAnUndo: an undo that may have happened is left to a person.
+func TestDoubtOfAnUndo(t *testing.T) {
+	h := start(t, func(w *world) { w.contain = true; w.crash = "after undo intent" })
+	id := h.observe(alert("a"))[0].CaseID
+	h.settle()
+	if _, err := h.e.Tell(context.Background(), id, remedy.Command{At: h.now, By: remedy.Actor{Kind: remedy.Person, ID: "olga"},
+		Do: remedy.UndoAction{Action: "e1.1", Reason: "wrong"}}); err != nil {
+		t.Fatal(err)
+	}
+	for crash := false; !crash; {
+		_, crash = h.step()
+	}
+	if n, err := h.e.Doubt(context.Background(), id, "restored", h.now); n != 1 || err != nil {
+		t.Fatal(n, err)
+	}
+	h.settle()
+	c := h.load(id)
+	if c.Actions[0].Status != remedy.ActionUnundone || !strings.Contains(c.Escalated, "restored") || strings.Contains(strings.Join(h.w.log, " "), "undo") {
+		t.Errorf("%s %q, log %q", c.Actions[0].Status, c.Escalated, h.w.log)
+	}
 }

@@ -1,6 +1,7 @@
 package ledger
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"fmt"
 	"slices"
@@ -30,13 +31,26 @@ type subtree struct {
 }
 
 // NewAuditor returns an Auditor that holds the ledger against checkpoints, which
-// the caller has opened with the keys it trusts. They must be of one origin.
+// the caller has opened with the keys it trusts. They are of one origin, or of
+// the epochs of one install: the first checkpoint of a later epoch names one of
+// an earlier epoch that is here as well, because its tree begins with that one's.
 func NewAuditor(checkpoints ...Checkpoint) (*Auditor, error) {
 	cs := slices.Clone(checkpoints)
-	slices.SortStableFunc(cs, func(a, b Checkpoint) int { return int(min(max(a.Size-b.Size, -1), 1)) })
-	for _, c := range cs {
-		if c.Origin != cs[0].Origin {
-			return nil, fmt.Errorf("checkpoints of %q and of %q belong to different trees: audit one epoch at a time", cs[0].Origin, c.Origin)
+	slices.SortStableFunc(cs, func(a, b Checkpoint) int {
+		return cmp.Or(cmp.Compare(a.Size, b.Size), a.At.Compare(b.At))
+	})
+	digests := make(map[Hash]string, len(cs))
+	linked := map[string]bool{}
+	for i, c := range cs {
+		digests[c.Digest()] = c.Origin
+		if i == 0 {
+			linked[c.Origin] = true
+		}
+		if from, ok := digests[c.Follows]; ok && from != c.Origin {
+			linked[c.Origin] = true
+		}
+		if !linked[c.Origin] {
+			return nil, fmt.Errorf("checkpoints of %q and of %q belong to different trees: audit one at a time", cs[0].Origin, c.Origin)
 		}
 	}
 	a := &Auditor{checkpoints: cs, chains: make(map[string]link), sequenced: true}

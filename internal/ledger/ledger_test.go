@@ -313,7 +313,16 @@ func TestAuditorKinds(t *testing.T) {
 		t.Errorf("wrong root of nothing: %v", err)
 	}
 	if _, err := NewAuditor(cs[0], Checkpoint{Origin: "other"}); err == nil {
-		t.Error("checkpoints of two epochs were mixed")
+		t.Error("checkpoints of two trees were mixed")
+	}
+	// After a restore the tree goes on in a new epoch that names the old one.
+	next := Checkpoint{Origin: "after the restore", Size: newest.Size, Root: newest.Root, At: newest.At.Add(time.Hour), Follows: cs[0].Digest()}
+	if err := audit(t, records, append(slices.Clone(cs), next)...); err != nil {
+		t.Errorf("two epochs of one install: %v", err)
+	}
+	next.Root[0] ^= 1
+	if err := audit(t, records, append(slices.Clone(cs), next)...); kindOf(err) != Forked {
+		t.Errorf("the second epoch signed something else: %v", err)
 	}
 }
 

@@ -19,6 +19,8 @@ const (
 	EventResumed          = "resumed"
 	EventExceptionGranted = "exception_granted"
 	EventExceptionRevoked = "exception_revoked"
+	// EventRestored begins a new epoch of the ledger.
+	EventRestored = "restored"
 )
 
 // pauseBody is the body of paused and resumed events.

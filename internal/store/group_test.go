@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/store"
@@ -178,10 +179,10 @@ func TestCheckpointBackupAndStats(t *testing.T) {
 	}
 	copyFolder := t.TempDir()
 	file := filepath.Join(copyFolder, "casement.db")
-	if err := s.Backup(t.Context(), file); err != nil {
+	if err := s.Backup(t.Context(), file, store.BackupMark{At: "2026-01-02T03:04:05Z"}); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Backup(t.Context(), file); err == nil {
+	if err := s.Backup(t.Context(), file, store.BackupMark{At: "2026-01-02T03:04:05Z"}); err == nil {
 		t.Error("a backup overwrote a file")
 	}
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
@@ -192,6 +193,64 @@ func TestCheckpointBackupAndStats(t *testing.T) {
 	rep, err := restored.VerifyLedger(t.Context())
 	if err != nil || rep.Cases != 20 {
 		t.Errorf("the backup has %d cases, %v", rep.Cases, err)
+	}
+	if n, err := restored.VerifyReplay(t.Context()); err != nil || n != 20 {
+		t.Errorf("%d cases replayed, %v", n, err)
+	}
+	if _, marked, err := s.Marked(t.Context()); marked || err != nil {
+		t.Errorf("the original is marked as a copy: %v, %v", marked, err)
+	}
+	mark, marked, err := restored.Marked(t.Context())
+	if err != nil || !marked || mark.At != "2026-01-02T03:04:05Z" {
+		t.Errorf("the copy is not marked: %+v, %v, %v", mark, marked, err)
+	}
+	if err := restored.Unmark(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, marked, err = restored.Marked(t.Context()); marked || err != nil {
+		t.Errorf("the mark stays: %v, %v", marked, err)
+	}
+}
+
+// TestOpenTakesOver: what a process that is gone had leased is free at once,
+// under a new epoch, and what it still says is stale.
+func TestOpenTakesOver(t *testing.T) {
+	folder := t.TempDir()
+	s := open(t, folder)
+	now := storetest.Epoch()
+	u := storetest.NewCase("c", "k")
+	u.AddEffects = []record.EffectRow{storetest.Effect("c", "plan/1", "")}
+	if errs, err := s.Commit(t.Context(), []record.Unit{u}, nil); err != nil || errs[0] != nil {
+		t.Fatal(errs, err)
+	}
+	if _, err := s.InboxPut(t.Context(), store.InboxItem{Tenant: "default", Source: "s", ReceivedAt: now, NextAt: now}); err != nil {
+		t.Fatal(err)
+	}
+	old, err := s.Claim(t.Context(), now, time.Hour, 10)
+	if err != nil || len(old) != 1 {
+		t.Fatal(old, err)
+	}
+	held, err := s.InboxNext(t.Context(), now, time.Hour, 10)
+	if err != nil || len(held) != 1 {
+		t.Fatal(held, err)
+	}
+	if err := s.Close(); err != nil { // without giving anything back, as a kill does
+		t.Fatal(err)
+	}
+	s = open(t, folder)
+	again, err := s.Claim(t.Context(), now, time.Hour, 10)
+	if err != nil || len(again) != 1 || again[0].Epoch <= old[0].Epoch || again[0].Attempt != 2 {
+		t.Fatalf("claimed %+v after %+v, %v", again, old, err)
+	}
+	if err := s.Release(t.Context(), old[0], now, "late"); !errors.Is(err, record.ErrStale) {
+		t.Errorf("an outcome of the dead process was taken: %v", err)
+	}
+	items, err := s.InboxNext(t.Context(), now, time.Hour, 10)
+	if err != nil || len(items) != 1 {
+		t.Errorf("inbox: %v, %v", items, err)
+	}
+	if err := s.InboxDone(t.Context(), held[0]); !errors.Is(err, record.ErrStale) {
+		t.Errorf("the dead process finished a body: %v", err)
 	}
 }
 

@@ -20,8 +20,8 @@ import (
 var migrations embed.FS
 
 const (
-	// databaseFile and lockFile lie in the data folder.
-	databaseFile = "casement.db"
+	// DatabaseFile is the name of the database in the data folder.
+	DatabaseFile = "casement.db"
 	lockFile     = "lock"
 	// readers is the size of the read-only pool.
 	readers = 4
@@ -46,8 +46,8 @@ type SQLite struct {
 	stmts   map[string]*sql.Stmt
 }
 
-// Open opens the data folder, creates it if it is missing, locks it and brings
-// its schema up to date. It returns ErrLocked if another process holds the
+// Open opens the data folder, creates it if it is missing, locks it, brings
+// its schema up to date and frees what a process that died had leased. It returns ErrLocked if another process holds the
 // folder. Folder and files are readable by their owner only.
 func Open(ctx context.Context, folder string) (*SQLite, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
@@ -57,7 +57,7 @@ func Open(ctx context.Context, folder string) (*SQLite, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &SQLite{path: filepath.Join(folder, databaseFile), lock: lock, stmts: map[string]*sql.Stmt{}}
+	s := &SQLite{path: filepath.Join(folder, DatabaseFile), lock: lock, stmts: map[string]*sql.Stmt{}}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -90,7 +90,10 @@ func (s *SQLite) open(ctx context.Context) error {
 	if s.read, err = s.connect("ro", readers, "query_only(1)", "cache_size(-16384)", "temp_store(memory)"); err != nil {
 		return err
 	}
-	return s.read.PingContext(ctx)
+	if err := s.read.PingContext(ctx); err != nil {
+		return err
+	}
+	return s.takeOver(ctx)
 }
 
 // connect opens a pool on the database file.
@@ -244,25 +247,6 @@ func (s *SQLite) Checkpoint(ctx context.Context) error {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	return nil
-}
-
-// Backup writes a complete, consistent copy of the database to path, which
-// must not exist, while the store goes on working.
-func (s *SQLite) Backup(ctx context.Context, path string) error {
-	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return fmt.Errorf("backup: %w", err)
-	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("backup: %w", err)
-	}
-	if _, err := s.check.ExecContext(ctx, "VACUUM INTO ?", path); err != nil {
-		return errors.Join(fmt.Errorf("backup: %w", storageError(err)), os.Remove(path))
-	}
-	if f, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
-		return fmt.Errorf("backup: %w", err)
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // Stats returns the figures of the store.
