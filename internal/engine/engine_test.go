@@ -39,6 +39,7 @@ type world struct {
 	watch    int
 	notices  []string
 	tickets  []string
+	repeats  []bool
 	suppress bool
 	authors  []string
 	hideLook bool // the target can't be asked by key
@@ -111,6 +112,7 @@ func (w *world) Notify(_ context.Context, n connector.Notice) error {
 
 func (w *world) Open(_ context.Context, t connector.TicketRequest) (string, string, error) {
 	w.tickets = append(w.tickets, "open "+t.Key)
+	w.repeats = append(w.repeats, t.Repeat)
 	return "T-1", "http://tickets/1", nil
 }
 func (w *world) Say(_ context.Context, _, _, text string) error {
