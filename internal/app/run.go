@@ -82,6 +82,7 @@ func (a *App) Start(ctx context.Context) error {
 	a.loop(ctx, "ledger", nil, sequenceEvery, a.sequence)
 	a.loop(ctx, "checkpoint", nil, checkpointEvery, func(ctx context.Context) (bool, error) { return false, a.checkpoint(ctx) })
 	a.loop(ctx, "wal", nil, walEvery, func(ctx context.Context) (bool, error) { return false, a.Store.Checkpoint(ctx) })
+	a.loop(ctx, "follow", nil, followEvery, a.follow)
 	last := time.Now()
 	a.loop(ctx, "clock", nil, clockEvery, func(ctx context.Context) (bool, error) {
 		now := time.Now()
