@@ -20,7 +20,9 @@ import (
 // Kinds lists every kind of connector, by name.
 func Kinds() []Kind {
 	return []Kind{
+		nftablesKind(),
 		oauthKind(),
+		postgresKind(),
 		s3Kind(),
 		webhookKind(),
 	}

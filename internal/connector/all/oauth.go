@@ -78,11 +78,7 @@ func checkOAuth(r *reader) {
 			one.fault(strings.TrimSuffix(one.prefix, "."), "add secrets: {"+from+": env:NAME}", "integration %s: there is no secret %q with its token", name, from)
 		}
 	})
-	for _, name := range slices.Sorted(maps.Keys(r.entry.Secrets)) {
-		if !slices.Contains(used, name) {
-			r.fault("secrets."+name, suggest(name, used), "no integration uses the secret %q", name)
-		}
-	}
+	r.unused(used, "no integration uses the secret %q")
 }
 
 func buildOAuth(r *reader) (connector.Connector, error) {

@@ -1,6 +1,8 @@
 package all
 
 import (
+	"crypto/x509"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -165,6 +167,28 @@ func (r *reader) in(name string, read func(*reader)) {
 }
 
 func (r *reader) secret(name string) string { return r.entry.Secrets[name] }
+
+// unused tells secrets that nothing uses.
+func (r *reader) unused(used []string, format string) {
+	for _, name := range slices.Sorted(maps.Keys(r.entry.Secrets)) {
+		if !slices.Contains(used, name) {
+			r.fault("secrets."+name, suggest(name, used), format, name)
+		}
+	}
+}
+
+// roots reads certificates from a secret, nil if it is not given.
+func (r *reader) roots(name string) (*x509.CertPool, error) {
+	text := r.secret(name)
+	if text == "" {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM([]byte(text)) {
+		return nil, errors.New("secret " + name + ": holds no certificate in PEM")
+	}
+	return pool, nil
+}
 
 // suggest names the nearest word, or all of them.
 func suggest(word string, words []string) string {

@@ -95,13 +95,16 @@ func New(cfg Config) (*Connector, error) {
 }
 
 // Spec implements connector.Connector.
-func (c *Connector) Spec() connector.Spec {
+func (c *Connector) Spec() connector.Spec { return Describe(c.cfg.Name) }
+
+// Describe is the Spec of a connector of that name, before there is one.
+func Describe(name string) connector.Spec {
 	host := []connector.Param{{Name: "address", Description: "IP address of the host; by default the asset's uid or name, where that is one"}}
 	knock := append(host[:1:1],
 		connector.Param{Name: "port", Description: "port to knock at; by default that of the configuration"},
 		connector.Param{Name: "reference", Description: "address:port behind the same way that must answer; by default that of the configuration"})
 	return connector.Spec{
-		Name: c.cfg.Name, Title: "Packet filter (nftables)",
+		Name: name, Title: "Packet filter (nftables)",
 		Actions: []connector.ActionSpec{
 			{Verb: VerbBlock, Description: "Put the address of a host into the set of blocked ones, with a timeout after which the kernel takes it out by itself",
 				Once: remedy.OnceLookup, Reversibility: 2, Undoable: true,

@@ -113,10 +113,13 @@ func (c *Connector) Secrets() []string {
 }
 
 // Spec implements connector.Connector.
-func (c *Connector) Spec() connector.Spec {
+func (c *Connector) Spec() connector.Spec { return Describe(c.cfg.Name) }
+
+// Describe is the Spec of a connector of that name, before there is one.
+func Describe(name string) connector.Spec {
 	role := []connector.Param{{Name: "role", Description: "name of the role; by default the asset's name, or the last part of its uid"}}
 	return connector.Spec{
-		Name: c.cfg.Name, Title: "PostgreSQL roles",
+		Name: name, Title: "PostgreSQL roles",
 		Actions: []connector.ActionSpec{
 			{Verb: VerbRevoke, Description: "Take the login of a role away and end the sessions it holds; what the role owns and grants stays",
 				Once: remedy.OnceLookup, Reversibility: 2, Undoable: true,

@@ -1,0 +1,80 @@
+package all
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/casement/casement/internal/connector"
+	"github.com/casement/casement/internal/connector/postgres"
+)
+
+func postgresKind() Kind {
+	return Kind{
+		Name: "postgres", Title: postgres.Describe("postgres").Title,
+		Params: []Setting{
+			{Name: "address", Type: Text, Doc: "host:port of the server", Required: true},
+			{Name: "database", Type: Text, Doc: "database to connect to, postgres if not set"},
+			{Name: "user", Type: Text, Doc: "the connector's own login", Required: true},
+			{Name: "logins", Type: Table, Doc: "roles whose login the probes may try, by name, each with password_from", Each: true,
+				Fields: []Setting{{Name: "password_from", Type: Text, Doc: "name of the secret with its password; the role's own name if not set"}}},
+			{Name: "keep", Type: List, Doc: "roles of logins that must go on logging in"},
+			{Name: "plaintext", Type: Flag, Doc: "connect without TLS: for a server on this machine only"},
+		},
+		Secrets: []Setting{
+			{Name: "password", Doc: "password of user", Required: true},
+			{Name: "ca", Doc: "certificates (PEM) that the server's is verified against; the system's if not set"},
+		},
+		MoreSecrets: true,
+		Example: `connectors:
+  postgres:
+    params:
+      address: db.example.com:5432
+      user: casement
+      logins: {shop_app: {password_from: shop}, reports: {}}
+      keep: [reports]
+    secrets: {password: env:CASEMENT_PG_PASSWORD, shop: env:SHOP_PG_PASSWORD, reports: env:REPORTS_PG_PASSWORD}
+`,
+		Spec:  postgres.Describe,
+		check: checkPostgres,
+		build: buildPostgres,
+	}
+}
+
+// eachLogin calls f with every role and the name of the secret that holds its
+// password.
+func eachLogin(r *reader, f func(role, from string, one *reader)) {
+	r.in("logins", func(many *reader) {
+		for _, role := range slices.Sorted(maps.Keys(many.values)) {
+			many.in(role, func(one *reader) {
+				from := one.text("password_from")
+				if from == "" {
+					from = role
+				}
+				f(role, from, one)
+			})
+		}
+	})
+}
+
+// checkPostgres joins logins and secrets: each names one, and none is left.
+func checkPostgres(r *reader) {
+	used := []string{"password", "ca"}
+	eachLogin(r, func(role, from string, one *reader) {
+		used = append(used, from)
+		if _, ok := r.entry.Secrets[from]; !ok {
+			one.fault(strings.TrimSuffix(one.prefix, "."), "add secrets: {"+from+": env:NAME}", "login %s: there is no secret %q with its password", role, from)
+		}
+	})
+	r.unused(used, "no login uses the secret %q")
+}
+
+func buildPostgres(r *reader) (connector.Connector, error) {
+	roots, err := r.roots("ca")
+	cfg := postgres.Config{Name: r.entry.Name, Address: r.text("address"), Database: r.text("database"), User: r.text("user"), Password: r.secret("password"),
+		Logins: map[string]string{}, Keep: r.list("keep"), Plaintext: r.flag("plaintext"), RootCAs: roots, Place: r.text("place"), Network: r.http.Network}
+	eachLogin(r, func(role, from string, _ *reader) { cfg.Logins[role] = r.secret(from) })
+	c, cerr := postgres.New(cfg)
+	return c, errors.Join(err, cerr)
+}
