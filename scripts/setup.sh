@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Installs what the tests need, by package name through the ordinary clients:
 # Chromium for the pages and the small real servers from Debian, versitygw as a
-# Go program for S3. "make targets" builds the dear ones.
+# Go program for S3, oidc-provider from npm for OAuth. "make targets" builds the
+# dear ones.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,6 +16,8 @@ need gcc gcc
 need nft nftables
 need ip iproute2
 need etcd etcd-server
+need node nodejs
+need npm npm
 compgen -G '/usr/lib/postgresql/*/bin/postgres' >/dev/null || missing+=(postgresql)
 if [ ${#missing[@]} -gt 0 ]; then
 	if [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
@@ -26,3 +29,6 @@ if [ ${#missing[@]} -gt 0 ]; then
 	fi
 fi
 scripts/targets/versitygw.sh >/dev/null
+if command -v npm >/dev/null; then
+	scripts/targets/oidc-provider.sh >/dev/null
+fi
