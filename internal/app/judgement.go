@@ -31,6 +31,9 @@ func Environment(specs []connector.Spec, routes []string) policy.Environment {
 		return all, required
 	}
 	for _, s := range specs {
+		if s.Tickets {
+			env.Systems = append(env.Systems, s.Name)
+		}
 		for _, a := range s.Actions {
 			all, required := names(a.Params)
 			env.Actions = append(env.Actions, policy.Action{Connector: s.Name, Verb: a.Verb, Once: a.Once, Reversibility: a.Reversibility,

@@ -34,7 +34,7 @@ func Setup(ctx context.Context, l *config.Loaded) (Config, error) {
 		DataDir: l.Data.Dir, Listen: l.Server.Listen, BaseURL: strings.TrimSuffix(l.Server.BaseURL, "/"), Metrics: l.Server.Metrics,
 		MaxBody: int64(l.Intake.MaxBody), Quarantine: int64(l.Intake.Quarantine), Inflight: l.Intake.Inflight,
 		Budgets:    Budgets{PerHour: l.Budgets.ChangesPerHour, PerDay: l.Budgets.ChangesPerDay},
-		Connectors: map[string]connector.Connector{}, Notifiers: map[string]connector.Notifier{},
+		Connectors: map[string]connector.Connector{}, Notifiers: map[string]connector.Notifier{}, Trackers: map[string]connector.Tracker{},
 	}
 	s := &setup{l: l, ctx: ctx}
 	s.tls(&cfg)
@@ -144,6 +144,9 @@ func (s *setup) connectors(cfg *Config) {
 		door, faults := all.Make(e)
 		if s.faults(name, faults); door != nil {
 			cfg.Connectors[name] = door
+			if t, ok := door.Tracker(); ok {
+				cfg.Trackers[name] = t
+			}
 		}
 	}
 }
@@ -157,7 +160,7 @@ func (s *setup) routes(cfg *Config) {
 		}
 		n, ok := door.Notifier()
 		if !ok {
-			s.fail("routes."+name+".connector", "name a webhook connector with notify_url", "route %s: connector %s delivers no messages", name, r.Connector)
+			s.fail("routes."+name+".connector", "name a slack connector, or a webhook connector with notify_url", "route %s: connector %s delivers no messages", name, r.Connector)
 			continue
 		}
 		cfg.Notifiers[name] = routed{n, r.Params}

@@ -30,6 +30,10 @@ type Spec struct {
 	// Actions and Probes by verb.
 	Actions []ActionSpec
 	Probes  []ProbeSpec
+	// Tickets: it is a system of record, a Tracker. Permissions are the rights
+	// that this, or delivering messages, needs.
+	Tickets     bool
+	Permissions []string
 }
 
 // ActionSpec describes one action.

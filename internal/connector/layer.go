@@ -124,6 +124,11 @@ func (d *Door) Notifier() (Notifier, bool) {
 	return d, ok
 }
 
+// Tracker returns the connector as a Tracker if it is one. Its calls pass no
+// layer: an effect's own tries repeat them, and the kit for REST systems keeps
+// limits and secrets.
+func (d *Door) Tracker() (Tracker, bool) { t, ok := d.inner.(Tracker); return t, ok }
+
 // Spec describes the connector.
 func (d *Door) Spec() Spec { return d.inner.Spec() }
 

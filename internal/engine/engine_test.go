@@ -40,6 +40,7 @@ type world struct {
 	notices  []string
 	tickets  []string
 	repeats  []bool
+	tracker  connector.Tracker // instead of the world's own
 	suppress bool
 	authors  []string
 	hideLook bool // the target can't be asked by key
@@ -133,7 +134,12 @@ func (w *world) Actor(string) (connector.Actor, bool) {
 }
 func (w *world) Prober(string) (connector.Prober, bool)     { return w, true }
 func (w *world) Notifier(string) (connector.Notifier, bool) { return w, true }
-func (w *world) Tracker(string) (connector.Tracker, bool)   { return w, true }
+func (w *world) Tracker(string) (connector.Tracker, bool) {
+	if w.tracker != nil {
+		return w.tracker, true
+	}
+	return w, true
+}
 
 func (w *world) Check(_ context.Context, c remedy.Case, a remedy.Action, at time.Time) (remedy.Guard, []engine.Reservation, []string) {
 	g := remedy.Guard{Deny: w.deny}

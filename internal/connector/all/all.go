@@ -20,10 +20,12 @@ import (
 // Kinds lists every kind of connector, by name.
 func Kinds() []Kind {
 	return []Kind{
+		jiraKind(),
 		nftablesKind(),
 		oauthKind(),
 		postgresKind(),
 		s3Kind(),
+		slackKind(),
 		webhookKind(),
 	}
 }

@@ -155,6 +155,20 @@ func (r *reader) list(name string) []string {
 	return out
 }
 
+// words reads a mapping from names to texts.
+func (r *reader) words(name string) map[string]string {
+	out := map[string]string{}
+	table, _ := r.values[name].(map[string]any) // its type was checked
+	for k, v := range table {
+		if !Text.fits(v) {
+			r.fault(r.prefix+name+"."+k, "", "%s is not what is wanted: want %s", k, Text.want())
+			continue
+		}
+		out[k] = fmt.Sprint(v)
+	}
+	return out
+}
+
 // in reads a mapping inside, if it is there; its faults become those of r.
 func (r *reader) in(name string, read func(*reader)) {
 	table, ok := r.values[name].(map[string]any)

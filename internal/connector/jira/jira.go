@@ -81,6 +81,15 @@ const (
 
 var projectKey = regexp.MustCompile(`^[A-Z][A-Z0-9_]{1,254}$`)
 
+// Describe is what a Jira can do, by its name.
+func Describe(name string) connector.Spec {
+	return connector.Spec{Name: name, Title: "Jira issues as tickets", Tickets: true,
+		Permissions: []string{"Browse projects", "Create issues", "Assign issues (with accounts)", "Add comments", "Transition issues"}}
+}
+
+// Spec implements connector.Connector.
+func (j *Jira) Spec() connector.Spec { return Describe(j.cfg.Name) }
+
 // New checks the configuration; nothing is dialled. All faults come at once.
 func New(cfg Config) (*Jira, error) {
 	var errs []error

@@ -31,12 +31,15 @@ type Config struct {
 	HTTP connector.HTTPOptions
 	// Wrap goes round the transport; tests record and play by it.
 	Wrap func(http.RoundTripper) http.RoundTripper
-	// Now is the clock, UTC.
+	// Now is the clock, UTC; the machine's if nil.
 	Now func() time.Time
 }
 
 // Slack is one channel. It is safe for concurrent use.
-type Slack struct{ rest *rest.Client }
+type Slack struct {
+	name string
+	rest *rest.Client
+}
 
 var _ connector.Notifier = (*Slack)(nil)
 
@@ -46,9 +49,23 @@ func New(cfg Config) (*Slack, error) {
 	if err != nil || u.Host == "" || u.Path == "" || u.Path == "/" {
 		return nil, errors.New("url: want the address of an incoming webhook, https://hooks.slack.com/services/… (as a secret reference)")
 	}
+	if cfg.Now == nil {
+		cfg.Now = connector.WallClock{}.Now
+	}
 	c, err := rest.New(rest.Options{Base: cfg.URL, Secrets: []string{cfg.URL, u.EscapedPath(), u.Path}, HTTP: cfg.HTTP, Wrap: cfg.Wrap, Now: cfg.Now})
-	return &Slack{c}, err
+	if cfg.Name == "" {
+		cfg.Name = "slack"
+	}
+	return &Slack{cfg.Name, c}, err
 }
+
+// Describe is what a Slack channel can do, by its name.
+func Describe(name string) connector.Spec {
+	return connector.Spec{Name: name, Title: "Slack messages by incoming webhook", Permissions: []string{"incoming-webhook, for one channel"}}
+}
+
+// Spec implements connector.Connector.
+func (s *Slack) Spec() connector.Spec { return Describe(s.name) }
 
 // Notify implements connector.Notifier. Incoming webhooks know no once-key: a
 // lost answer may lead to a second message, never to a lost one.
