@@ -242,7 +242,7 @@ func (r *run) act(ctx context.Context) error {
 		return r.later(ctx, connector.Errorf(connector.KindRetry, "the probe before the act could not tell: %s", before.Detail))
 	}
 	guard, reserve, scopes := r.e.Guards.Check(ctx, r.c, a, r.now)
-	if p.Hash != a.Plan.Hash || before.Result != remedy.Exposed || guard.Deny != "" || guard.Ask != "" && len(a.Approval.Grants) == 0 {
+	if p.Hash != a.Plan.Hash || !r.c.Reproduced(a, before) || guard.Deny != "" || guard.Ask != "" && len(a.Approval.Grants) == 0 {
 		_, err = r.outcome(ctx, remedy.PlanMade{Action: a.ID, Gen: a.Gen, Plan: p, Before: before, Guard: guard, Diff: diffPlans(a.Plan, p)}, nil)
 		return err
 	}

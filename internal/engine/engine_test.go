@@ -36,6 +36,7 @@ type world struct {
 	auth     remedy.Authorization
 	once     remedy.Once
 	contain  bool
+	behind   bool // a lasting containment, then the fix
 	watch    int
 	notices  []string
 	tickets  []string
@@ -174,6 +175,10 @@ func (w *world) Judge(f finding.Finding, c engine.CaseFacts, at time.Time) (reme
 		spec.Phase = remedy.Contain
 		spec.Expires = 3600
 		actions = []remedy.ActionSpec{spec}
+	}
+	if w.behind {
+		spec.Phase = remedy.Contain
+		actions = []remedy.ActionSpec{spec, second}
 	}
 	snapshot := []byte(fmt.Sprint(f.UID, at))
 	return remedy.Judgement{
@@ -444,6 +449,18 @@ func TestContinuityRegressionUndoes(t *testing.T) {
 	c := h.load(id)
 	if a := c.Actions[0]; a.Status != remedy.ActionUndone || !strings.Contains(a.Reason, "continuity") {
 		t.Fatalf("first action is %s: %s", a.Status, a.Reason)
+	}
+}
+
+// The containment hides the risky state from the probe; the fix behind it is
+// made all the same, and nothing is planned in circles.
+func TestFixIsMadeBehindAContainment(t *testing.T) {
+	h := start(t, func(w *world) { w.behind = true })
+	id := h.observe(alert("a"))[0].CaseID
+	h.settle()
+	c := h.load(id)
+	if c.Closed != remedy.ClosedProven || len(h.w.log) != 2 || c.Actions[1].Status != remedy.ActionDone || c.Episode().ContainedAt.IsZero() {
+		t.Fatalf("case is %s, log %q, contained at %s", c.State(), h.w.log, c.Episode().ContainedAt)
 	}
 }
 

@@ -114,7 +114,7 @@ func (s *step) planMade(d PlanMade) error {
 		s.close(ClosedGone, "the asset is proven deleted", "", time.Time{})
 		return nil
 	case NotExposed:
-		if s.c.reproduced(a) {
+		if s.c.Reproduced(a, a.Before) {
 			break
 		}
 		if s.provesClosed(d.Before, s.c.Judgement.Decision.Grade) && !s.onlyContained(ProbeSchedule) {
@@ -172,11 +172,12 @@ func (s *step) planMade(d PlanMade) error {
 	return nil
 }
 
-// reproduced: the probe saw the risky state before the act. Behind a
-// containment that is in force it saw it before that, in the same episode.
-func (c Case) reproduced(a Action) bool {
-	return a.Before.Result == Exposed ||
-		a.Before.Result == NotExposed && a.Spec.Phase == Fix && c.contained() && c.sawExposed(a.Before)
+// Reproduced reports whether an action may go on after what the probe saw
+// before it: the risky state. Behind a containment that is in force the probe
+// saw it before that, in the same episode.
+func (c Case) Reproduced(a Action, before Observation) bool {
+	return before.Result == Exposed ||
+		before.Result == NotExposed && a.Spec.Phase == Fix && c.contained() && c.sawExposed(before)
 }
 
 // mayEnforce holds law 5 whatever policy said: unknown owner, unknown facts or
@@ -308,7 +309,7 @@ func (s *step) intend(d Intend) error {
 	if d.PlanHash != a.Plan.Hash {
 		return refuse(Drifted, "the plan made just now is not the one that was authorized")
 	}
-	if !s.c.reproduced(a) {
+	if !s.c.Reproduced(a, a.Before) {
 		return refuse(NotNow, "the probe has not seen the risky state")
 	}
 	if why := s.lapsed(a, d.Entitled); why != "" {
