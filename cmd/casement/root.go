@@ -109,6 +109,7 @@ func in(group string, cmd *cobra.Command) *cobra.Command {
 // commands lists every command of the program.
 func (c *cli) commands() []*cobra.Command {
 	return []*cobra.Command{
+		in(groupStart, c.demoCommand()),
 		in(groupStart, c.inventoryCommand()),
 		in(groupStart, c.tryCommand()),
 		in(groupStart, c.parseCommand()),

@@ -58,6 +58,8 @@ var house = map[string]room{
 	"web":       {may: append(slices.Clone(doors), "engine", "store", "auth", "config", "web")},
 	"sim":       {may: append(slices.Clone(doors), "engine", "store", "sim"), spawns: true},
 	"app":       {may: []string{"*"}, spawns: true},
+	"demo":      {may: []string{"*"}, spawns: true},
+	"witness":   {may: []string{"ledger"}, pure: true, third: []string{"golang.org/x/mod"}},
 	"house":     {},
 }
 
