@@ -185,6 +185,12 @@ func unitOf(c remedy.Case, events []remedy.Event) Unit {
 	for _, ev := range events {
 		after = remedy.Apply(after, ev)
 	}
+	return unitTo(c, after, events)
+}
+
+// unitTo is unitOf for a caller who has applied the events already: a case of
+// thousands of members is expensive to build twice.
+func unitTo(c, after remedy.Case, events []remedy.Event) Unit {
 	u := Unit{Before: c.Version, Case: after, Events: events, WakeAt: remedy.WakeAt(after)}
 	was := map[string]bool{}
 	for _, ef := range remedy.Pending(c) {

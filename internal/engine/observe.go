@@ -163,7 +163,7 @@ func (e *Engine) place(ctx context.Context, g *group, fs []finding.Finding, know
 	if !w.loaded || len(w.events) == 0 && len(w.findings) == 0 {
 		return nil, fold(seen), nil
 	}
-	u := unitOf(w.before, w.events)
+	u := unitTo(w.before, w.c, w.events)
 	u.Findings, u.Facts, u.AddKey = w.findings, w.facts, w.keys
 	return &u, fold(seen), nil
 }
