@@ -80,6 +80,11 @@ func (c *cli) userListCommand() *cobra.Command {
 				return err
 			}
 			return emit(c, f, out.Users, func(list []account) {
+				if len(list) == 0 {
+					fmt.Fprintln(c.out, "no users")
+					c.next("casement user add NAME --roles admin")
+					return
+				}
 				tab := newTable("name", "mail~", "roles", "state", "since")
 				for _, u := range list {
 					state := "active"
@@ -112,7 +117,10 @@ func (c *cli) userChangeCommand(use, short, example string) *cobra.Command {
 		case "disable", "enable":
 			in["disabled"] = word == "disable"
 		}
-		if err := c.confirm(fmt.Sprintf("User %s: %s %s", args[0], word, strings.Join(args[1:], " "))); err != nil {
+		plan := map[string]string{"roles": "User " + args[0] + " may from now on do what " + strings.Join(args[1:], "") + " may, and nothing else.",
+			"disable": "User " + args[0] + " loses all rights; sessions and tokens are refused.", "enable": "User " + args[0] + " gets back the rights of before.",
+			"password": "User " + args[0] + " gets a new password; open sessions end."}[word]
+		if err := c.confirm(plan); err != nil {
 			return err
 		}
 		if word == "password" {
@@ -127,7 +135,14 @@ func (c *cli) userChangeCommand(use, short, example string) *cobra.Command {
 			if err := k.call(ctx, "PATCH", "/api/v1/users/"+url.PathEscape(args[0]), in, &u); err != nil {
 				return err
 			}
-			fmt.Fprintf(c.out, "user %s: done\n", clean(u.Name))
+			state := strings.Join(u.Roles, ", ")
+			if u.Disabled {
+				state = "disabled"
+			}
+			if word == "password" {
+				state = "the new password holds"
+			}
+			fmt.Fprintf(c.out, "user %s: %s\n", clean(u.Name), state)
 			return nil
 		})
 	})
@@ -209,6 +224,11 @@ func (c *cli) tokenListCommand() *cobra.Command {
 				return err
 			}
 			return emit(c, f, out.Tokens, func(list []accessToken) {
+				if len(list) == 0 {
+					fmt.Fprintln(c.out, "no tokens")
+					c.next("casement token create --user NAME --name PURPOSE")
+					return
+				}
 				tab := newTable("id", "name~", "roles", "ends", "user")
 				for _, t := range list {
 					end := "never"

@@ -55,15 +55,14 @@ func firstOf(errs ...error) error {
 }
 
 // fileWords names files in a command people may copy: quoted where a shell
-// needs it, and cut when there are many.
+// needs it, and left to them when there are many.
 func fileWords(names []string) string {
-	var out []string
+	if len(names) > 3 {
+		return "FILE..."
+	}
+	out := make([]string, len(names))
 	for i, n := range names {
-		if i == 2 && len(names) > 3 {
-			out = append(out, "…")
-			break
-		}
-		out = append(out, shellWord(n))
+		out[i] = shellWord(n)
 	}
 	return strings.Join(out, " ")
 }

@@ -230,7 +230,11 @@ func (c *cli) showAgreement(a backtest.Agreement, top int) {
 	if a.Compared > 0 {
 		share = 100 * a.Agree / a.Compared
 	}
-	fmt.Fprintf(t.w, "\n%s\n", t.paint(bold, fmt.Sprintf("Operators: %d of %d decisions agree (%d %%, kappa %.2f); the candidate is bolder in %d", a.Agree, a.Compared, share, a.Kappa, a.Bolder)))
+	kappa := ""
+	if a.Agree < a.Compared || a.Kappa != 0 { // 0 at full agreement: not defined
+		kappa = fmt.Sprintf(", kappa %.2f", a.Kappa)
+	}
+	fmt.Fprintf(t.w, "\n%s\n", t.paint(bold, fmt.Sprintf("Operators: %d of %d decisions agree (%d %%%s); the candidate is bolder in %d", a.Agree, a.Compared, share, kappa, a.Bolder)))
 	fmt.Fprintf(t.w, "operator (rows) → candidate (columns)\n")
 	c.showMatrix(a.Matrix)
 	for i, d := range a.Disagree {

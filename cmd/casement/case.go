@@ -141,7 +141,7 @@ func (c *cli) showCases(lines []caseLine) {
 		return
 	}
 	now := c.now()
-	tab := newTable("case", "risk", "state", "what~", "asset~", "owner~", "waits for~", "due>", "exposed>")
+	tab := newTable("case", "risk", "state", "what~", "asset~", "owner~", "waits for~", "due>", "open for>")
 	for _, l := range lines {
 		due := cell{"-", dim}
 		if !l.NextDue.IsZero() {
@@ -151,11 +151,11 @@ func (c *cli) showCases(lines []caseLine) {
 				due = cell{span(-left) + " over", red}
 			}
 		}
-		exposed := span(now.Sub(l.OpenedAt))
+		open := span(now.Sub(l.OpenedAt))
 		if !l.ClosedAt.IsZero() {
-			exposed = span(l.ClosedAt.Sub(l.OpenedAt))
+			open = span(l.ClosedAt.Sub(l.OpenedAt)) + ", closed"
 		}
-		tab.add(l.ID, cell{l.Risk, riskWordStyle(l.Risk)}, cell{l.State, stateStyle(l.State)}, l.Title, l.Asset, l.Owner, l.WaitsFor, due, exposed)
+		tab.add(l.ID, cell{l.Risk, riskWordStyle(l.Risk)}, cell{l.State, stateStyle(l.State)}, l.Title, l.Asset, l.Owner, l.WaitsFor, due, open)
 	}
 	tab.print(c.term, "")
 }
@@ -194,7 +194,7 @@ type caseView struct {
 
 func (k *client) oneCase(ctx context.Context, id string) (v caseView, err error) {
 	err = k.call(ctx, "GET", "/api/v1/cases/"+url.PathEscape(id), nil, &v)
-	return v, err
+	return v, noCase(id, err)
 }
 
 func (c *cli) caseShowCommand() *cobra.Command {
@@ -236,7 +236,7 @@ func (c *cli) showCase(v caseView) {
 	if k.Closed != "" {
 		state += ", " + string(k.Closed)
 	}
-	c.fact("state", state+"; waits for "+orWords(waits(k.Bottleneck), "nobody")+ago(now, k.Bottleneck.Since), stateStyle(v.State))
+	c.fact("state", state+"; waits for "+orWords(waits(k.Bottleneck), "nobody")+since(now, k.Bottleneck.Since), stateStyle(v.State))
 	c.fact("risk", fmt.Sprintf("%s, severity %s, class %s", d.Class, k.Severity, orWords(string(k.Class), "none")), riskStyle(d.Class))
 	c.fact("asset", strings.TrimSpace(k.Asset.Name+" "+k.Asset.Type+" "+k.Asset.Environment), "")
 	who := v.Owner
@@ -248,9 +248,16 @@ func (c *cli) showCase(v caseView) {
 	if len(d.Unknown) > 0 {
 		c.fact("unknown", strings.Join(d.Unknown, ", "), yellow)
 	}
-	c.fact("deadlines", deadlineWords(k.Judgement, now), "")
 	if n := len(k.Episodes); n > 0 {
 		e := k.Episodes[n-1]
+		j := k.Judgement
+		if !e.AckAt.IsZero() {
+			j.Clocks.Ack = time.Time{}
+			c.fact("noted", "acknowledged"+ago(now, e.AckAt), "")
+		}
+		if e.ClosedAt.IsZero() {
+			c.fact("deadlines", deadlineWords(j, now), "")
+		}
 		open := "exposed for " + span(now.Sub(e.DetectedAt))
 		if !e.ClosedAt.IsZero() {
 			open = "was exposed for " + span(e.ClosedAt.Sub(e.DetectedAt))
@@ -281,11 +288,19 @@ func (c *cli) showCase(v caseView) {
 	}
 }
 
+// since says how long something lasts already.
+func since(now, at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return " for " + span(now.Sub(at))
+}
+
 func ago(now, at time.Time) string {
 	if at.IsZero() {
 		return ""
 	}
-	return " since " + span(now.Sub(at))
+	return ", " + span(now.Sub(at)) + " ago"
 }
 
 func (c *cli) caseTimelineCommand() *cobra.Command {
@@ -307,12 +322,12 @@ func (c *cli) caseTimelineCommand() *cobra.Command {
 				Timeline []web.TimelineEntry `json:"timeline"`
 			}
 			if err := k.call(ctx, "GET", "/api/v1/cases/"+url.PathEscape(args[0])+"/timeline?kind="+kind, nil, &out); err != nil {
-				return err
+				return noCase(args[0], err)
 			}
 			return emit(c, f, out.Timeline, func(list []web.TimelineEntry) {
 				t := c.term
 				for _, e := range list {
-					fmt.Fprintf(t.w, "%s  %s %s %s\n", t.paint(dim, e.At.UTC().Format("2006-01-02 15:04:05")), t.paint(bold, clean(e.Actor)), clean(e.Verb), clean(e.Object))
+					fmt.Fprintf(t.w, "%s  %s %s\n", t.paint(dim, e.At.UTC().Format("2006-01-02 15:04:05")), t.paint(bold, clean(e.Actor)), strings.TrimSpace(clean(e.Verb+" "+e.Object)))
 					if e.Detail != "" {
 						fmt.Fprintf(t.w, "                     %s\n", clean(e.Detail))
 					}

@@ -32,7 +32,7 @@ type told struct {
 
 func (k *client) tell(ctx context.Context, id, verb string, o order) (t told, err error) {
 	err = k.call(ctx, "POST", "/api/v1/cases/"+url.PathEscape(id)+"/commands/"+verb, o, &t)
-	return t, err
+	return t, noCase(id, err)
 }
 
 // verb describes one command to cases.
@@ -56,7 +56,7 @@ func verbs() []verb {
 		{name: "contain", short: "Ask for the compensating control of the playbook", effect: true, example: "casement case contain cas_0123"},
 		{name: "verify", short: "Ask for a probe now", many: true, effect: true, example: "casement case verify cas_0123 --wait 1m"},
 		{name: "escalate", short: "Ask for a person higher up", text: true, textDoc: "why", effect: true, example: `casement case escalate cas_0123 -m "no answer"`},
-		{name: "snooze", short: "Silence reminders until a date; clocks go on", many: true, text: true, until: true, textDoc: "why", example: "casement case snooze cas_0123 --until 2027-01-31"},
+		{name: "snooze", short: "Silence reminders until a date; clocks go on", many: true, text: true, until: true, textDoc: "why", example: `casement case snooze cas_0123 --until 72h -m "waits for the vendor"`},
 		{name: "reopen", short: "Open a closed case again", text: true, textDoc: "why", example: `casement case reopen cas_0123 -m "seen again in the logs"`},
 		{name: "attest", short: "Close K3 to K5 on your word, with evidence and an end", text: true, needText: true, until: true, textDoc: "the evidence", example: `casement case attest cas_0123 -m "host was scrapped, see CHG-12" --until 2027-06-30`},
 		{name: "merge", short: "Close a case in favour of another", text: true, to: true, needTo: true, toFlag: "into", toDoc: "the case that goes on", textDoc: "why", example: "casement case merge cas_0123 --into cas_0456"},
@@ -87,7 +87,7 @@ func (c *cli) caseVerb(v verb) *cobra.Command {
 		cmd.Flags().StringVarP(&o.Text, "message", "m", "", v.textDoc)
 	}
 	if v.until {
-		cmd.Flags().StringVar(&until, "until", "", "date (2027-01-31) or time (RFC 3339)")
+		cmd.Flags().StringVar(&until, "until", "", "date (2027-01-31), time (RFC 3339) or length (72h)")
 	}
 	if v.to {
 		cmd.Flags().StringVar(&target, v.toFlag, "", v.toDoc)
@@ -173,9 +173,30 @@ func emitTold(c *cli, f *formats, verb string, list []told) error {
 				fmt.Fprintf(c.out, "%s: %s\n", clean(t.ID), c.term.paint(red, clean(t.Error)))
 				continue
 			}
-			fmt.Fprintf(c.out, "%s: %s, state %s\n", t.ID, verb, c.term.paint(stateStyle(t.State), t.State))
+			fmt.Fprintf(c.out, "%s: %s; state %s\n", t.ID, doneWord(verb), c.term.paint(stateStyle(t.State), t.State))
 		}
 	})
+}
+
+// doneWord says what has happened to a case after a verb.
+func doneWord(verb string) string {
+	switch verb {
+	case "ack":
+		return "acknowledged"
+	case "comment":
+		return "comment added"
+	case "contain":
+		return "containment asked for"
+	case "verify":
+		return "probe asked for"
+	case "snooze":
+		return "reminders silenced"
+	case "attest":
+		return "closed as attested"
+	case "split":
+		return "findings taken off"
+	}
+	return strings.TrimSuffix(verb, "e") + "ed" // assigned, escalated, reopened, merged
 }
 
 // instant reads a date (its first instant, UTC) or an RFC 3339 time ahead of now.

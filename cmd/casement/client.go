@@ -14,8 +14,11 @@ import (
 	"path/filepath"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/casement/casement/internal/app"
+	"github.com/casement/casement/internal/policy"
 	"github.com/casement/casement/internal/store"
 )
 
@@ -117,7 +120,9 @@ func (c *cli) ownApp(ctx context.Context, dir string) (*client, error) {
 		return nil, err
 	}
 	env := app.PolicyEnvironment(l)
-	cfg := app.Config{DataDir: dir, Listen: "127.0.0.1:0", BaseURL: l.Server.BaseURL, Environment: &env, Version: buildInfo().Version}
+	// It listens nowhere; links that are kept name the address of the server.
+	base := orWords(l.Server.BaseURL, "http://"+orWords(l.Server.Listen, app.DefaultListen))
+	cfg := app.Config{DataDir: dir, Listen: "127.0.0.1:0", BaseURL: base, Environment: &env, Version: buildInfo().Version}
 	if l.Policy.Dir != "" {
 		if cfg.Policy, err = readPolicy(l.Policy.Dir); err != nil {
 			return nil, err
@@ -129,6 +134,10 @@ func (c *cli) ownApp(ctx context.Context, dir string) (*client, error) {
 	a, err := app.New(ctx, cfg)
 	if errors.Is(err, store.ErrLocked) {
 		return nil, failf(codeConflict, "if casement serve runs there, wait until it is up; else end that process", "%w", err)
+	}
+	var issues policy.Issues
+	if as(err, &issues) {
+		return nil, &exitError{code: codeConfig, err: located(l.Policy.Dir, issues)}
 	}
 	if err != nil {
 		return nil, err
@@ -254,8 +263,8 @@ func refusal(resp *http.Response) error {
 		p.Title = http.StatusText(resp.StatusCode)
 	}
 	msg := orWords(p.Detail, orWords(p.Error, p.Title))
-	if p.Detail != "" && p.Title != "" && !strings.Contains(p.Detail, p.Title) {
-		msg = p.Title + ": " + p.Detail
+	if first, _ := utf8.DecodeRuneInString(p.Detail); unicode.IsUpper(first) && p.Title != "" {
+		msg = p.Title + ". " + p.Detail // a sentence that goes on from the title
 	}
 	code := codeRemote
 	switch resp.StatusCode {
@@ -271,6 +280,14 @@ func refusal(resp *http.Response) error {
 		code = codeError
 	}
 	return failf(code, "", "%s", msg)
+}
+
+// noCase words that a case is not there.
+func noCase(id string, err error) error {
+	if codeOf(err) != codeNotFound {
+		return err
+	}
+	return failf(codeNotFound, "casement case list --open all", "there is no case %s", id)
 }
 
 // with connects, runs f and closes.

@@ -3,10 +3,12 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/casement/casement/internal/app"
 	"github.com/casement/casement/internal/store"
 )
 
@@ -67,17 +69,20 @@ is under way at the target at this instant is not torn apart.`,
 		if err != nil {
 			return err
 		}
-		if !list && strings.TrimSpace(reason) == "" {
-			return failf(codeUsage, "", "say why with -m: others have to know")
+		if strings.TrimSpace(reason) == "" {
+			reason = "no reason was given" // a kill switch never waits for words
 		}
 		return c.with(ctx, false, func(k *client) error {
 			if list {
 				return c.pauses(ctx, k, f, "GET", nil)
 			}
+			if err := k.knowsScope(ctx, scope); err != nil {
+				return err
+			}
 			if err := c.pauses(ctx, k, f, "PUT", map[string]string{"scope": scope, "reason": reason}); err != nil {
 				return err
 			}
-			c.next("casement resume" + strings.TrimPrefix(" --"+strings.Replace(scope, "/", " ", 1), " --all"))
+			c.next("casement resume" + strings.TrimPrefix(" --"+strings.Replace(scope, "/", " ", 1), " --all") + "   # when it is over")
 			return nil
 		})
 	})
@@ -99,14 +104,36 @@ func (c *cli) resumeCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if err := c.confirm("Changes to outside systems go on (" + scope + ")."); err != nil {
+		if err := c.confirm("Changes to outside systems go on (" + scope + "): what waited is done within minutes."); err != nil {
 			return err
 		}
 		return c.with(ctx, false, func(k *client) error {
-			return c.pauses(ctx, k, f, "DELETE", map[string]string{"scope": scope})
+			err := c.pauses(ctx, k, f, "DELETE", map[string]string{"scope": scope})
+			if codeOf(err) == codeNotFound {
+				return failf(codeNotFound, "casement pause --list", "%s is not paused", strings.Replace(strings.Replace(scope, "/", " ", 1), "all", "everything", 1))
+			}
+			return err
 		})
 	})
 	return cmd
+}
+
+// knowsScope refuses a scope nothing belongs to: a kill switch that covers
+// nothing is worse than none. Where the names can't be had, the switch is
+// thrown all the same.
+func (k *client) knowsScope(ctx context.Context, scope string) error {
+	var h app.Health
+	if scope == "all" || k.call(ctx, "GET", "/api/v1/health", nil, &h) != nil || slices.Contains(h.Scopes, scope) {
+		return nil
+	}
+	kind, name, _ := strings.Cut(scope, "/")
+	var known []string
+	for _, s := range h.Scopes {
+		if n, ok := strings.CutPrefix(s, kind+"/"); ok {
+			known = append(known, n)
+		}
+	}
+	return failf(codeNotFound, "one of "+orWords(strings.Join(known, ", "), "none: there is no "+kind), "there is no %s %s, so nothing was paused", kind, name)
 }
 
 // pauses changes or reads the kill switches and prints those that are thrown.

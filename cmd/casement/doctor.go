@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -11,6 +13,7 @@ import (
 
 	"github.com/casement/casement/internal/app"
 	"github.com/casement/casement/internal/config"
+	"github.com/casement/casement/internal/owner/catalog"
 	"github.com/casement/casement/internal/policy"
 )
 
@@ -83,8 +86,9 @@ func (c *cli) examine(ctx context.Context) []check {
 	}
 	p.ok("configuration", "valid, from %s", from)
 	c.examineSecrets(ctx, p, l)
-	c.examineRules(p, l)
-	c.examineInstall(ctx, p)
+	policyVersion, ownersVersion := c.examineRules(p, l)
+	c.examineFolder(p)
+	c.examineInstall(ctx, p, policyVersion, ownersVersion)
 	return p.checks
 }
 
@@ -114,11 +118,18 @@ func (c *cli) examineSecrets(ctx context.Context, p *patient, l *config.Loaded) 
 	}
 }
 
-// examineRules loads policy and owners and runs the policy's tests.
-func (c *cli) examineRules(p *patient, l *config.Loaded) {
-	if pk, err := c.loadPack(l.Policy.Dir); err != nil {
-		p.add("policy", "bad", "casement policy check", "%v", err)
+// examineRules loads policy and owners, runs the policy's tests and returns the
+// versions, "" for what does not load.
+func (c *cli) examineRules(p *patient, l *config.Loaded) (policyVersion, ownersVersion string) {
+	var ownerFiles []catalog.File
+	pk, err := c.loadPack(l.Policy.Dir)
+	if err != nil {
+		p.add("policy", "bad", strings.TrimSpace("casement policy check "+l.Policy.Dir), "%v", err)
 	} else {
+		policyVersion = pk.Version()
+		for _, f := range pk.OwnerFiles() {
+			ownerFiles = append(ownerFiles, catalog.File{Name: f.Name, Data: f.Data})
+		}
 		failed := 0
 		for _, r := range policy.RunTests(pk) {
 			if !r.OK() {
@@ -126,30 +137,66 @@ func (c *cli) examineRules(p *patient, l *config.Loaded) {
 			}
 		}
 		if failed > 0 {
-			p.add("policy", "bad", "casement policy test", "%s of its tests fail", group(failed))
+			p.add("policy", "bad", strings.TrimSpace("casement policy test "+l.Policy.Dir), "%s of its tests fail", group(failed))
 		} else {
 			p.ok("policy", "%s: %s, its tests pass", dirName(l.Policy.Dir), plural(len(pk.RuleNames()), "rule"))
 		}
 	}
-	if len(l.Owners.Files) == 0 {
-		p.add("owners", "warn", "write owners.yaml and name it under owners.files", "no owners files: everything goes to the fallback team, and nothing is enforced")
-		return
-	}
 	files, err := c.readOwners(l.Owners.Files)
 	if err != nil {
 		p.add("owners", "bad", "", "%v", err)
-		return
+		return policyVersion, ""
 	}
-	d, err := c.directory(files)
+	d, err := c.directory(append(files, ownerFiles...))
 	if err != nil {
 		p.add("owners", "bad", "", "%v", err)
-		return
+		return policyVersion, ""
 	}
-	p.ok("owners", "%d people, %s", len(d.Data().People), plural(len(d.Data().Teams), "team"))
+	if len(d.Data().People) == 0 {
+		p.add("owners", "warn", "write owners.yaml and name it under owners.files", "nobody is named: everything goes to the fallback team, and nothing is enforced")
+	} else {
+		p.ok("owners", "%s people, %s", group(len(d.Data().People)), plural(len(d.Data().Teams), "team"))
+	}
+	return policyVersion, d.Version()
+}
+
+// Room on the disk below which the doctor warns, and below which intake will
+// soon answer 507.
+const (
+	lowRoom   = 2 << 30
+	leastRoom = 256 << 20
+)
+
+// examineFolder looks at the data folder's rights and room.
+func (c *cli) examineFolder(p *patient) {
+	dir, err := c.dataDir()
+	if err != nil || c.env("CASEMENT_URL") != "" {
+		return // told elsewhere, or not on this machine
+	}
+	info, err := os.Stat(dir)
+	if err != nil || !info.IsDir() {
+		return // told by examineInstall
+	}
+	if mode := info.Mode().Perm(); mode&0o077 != 0 {
+		p.add("rights", "warn", "chmod 700 "+shellWord(dir), "others on this machine can look into %s (mode %04o)", dir, mode)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "install.key")); err == nil && info.Mode().Perm()&0o077 != 0 {
+		p.add("rights", "bad", "chmod 600 "+shellWord(filepath.Join(dir, "install.key"))+", and make a new install if others may have read it", "others on this machine can read the install key (mode %04o)", info.Mode().Perm())
+	}
+	room, ok := diskRoom(dir)
+	switch {
+	case !ok:
+	case room < leastRoom:
+		p.add("disk", "bad", "make room: intake answers 507 when the disk is full", "%s MiB left for %s", group(int(room>>20)), dir)
+	case room < lowRoom:
+		p.add("disk", "warn", "make room", "%s MiB left for %s", group(int(room>>20)), dir)
+	default:
+		p.ok("disk", "%s GiB left", group(int(room>>30)))
+	}
 }
 
 // examineInstall looks at the data folder, the server and what waits in it.
-func (c *cli) examineInstall(ctx context.Context, p *patient) {
+func (c *cli) examineInstall(ctx context.Context, p *patient, policyVersion, ownersVersion string) {
 	k, err := c.connect(ctx, false)
 	if codeOf(err) == codeNotFound {
 		p.add("data folder", "warn", "casement serve makes it", "%v", err)
@@ -175,6 +222,13 @@ func (c *cli) examineInstall(ctx context.Context, p *patient) {
 		return
 	}
 	p.health(h, k.live)
+	if k.live && policyVersion != "" && h.Policy != policyVersion {
+		p.add("policy", "warn", "restart casement serve", "the server works by version %s, the files here are version %s", h.Policy[:min(8, len(h.Policy))], policyVersion[:8])
+	}
+	if k.live && ownersVersion != "" && h.Owners != ownersVersion {
+		p.add("owners", "warn", "restart casement serve", "the server works by another state of the owners files")
+	}
+	c.examinePeople(ctx, p, k)
 	var rep app.LedgerReport
 	switch err := k.call(ctx, "POST", "/api/v1/ledger/verify", nil, &rep); {
 	case err != nil:
@@ -186,6 +240,33 @@ func (c *cli) examineInstall(ctx context.Context, p *patient) {
 	}
 }
 
+// examinePeople looks whether anybody can sign in and decide.
+func (c *cli) examinePeople(ctx context.Context, p *patient, k *client) {
+	var out struct {
+		Users []account `json:"users"`
+	}
+	if err := k.call(ctx, "GET", "/api/v1/users", nil, &out); err != nil {
+		if codeOf(err) != codeAuth { // a token that may not look
+			p.add("users", "bad", "", "%v", err)
+		}
+		return
+	}
+	deciders := 0
+	for _, u := range out.Users {
+		if !u.Disabled && (slices.Contains(u.Roles, "approver") || slices.Contains(u.Roles, "admin")) {
+			deciders++
+		}
+	}
+	switch {
+	case len(out.Users) == 0:
+		p.add("users", "warn", "open the link that casement serve prints, or casement user add NAME --roles admin", "nobody can sign in, so nobody can approve")
+	case deciders == 0:
+		p.add("users", "warn", "casement user roles NAME approver", "%s, none of them approver or admin: nobody can approve", plural(len(out.Users), "user"))
+	default:
+		p.ok("users", "%s, %s may approve", plural(len(out.Users), "user"), group(deciders))
+	}
+}
+
 // health judges the figures of an install.
 func (p *patient) health(h app.Health, live bool) {
 	cases := 0
@@ -193,11 +274,6 @@ func (p *patient) health(h app.Health, live bool) {
 		cases += n
 	}
 	p.ok("data folder", "%s, database of %s bytes", plural(cases, "case"), group(int(h.Store.DatabaseBytes)))
-	if h.Users == 0 {
-		p.add("users", "warn", "open the link that casement serve prints, or casement user add", "nobody can sign in, so nobody can approve")
-	} else {
-		p.ok("users", "%s", plural(h.Users, "user"))
-	}
 	if live && len(h.Connectors) == 0 {
 		p.add("connectors", "warn", "name them under connectors: in the configuration", "none is set up: nothing can be changed or probed")
 	} else if live {

@@ -187,7 +187,7 @@ func (c *cli) exceptionListCommand() *cobra.Command {
 			if err := k.call(ctx, "GET", path, nil, &out); err != nil {
 				return err
 			}
-			rows := exceptionRows(out)
+			rows := exceptionRows(out, all)
 			return emit(c, f, rows, func(rows []exceptionRow) {
 				if len(rows) == 0 {
 					fmt.Fprintln(c.out, "no exceptions")
@@ -216,7 +216,7 @@ type exceptionRow struct {
 	Reason  string `json:"reason"`
 }
 
-func exceptionRows(l exceptionLists) []exceptionRow {
+func exceptionRows(l exceptionLists, all bool) []exceptionRow {
 	rows := []exceptionRow{}
 	for _, q := range l.Requests {
 		rows = append(rows, exceptionRow{ID: q.ID, State: "asked", For: scope(q), Kind: q.Kind, Until: q.Until.Format("2006-01-02"), Asked: orWords(q.AskedBy, q.Asked), Reason: q.Reason})
@@ -229,8 +229,11 @@ func exceptionRows(l exceptionLists) []exceptionRow {
 		case !e.RevokedAt.IsZero():
 			state = "revoked"
 		}
+		if !e.Active && !all {
+			continue
+		}
 		rows = append(rows, exceptionRow{ID: e.ID, State: state, For: scopeWords(e.Class, e.Package, e.Project, e.Weakness), Kind: e.Kind, Until: e.Until.Format("2006-01-02"),
-			Asked: e.Asked, Granted: e.Approved, Reason: e.ReasonText})
+			Asked: orWords(e.AskedBy, e.Asked), Granted: orWords(e.GrantedBy, e.Approved), Reason: e.ReasonText})
 	}
 	return rows
 }

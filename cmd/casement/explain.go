@@ -75,6 +75,9 @@ key or uid as parse and try print them; its beginning is enough.`,
 		list := make([]explained, len(groups))
 		for i, g := range groups {
 			list[i] = explain(jd, g, c.now())
+			for n, r := range list[i].Explanation.Trace.Rules {
+				list[i].Explanation.Trace.Rules[n].Where = inFolder(j.policy, r.Where)
+			}
 		}
 		if err := emit(c, f, list, func(list []explained) {
 			for i, x := range list {
@@ -149,7 +152,7 @@ func (c *cli) showExplained(x explained) {
 		fmt.Fprintf(t.w, "      %s\n", clean(line))
 	}
 	if no > 0 {
-		fmt.Fprintf(t.w, "      %-8s %s before it or after it\n", "no", plural(no, "other rule"))
+		fmt.Fprintf(t.w, "      %s\n", plural(no, "other rule")+" did not match, or would come later")
 	}
 	fmt.Fprintf(t.w, "    %s\n", t.paint(dim, "owners asked"))
 	for _, s := range as.Chain {

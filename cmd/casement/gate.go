@@ -80,7 +80,7 @@ func (c *cli) gate(ctx context.Context, g *gating, f *formats, args []string) er
 	opt := gate.Options{Project: g.project, At: c.now()}
 	if k != nil {
 		if opt.Exceptions, err = k.gateExceptions(ctx); err != nil {
-			return failf(codeOf(err), "", "the gate fails closed: exceptions can't be read: %w", err)
+			return failf(codeOf(err), "casement doctor", "the gate fails closed: exceptions can't be read: %w", err)
 		}
 	}
 	rep := gate.Evaluate(j, a.findings, opt)
@@ -98,9 +98,26 @@ func (c *cli) gate(ctx context.Context, g *gating, f *formats, args []string) er
 		if k == nil && f.word == "table" {
 			c.sayf("no install is known, so no ticket was opened; set CASEMENT_URL and CASEMENT_TOKEN, or --data")
 		}
-		return failf(codeGate, "mend what is listed, or ask for an exception: casement exception request --until DATE …", "the gate blocks: %s", plural(rep.Blocked, "exposure"))
+		return failf(codeGate, "mend what is listed, or ask for an exception: "+askFor(rep), "the gate blocks: %s", plural(rep.Blocked, "exposure"))
 	}
 	return nil
+}
+
+// askFor is the command that asks for an exception of the first blocked exposure.
+func askFor(rep gate.Report) string {
+	s := "casement exception request"
+	for _, r := range rep.Results {
+		if r.Outcome != gate.Blocked {
+			continue
+		}
+		for _, x := range [][2]string{{"--package", r.Package}, {"--weakness", r.Weakness}, {"--project", r.Project}} {
+			if x[1] != "" {
+				s += " " + x[0] + " " + shellWord(x[1])
+			}
+		}
+		break
+	}
+	return s + ` --until DATE -m "why"`
 }
 
 // gateFault says why reports could not be read.

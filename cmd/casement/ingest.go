@@ -45,16 +45,15 @@ casement serve runs. Exit code 9: some alerts were refused, 1: all were.`,
 	cmd.Flags().StringVar(&event, "event", "", "event name of the sender, e.g. the X-GitHub-Event header")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		return c.with(ctx, true, func(k *client) error {
-			var list []ingested
-			for _, name := range args {
-				x, err := c.ingestFile(ctx, k, name, mappings, event)
-				if err != nil {
-					return err
-				}
-				list = append(list, x)
+			list, errs := c.ingestAll(ctx, k, args, mappings, event)
+			if len(list) == 0 {
+				return errs[len(errs)-1]
 			}
 			if err := emit(c, f, list, c.showIngested); err != nil {
 				return err
+			}
+			if len(errs) > 0 {
+				return failf(codePartial, "", "%d of %s could not be taken in, or not be sent at all", len(args)-len(list), plural(len(args), "file"))
 			}
 			if !k.live {
 				c.sayf("no server is running: decisions are made, actions, tickets and messages wait for casement serve")
@@ -64,6 +63,29 @@ casement serve runs. Exit code 9: some alerts were refused, 1: all were.`,
 		})
 	})
 	return cmd
+}
+
+// ingestAll sends file after file. One that can't be read does not stop the
+// others; a server that refuses or is gone does. All errors but the last are
+// reported here where nothing was taken in, else all.
+func (c *cli) ingestAll(ctx context.Context, k *client, names, mappings []string, event string) (list []ingested, errs []error) {
+	for _, name := range names {
+		x, err := c.ingestFile(ctx, k, name, mappings, event)
+		if err == nil {
+			list = append(list, x)
+			continue
+		}
+		errs = append(errs, err)
+		if code := codeOf(err); code == codeRemote || code == codeInterrupt || code == codeTimeout {
+			break
+		}
+	}
+	for i, err := range errs {
+		if len(list) > 0 || i < len(errs)-1 {
+			c.report(err)
+		}
+	}
+	return list, errs
 }
 
 // ingestFile sends one file. Formats that only this side can read are sent as

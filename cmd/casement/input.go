@@ -131,7 +131,9 @@ func (c *cli) readAlerts(ctx context.Context, names, mappings []string, event st
 		for _, x := range res.Suppressions {
 			s.Because[clean(x.Reason)]++
 		}
-		a.refusals = append(a.refusals, res.Refusals...)
+		if err == nil || len(res.Refusals) > 1 { // a single one is the file's error
+			a.refusals = append(a.refusals, res.Refusals...)
+		}
 		if err != nil {
 			a.errs = append(a.errs, err)
 			s.Failed = append(s.Failed, n)
@@ -158,7 +160,7 @@ func (c *cli) tell(a alerts) error {
 		if n.Record != "" {
 			what = "record " + n.Record + ": " + what
 		}
-		fmt.Fprintf(c.err, "%s %s: %s\n", c.talk.paint(yellow, "refused:"), clean(n.Where), clean(what))
+		fmt.Fprintf(c.err, "%s %s: %s\n", c.talk.paint(yellow, "refused:"), clean(strings.TrimSuffix(n.Where, "#")), clean(what))
 	}
 	nothing := a.summary.Kept == 0 && a.summary.Suppressed == 0 && len(a.summary.Formats) == 0
 	for i, err := range a.errs {

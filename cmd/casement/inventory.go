@@ -36,9 +36,9 @@ func (c *cli) inventoryCommand() *cobra.Command {
 		Use:   "inventory FILE...",
 		Short: "See which classes of alerts a file holds and what each would get",
 		Long: `Read alerts and show the top classes by category (identity, endpoint, cloud
-configuration, CI/CD, SaaS, runtime): volume, repeats, confidence, whether an owner is
-found, and for each class the decision, action, approver, deadlines and proof it would
-get once its rules are trusted. Nothing is stored and nothing is touched.`,
+configuration, CI/CD, SaaS, runtime): volume, duplicates, confidence, whether an owner is
+found, and for each class the action, approver, SLA, probe and decision it would get
+once its rules are trusted. Nothing is stored and nothing is touched.`,
 		Example: `  casement inventory securityhub.json
   casement inventory --owners owners.yaml --top 5 alerts/*.json
   casement inventory alerts.json -o json | jq '.rows[].class'`,
@@ -118,7 +118,7 @@ func repeats(alerts, cases int) string {
 	if alerts <= cases {
 		return ""
 	}
-	return fmt.Sprintf(", %d %% are repeats or other tools' views", (100*(alerts-cases)+alerts/2)/alerts)
+	return fmt.Sprintf(", %d %% are duplicates or other tools' views", (100*(alerts-cases)+alerts/2)/alerts)
 }
 
 // barWidth is the length of the longest bar.
@@ -176,13 +176,13 @@ func (c *cli) showRow(r backtest.Row) {
 	fmt.Fprintf(t.w, "\n  %s  %s\n", t.paint(bold, class), t.paint(dim, about))
 	volume := fmt.Sprintf("%s → %s", plural(r.Alerts, "alert"), plural(r.Cases, "case"))
 	if r.Duplicates > 0 {
-		volume += ", " + plural(r.Duplicates, "repeat")
+		volume += ", " + plural(r.Duplicates, "duplicate")
 	}
 	volume += "; from " + strings.Join(r.Sources, ", ")
 	c.fact("volume", volume, "")
 	confidence := "the source states none"
 	if r.ConfidenceStated > 0 {
-		confidence = fmt.Sprintf("%d of 100 (median of the %s that state it)", r.Confidence, plural(r.ConfidenceStated, "case"))
+		confidence = fmt.Sprintf("%d of 100 (median; stated for %s of %s)", r.Confidence, group(r.ConfidenceStated), plural(r.Cases, "case"))
 	}
 	c.fact("confidence", confidence, "")
 	owner := "found for " + ownersFound(r.OwnerFound, r.Cases)
@@ -198,6 +198,8 @@ func (c *cli) showRow(r backtest.Row) {
 	c.fact("action", orWords(strings.Join(r.Actions, ", "), "none in the playbook; the ticket carries the source's advice"), "")
 	if r.Decisions[remedy.PathApprove] > 0 || len(r.Approvers) > 0 {
 		c.fact("approver", orWords(strings.Join(r.Approvers, ", "), "nobody is known: name people in an owners file"), "")
+	} else {
+		c.fact("approver", "not needed", "")
 	}
 	sla := r.Strictest.String() + ": "
 	if r.Contain != "" {
@@ -207,14 +209,14 @@ func (c *cli) showRow(r backtest.Row) {
 	if len(r.Risk) > 1 {
 		sla += " (" + riskWords(r.Risk) + ")"
 	}
-	c.fact("deadline", sla, "")
-	proof := "a person's word with evidence; no probe for this class yet"
+	c.fact("SLA", sla, "")
+	probe := "none in the playbook; a person's word with evidence closes it"
 	if r.Probe != "" {
-		proof = "probe " + r.Probe + ", at least grade " + r.Grade
+		probe = r.Probe + ", at least grade " + r.Grade
 	} else if r.Strictest <= 2 {
-		proof = "a probe of grade " + r.Grade + " is demanded, the playbook has none: a person must find proof"
+		probe = "none in the playbook, and grade " + r.Grade + " is demanded: a person must find proof"
 	}
-	c.fact("proof", proof, "")
+	c.fact("probe", probe, "")
 	if len(r.Unknown) > 0 {
 		c.fact("unknown", strings.Join(r.Unknown, ", ")+": counted as the worst case", yellow)
 	}

@@ -79,7 +79,7 @@ func (c *cli) showLedger(rep app.LedgerReport, file string) {
 		fmt.Fprintf(t.w, ", %s", plural(rep.Cases, "case"))
 	}
 	fmt.Fprintln(t.w)
-	c.fact("root", fmt.Sprint(rep.Root), "")
+	c.fact("root", rep.Root.String(), "")
 	check := "none yet"
 	if rep.Checkpoints > 0 {
 		check = fmt.Sprintf("%s with good signatures, the newest of %s", plural(rep.Checkpoints, "checkpoint"), rep.Newest.UTC().Format(time.RFC3339))
@@ -129,6 +129,9 @@ func (c *cli) verifyExport(name, verifier string) (rep app.LedgerReport, err err
 		}
 	}
 	rep.Checkpoints = len(checks)
+	if trimmed := bytes.TrimSpace(b); len(trimmed) == 0 || trimmed[0] != '{' {
+		return rep, failf(codeError, "casement ledger export > ledger.jsonl", "%s is no export of a ledger: want JSON lines", name)
+	}
 	rep.AuditReport, err = store.VerifyExport(bytes.NewReader(b), checks...)
 	if err != nil {
 		rep.Fault = err.Error()

@@ -60,7 +60,7 @@ func (c *cli) ask(prompt, value string) (string, error) {
 		return value, nil
 	}
 	if c.noInput || !isTerminal(c.in) {
-		return "", failf(codeUsage, "give it as a flag", "%snobody is there to answer", prompt)
+		return "", failf(codeUsage, "give it as a flag", "%s is not given, and nobody is there to ask", strings.ToLower(strings.TrimSuffix(prompt, ": ")))
 	}
 	fmt.Fprint(c.err, prompt)
 	line, err := readLine(c.in)
@@ -89,7 +89,7 @@ func (c *cli) secret(ctx context.Context, prompt, ref string) (string, error) {
 	}
 	f, ok := c.in.(*os.File)
 	if !ok || c.noInput || !isTerminal(c.in) {
-		return "", failf(codeUsage, "give it as env:NAME, file:PATH or cmd:PROGRAM", "%snobody is there to answer", prompt)
+		return "", failf(codeUsage, "give it as env:NAME, file:PATH or cmd:PROGRAM", "%s is not given, and nobody is there to ask", strings.ToLower(strings.TrimSuffix(prompt, ": ")))
 	}
 	fmt.Fprint(c.err, prompt)
 	restore, err := hideInput(f)

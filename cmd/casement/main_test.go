@@ -224,7 +224,7 @@ func TestWords(t *testing.T) {
 		{group(1234567), "1,234,567"}, {group(-1234), "-1,234"}, {group(12), "12"},
 		{plural(1, "case"), "1 case"}, {plural(2, "body"), "2 bodies"}, {plural(1200, "key"), "1,200 keys"},
 		{span(90 * time.Minute), "1 h 30 min"}, {span(26 * time.Hour), "26 h"}, {span(72 * time.Hour), "3 d"}, {span(-time.Minute), "-1 min"},
-		{shellWord("a b'c"), `'a b'\''c'`}, {shellWord("a/b-c.json"), "a/b-c.json"}, {fileWords([]string{"a", "b", "c", "d"}), "a b …"},
+		{shellWord("a b'c"), `'a b'\''c'`}, {shellWord("a/b-c.json"), "a/b-c.json"}, {fileWords([]string{"a", "b c"}), "a 'b c'"}, {fileWords([]string{"a", "b", "c", "d"}), "FILE..."},
 		{cut("abcdef", 4), "abc…"}, {clean("a\nb\x00c"), "a b�c"},
 	} {
 		if x.got != x.want {

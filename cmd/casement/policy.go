@@ -97,7 +97,8 @@ Rules that decide no test are named.`,
 		}
 		results := policy.RunTests(p)
 		failed := 0
-		for _, r := range results {
+		for i, r := range results {
+			results[i].Where = inFolder(dir, r.Where)
 			if !r.OK() {
 				failed++
 			}

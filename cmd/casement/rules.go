@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -72,9 +74,31 @@ func (c *cli) loadPack(dir string) (*policy.Pack, error) {
 	}
 	p, issues := policy.Load(files, app.PolicyEnvironment(l))
 	if len(issues) > 0 {
-		return nil, &exitError{code: codeConfig, err: issues}
+		return nil, &exitError{code: codeConfig, err: located(dir, issues)}
 	}
 	return p, nil
+}
+
+// located names the files of issues as people can open them: by the folder they
+// named, not relative to it.
+func located(dir string, issues policy.Issues) policy.Issues {
+	out := slices.Clone(issues)
+	for i := range out {
+		out[i].File = inFolder(dir, out[i].File)
+	}
+	return out
+}
+
+// inFolder joins a policy folder and a file in it; "" is the shipped pack.
+func inFolder(dir, file string) string {
+	switch filepath.Ext(dir) {
+	case ".yaml", ".yml": // one file was named
+		return dir
+	}
+	if dir == "" || file == "" {
+		return file
+	}
+	return filepath.Join(dir, filepath.FromSlash(file))
 }
 
 // readOwners reads ownership files; "owner/repo=path" is a CODEOWNERS file.
@@ -125,6 +149,7 @@ func (c *cli) judge(_ context.Context, j *judging) (judge.Judge, error) {
 	if len(owners) == 0 {
 		owners = l.Owners.Files
 	}
+	j.policy = dir
 	p, perr := c.loadPack(dir)
 	files, ferr := c.readOwners(owners)
 	if err := errors.Join(perr, ferr); err != nil {

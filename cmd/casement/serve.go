@@ -8,6 +8,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/casement/casement/internal/app"
+	"github.com/casement/casement/internal/policy"
 	"github.com/casement/casement/internal/store"
 )
 
@@ -94,6 +95,13 @@ func setupError(err error) error {
 func (c *cli) openError(dir string, err error) error {
 	if errors.Is(err, store.ErrLocked) {
 		return failf(codeConflict, "stop the other one, or name another folder with --data", "%s: %w", dir, err)
+	}
+	var issues policy.Issues
+	if as(err, &issues) {
+		if l, cerr := c.config(nil); cerr == nil {
+			issues = located(l.Policy.Dir, issues)
+		}
+		return &exitError{code: codeConfig, err: issues}
 	}
 	return err
 }

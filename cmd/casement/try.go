@@ -113,8 +113,21 @@ func (c *cli) showTrial(trial backtest.Trial, top int) {
 	c.counts("Facts that are unknown and counted as the worst case", relax, "case")
 	c.counts("Policy errors (a person decides these)", errs, "case")
 	if trial.NoOwner > 0 {
-		fmt.Fprintf(t.w, "\n%s %s: the fallback team would get them. Give --owners FILE to change that.\n", t.paint(yellow, "No owner for"), plural(trial.NoOwner, "case"))
+		c.showUnowned(trial)
 	}
+}
+
+// showUnowned says what would become of cases nobody owns.
+func (c *cli) showUnowned(trial backtest.Trial) {
+	_, unowned := trial.Split()
+	var parts []string
+	for _, p := range backtest.Paths() {
+		if n := unowned[p]; n > 0 {
+			parts = append(parts, pathWord(p)+" "+group(n))
+		}
+	}
+	fmt.Fprintf(c.term.w, "\n%s\n  %12s  %s\n", c.term.paint(bold, "No owner is known"), plural(trial.NoOwner, "case"),
+		"the fallback team gets them ("+strings.Join(parts, ", ")+"); --owners FILE names owners")
 }
 
 // counts prints reasons by how often they occur.

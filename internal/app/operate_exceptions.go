@@ -41,7 +41,10 @@ type ExceptionRequest struct {
 type StandingException struct {
 	store.Exception
 	ReasonText string `json:"reason_text,omitempty"`
-	Active     bool   `json:"active"`
+	// AskedBy and GrantedBy are the names for people.
+	AskedBy   string `json:"asked_by,omitempty"`
+	GrantedBy string `json:"granted_by,omitempty"`
+	Active    bool   `json:"active"`
 }
 
 const (
@@ -90,9 +93,13 @@ func (a *App) listExceptions(_ http.ResponseWriter, r *http.Request, p auth.Prin
 	if err != nil {
 		return nil, err
 	}
+	names, err := a.Auth.Names(r.Context(), p.Tenant)
+	if err != nil {
+		return nil, err
+	}
 	out := make([]StandingException, len(es))
 	for i, e := range es {
-		out[i] = StandingException{e, e.Reason.Text, e.Active(now)}
+		out[i] = StandingException{Exception: e, ReasonText: e.Reason.Text, AskedBy: names[e.Asked], GrantedBy: names[e.Approved], Active: e.Active(now)}
 	}
 	reqs, _, err := a.requests(r.Context(), p.Tenant)
 	if reqs == nil {

@@ -133,6 +133,8 @@ type Health struct {
 	Connectors []string `json:"connectors"`
 	Routes     []string `json:"routes"`
 	Paused     []string `json:"paused"`
+	// Scopes are the words a kill switch can name.
+	Scopes []string `json:"scopes"`
 	// Waiting bodies were answered with 202; quarantined ones wait for a person.
 	Waiting     int `json:"waiting_bodies"`
 	Quarantined int `json:"quarantined_bodies"`
@@ -146,7 +148,12 @@ type Health struct {
 func (a *App) health(_ http.ResponseWriter, r *http.Request, p auth.Principal) (any, error) {
 	l := a.live.Load()
 	h := Health{Policy: l.judge.Pack.Version(), Rules: len(l.judge.Pack.RuleNames()), Owners: l.judge.Directory.Version(),
-		People: len(l.judge.Directory.Data().People), Connectors: sortedNames(a.cfg.Connectors), Routes: sortedNames(a.cfg.Notifiers), Paused: []string{}}
+		People: len(l.judge.Directory.Data().People), Connectors: sortedNames(a.cfg.Connectors), Routes: sortedNames(a.cfg.Notifiers), Paused: []string{}, Scopes: l.judge.Pack.Scopes()}
+	for _, name := range h.Connectors {
+		if s := "connector/" + name; !slices.Contains(h.Scopes, s) {
+			h.Scopes = append(h.Scopes, s)
+		}
+	}
 	ctx := r.Context()
 	us, err := a.Store.Users(ctx, p.Tenant)
 	if err != nil {

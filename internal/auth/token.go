@@ -76,7 +76,7 @@ func (s *Service) IssueToken(ctx context.Context, by remedy.Actor, tenant, userI
 	for _, r := range roles {
 		for _, p := range Grants(r) {
 			if !allow(owner.Roles, p) {
-				return "", t, &InputError{fmt.Sprintf("role %s: %s may not %s, so no token of hers may", r, owner.Name, p)}
+				return "", t, &InputError{fmt.Sprintf("role %s: %s may not %s, so no token of %s may; give %s a role that may first", r, owner.Name, p, owner.Name, owner.Name)}
 			}
 		}
 	}

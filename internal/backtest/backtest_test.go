@@ -67,7 +67,7 @@ func TestTry(t *testing.T) {
 	j := newJudge(t, pack.Default())
 	at := policytest.At()
 	trial := backtest.Try(j, sample(t), at)
-	if got := trial.String(); got != "7 alerts → 4 cases; 1 would be enforced, 1 approved, 2 ticketed; no owner for 1 of them; nothing was touched" {
+	if got := trial.String(); got != "7 alerts → 4 cases; 1 would be enforced, 0 approved, 2 ticketed, 1 no owner; nothing was touched" {
 		t.Errorf("%s", got)
 	}
 	first := trial.Items[0]
@@ -232,7 +232,7 @@ func FuzzReadOperators(f *testing.F) {
 
 func TestEmptyFile(t *testing.T) {
 	j := newJudge(t, pack.Default())
-	if got := backtest.Try(j, nil, time.Time{}).String(); got != "0 alerts → 0 cases; 0 would be enforced; nothing was touched" {
+	if got := backtest.Try(j, nil, time.Time{}).String(); got != "0 alerts → 0 cases; 0 would be enforced, 0 approved, 0 ticketed, 0 no owner; nothing was touched" {
 		t.Errorf("%s", got)
 	}
 }

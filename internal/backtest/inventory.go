@@ -286,24 +286,47 @@ func Try(j judge.Judge, fs []finding.Finding, at time.Time) Trial {
 	return out
 }
 
-// String is the one line of `casement try`.
+// String is the one line of `casement try`. Each case is counted once: what has
+// no owner is counted as that, whatever its path.
 func (t Trial) String() string {
-	word := map[remedy.Path]string{
-		remedy.PathIncident: "incidents", remedy.PathEnforce: "would be enforced", remedy.PathApprove: "approved",
-		remedy.PathTicket: "ticketed", remedy.PathMonitor: "only watched", remedy.PathSuppress: "suppressed",
+	owned, _ := t.Split()
+	parts := []string{fmt.Sprintf("%d would be enforced", owned[remedy.PathEnforce]), fmt.Sprintf("%d approved", owned[remedy.PathApprove]),
+		fmt.Sprintf("%d ticketed", owned[remedy.PathTicket])}
+	if n := owned[remedy.PathIncident]; n == 1 {
+		parts = append(parts, "1 incident")
+	} else if n > 1 {
+		parts = append(parts, fmt.Sprintf("%d incidents", n))
 	}
-	var parts []string
-	for _, p := range []remedy.Path{remedy.PathEnforce, remedy.PathApprove, remedy.PathTicket, remedy.PathIncident, remedy.PathMonitor, remedy.PathSuppress} {
-		if n := t.Paths[p]; n > 0 || p == remedy.PathEnforce {
-			parts = append(parts, fmt.Sprintf("%d %s", n, word[p]))
+	if n := owned[remedy.PathMonitor]; n > 0 {
+		parts = append(parts, fmt.Sprintf("%d only watched", n))
+	}
+	if n := owned[remedy.PathSuppress]; n > 0 {
+		parts = append(parts, fmt.Sprintf("%d suppressed", n))
+	}
+	parts = append(parts, fmt.Sprintf("%d no owner", t.NoOwner))
+	failed := ""
+	if t.Errors > 0 {
+		failed = fmt.Sprintf("; policy errors in %d of them", t.Errors)
+	}
+	return fmt.Sprintf("%s → %s; %s%s; nothing was touched", count(t.Alerts, "alert"), count(t.Cases, "case"), strings.Join(parts, ", "), failed)
+}
+
+func count(n int, word string) string {
+	if n == 1 {
+		return "1 " + word
+	}
+	return fmt.Sprintf("%d %ss", n, word)
+}
+
+// Split counts the cases by path: those with a known owner, and the others.
+func (t Trial) Split() (owned, unowned map[remedy.Path]int) {
+	owned, unowned = map[remedy.Path]int{}, map[remedy.Path]int{}
+	for _, c := range t.Items {
+		if c.OwnerKnown {
+			owned[c.Path]++
+		} else {
+			unowned[c.Path]++
 		}
 	}
-	of := ""
-	if t.NoOwner > 0 {
-		of = fmt.Sprintf("; no owner for %d of them", t.NoOwner)
-	}
-	if t.Errors > 0 {
-		of += fmt.Sprintf("; policy errors in %d of them", t.Errors)
-	}
-	return fmt.Sprintf("%d alerts → %d cases; %s%s; nothing was touched", t.Alerts, t.Cases, strings.Join(parts, ", "), of)
+	return owned, unowned
 }

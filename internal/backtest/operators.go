@@ -122,6 +122,9 @@ func Against(past []Past, ops []Operator) Agreement {
 	rows, cols := map[remedy.Path]int{}, map[remedy.Path]int{}
 	for _, o := range ops {
 		p, ok := byID[o.ID]
+		if !ok {
+			p, ok = byBeginning(past, o.ID)
+		}
 		if !ok || o.ID == "" {
 			out.Unmatched = append(out.Unmatched, o.ID)
 			continue
@@ -142,6 +145,26 @@ func Against(past []Past, ops []Operator) Agreement {
 	}
 	out.Kappa = kappa(out.Agree, out.Compared, rows, cols)
 	return out
+}
+
+// minBeginning is the length of the shortest beginning of a key that names it:
+// what casement try prints.
+const minBeginning = 11
+
+// byBeginning finds the one decision whose exposure key begins with s.
+func byBeginning(past []Past, s string) (found Past, ok bool) {
+	if len(s) < minBeginning {
+		return found, false
+	}
+	for _, p := range past {
+		if strings.HasPrefix(p.Key, s) {
+			if ok && p.Key != found.Key {
+				return Past{}, false
+			}
+			found, ok = p, true
+		}
+	}
+	return found, ok
 }
 
 // kappa is (observed − expected) / (1 − expected) agreement.

@@ -127,6 +127,22 @@ func (p *Pack) RuleNames() []string {
 	return out
 }
 
+// Scopes lists what a kill switch can name in this pack, sorted: connector/NAME,
+// playbook/NAME and rule/NAME.
+func (p *Pack) Scopes() []string {
+	var out []string
+	for _, r := range p.rules {
+		out = append(out, "rule/"+r.name)
+	}
+	for name, b := range p.playbooks {
+		out = append(out, "playbook/"+name)
+		for _, a := range b.actions {
+			out = append(out, "connector/"+a.spec.Connector)
+		}
+	}
+	return unique(out)
+}
+
 // FallbackRule is the name of the built-in rule for what no rule matches.
 const FallbackRule = "fallback"
 
