@@ -28,8 +28,7 @@ acts within limits or asks a person, and proves that the risk is gone.
     casement inventory alerts.json
     casement try alerts.json
 
-  Run it: pages and API on this machine, data in ./casement-data
-    casement serve`,
+  Run it (pages and API on this machine, data in ./casement-data): casement serve`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
