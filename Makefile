@@ -40,8 +40,8 @@ fuzz: ## fuzz every reader of outside bytes, FUZZ seconds in all
 mutants: ## break the core in fixed ways; every break must be found
 	CASEMENT_MUTANTS=1 $(GO) test -count=1 -timeout 30m ./internal/remedy/mutants
 
-kill: build ## kill -9 the server under load, 200 times
-	CASEMENT_KILLS=200 $(GO) test -count=1 -timeout 60m -run Kill -v ./internal/app
+kill: ## kill -9 the server under load, 200 times
+	CASEMENT_KILLS=200 $(GO) test -count=1 -timeout 60m -run 'TestKill$$' -v ./internal/app
 
 generate: ## make generated files anew (pages, picture of states, dependency list)
 	go run -modfile=tools/go.mod github.com/a-h/templ/cmd/templ generate -path internal/web

@@ -14,10 +14,16 @@ import (
 // person is told. With the back-off of retryAt that is about a day.
 const maxAttempts = 12
 
+// onItsWay is how long after its intent an act may still arrive at the target
+// though its runner is dead: a look-up that finds nothing earlier proves
+// nothing. It is the longest a connector waits for an answer.
+const onItsWay = 30 * time.Second
+
 // Do does one leased effect at now and commits its outcome. An error is a
 // fault of our own store; failures of the outside world end up in the case or
 // give the lease back for later.
 func (e *Engine) Do(ctx context.Context, l Lease, now time.Time) error {
+	e.Failpoint("after claim")
 	c, err := e.Store.Load(ctx, l.Row.CaseID)
 	if err != nil {
 		return err
@@ -288,7 +294,7 @@ func (e *Engine) Doubt(ctx context.Context, id, reason string, at time.Time) (in
 		var do remedy.Do
 		switch {
 		case a.Status == remedy.ActionIntended:
-			do = remedy.Unsure{Action: a.ID, Gen: a.Gen, Reason: reason}
+			do = remedy.Unsure{Action: a.ID, Gen: a.Gen, Reason: reason, Forgotten: true}
 		case a.Status == remedy.ActionUndoing && !a.UndoIntentAt.IsZero():
 			do = remedy.UndoDone{Action: a.ID, Failed: reason}
 		default:
@@ -376,7 +382,10 @@ func (r *run) look(ctx context.Context) error {
 	looker, can := actor.(connector.Looker)
 	if !ok || !can {
 		if ok && a.Spec.Once == remedy.OnceKey {
-			return r.lookByProbe(ctx, a)
+			if a.Forgotten {
+				return r.lookByProbe(ctx, a)
+			}
+			return r.again(ctx, a)
 		}
 		return r.later(ctx, connector.Errorf(connector.KindConfig, "connector %s can't look up what it did", a.Spec.Connector))
 	}
@@ -384,13 +393,17 @@ func (r *run) look(ctx context.Context) error {
 	if err != nil {
 		return r.later(ctx, err)
 	}
+	if early := a.IntentAt.Add(onItsWay).Sub(r.now); !found && early > 0 {
+		r.held = false
+		return ignoreStale(r.e.Effects.Release(ctx, r.l, r.now.Add(early), "too early to say that it did not arrive"))
+	}
 	_, err = r.outcome(ctx, remedy.Looked{Action: a.ID, Gen: a.Gen, Found: found, UndoHandle: o.UndoHandle, Ref: o.Ref}, nil)
 	return err
 }
 
-// lookByProbe looks at the exposure where the target knows the key but can't be
-// asked for it: a state that is not risky any more needs no second act, and a
-// target may forget keys that are old.
+// lookByProbe looks at the exposure where the target may have forgotten the key
+// and can't be asked for it: a state that is not risky any more needs no second
+// act.
 func (r *run) lookByProbe(ctx context.Context, a remedy.Action) error {
 	if r.c.Judgement.Decision.Probe.Name() == "" {
 		return r.again(ctx, a)

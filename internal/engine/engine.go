@@ -280,7 +280,9 @@ func (e *Engine) Sweep(ctx context.Context, now time.Time, n int) (int, error) {
 		}
 		units = append(units, u)
 	}
+	e.Failpoint("before sweep commit")
 	errs, err := e.Store.Commit(ctx, units, nil)
+	e.Failpoint("after sweep commit")
 	if err != nil {
 		return 0, err
 	}

@@ -94,6 +94,7 @@ func (r *run) message(ctx context.Context) error {
 		}
 		return r.later(ctx, err) // repeats carry the same key
 	}
+	r.e.Failpoint("after message")
 	_, err := r.outcome(ctx, remedy.Delivered{N: m.N}, nil)
 	return err
 }

@@ -255,6 +255,7 @@ func applyAction(c Case, e Event) Case {
 			a.Status, a.Reason, a.RetryAt = b.To, b.Reason, b.RetryAt
 			if b.To == ActionPlanning {
 				a.Gen++
+				a.Forgotten = false
 			}
 			if b.To != ActionActed && b.To != ActionWatching {
 				a.ProbeAt = time.Time{}
@@ -298,7 +299,7 @@ func applyAction(c Case, e Event) Case {
 			}
 		})
 	case OutcomeUnknown:
-		return move(b.Action, func(a *Action) { a.Status, a.Reason = ActionUnsure, b.Reason })
+		return move(b.Action, func(a *Action) { a.Status, a.Reason, a.Forgotten = ActionUnsure, b.Reason, b.Forgotten })
 	case LookedFor:
 		return move(b.Action, func(a *Action) { a.Looks++ })
 	case ActedOn:

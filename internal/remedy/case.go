@@ -174,9 +174,12 @@ type Action struct {
 	Key      string    `json:"key,omitempty"`
 	IntentAt time.Time `json:"intent_at,omitzero"`
 	// Repeats counts acts that may have happened twice (once: none).
-	Repeats int       `json:"repeats,omitempty"`
-	Looks   int       `json:"looks,omitempty"`
-	ActedAt time.Time `json:"acted_at,omitzero"`
+	Repeats int `json:"repeats,omitempty"`
+	Looks   int `json:"looks,omitempty"`
+	// Forgotten: the target may not know Key any more, because the case lay in a
+	// backup: acting again under it is no longer harmless.
+	Forgotten bool      `json:"forgotten,omitempty"`
+	ActedAt   time.Time `json:"acted_at,omitzero"`
 	// UndoHandle is what the connector needs to change it back.
 	UndoHandle string `json:"undo_handle,omitempty"`
 	// Ref is the target system's own reference of the change.

@@ -112,6 +112,8 @@ type (
 		Action string
 		Gen    int
 		Reason string
+		// Forgotten: the target may not know the key of the act any more.
+		Forgotten bool
 	}
 	// Looked is the answer to a look-up of the once-key.
 	Looked struct {

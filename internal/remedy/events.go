@@ -107,8 +107,9 @@ type (
 	}
 	// OutcomeUnknown says that the act may or may not have happened.
 	OutcomeUnknown struct {
-		Action string `json:"action"`
-		Reason string `json:"reason"`
+		Action    string `json:"action"`
+		Reason    string `json:"reason"`
+		Forgotten bool   `json:"forgotten,omitempty"`
 	}
 	// LookedFor is what a look-up of the once-key found.
 	LookedFor struct {

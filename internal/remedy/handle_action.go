@@ -55,7 +55,7 @@ func (s *step) handleAction(do Do) error {
 		if err != nil {
 			return err
 		}
-		s.unsure(a, d.Reason)
+		s.unsure(a, d.Reason, d.Forgotten)
 	case Looked:
 		return s.looked(d)
 	}
@@ -64,8 +64,8 @@ func (s *step) handleAction(do Do) error {
 
 // unsure records an unknown outcome. What tells is a look-up by the once-key,
 // else the probe, else a person.
-func (s *step) unsure(a Action, reason string) {
-	s.emit(OutcomeUnknown{Action: a.ID, Reason: reason})
+func (s *step) unsure(a Action, reason string, forgotten bool) {
+	s.emit(OutcomeUnknown{Action: a.ID, Reason: reason, Forgotten: forgotten})
 	if !a.Spec.lookable() {
 		s.askUnsure(a, s.at)
 		s.escalate("it is not known whether " + a.Spec.Name + " happened, and the target can't be asked")
@@ -297,7 +297,7 @@ func (s *step) intend(d Intend) error {
 			return refuse(Stale, "action %s was intended at %s", a.ID, a.IntentAt.Format(time.RFC3339))
 		}
 		if !a.Spec.lookable() && (a.Repeats >= 1 || a.Spec.Reversibility >= 2) {
-			s.unsure(a, "the runner died; the connector can't tell what happened and must not repeat it")
+			s.unsure(a, "the runner died; the connector can't tell what happened and must not repeat it", false)
 			return nil
 		}
 		s.emit(Intended{Action: a.ID, Key: a.Key, PlanHash: a.Plan.Hash, Repeat: true})

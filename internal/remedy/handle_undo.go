@@ -133,7 +133,7 @@ func (s *step) died(d Died) error {
 		if a.Status == ActionReady {
 			s.hold(a, d.Reason, s.at.Add(time.Hour))
 		} else {
-			s.unsure(a, d.Reason)
+			s.unsure(a, d.Reason, false)
 		}
 	case EffectLook:
 		s.emit(LookedFor{Action: a.ID})
