@@ -1,10 +1,6 @@
 package all
 
 import (
-	"maps"
-	"slices"
-	"strings"
-
 	"github.com/casement/casement/internal/connector"
 	"github.com/casement/casement/internal/connector/oauth"
 )
@@ -47,45 +43,19 @@ func oauthKind() Kind {
       admin_token: env:CASEMENT_OAUTH_ADMIN
       report_bot: env:CASEMENT_REPORT_BOT_TOKEN
 `,
-		Spec:  oauth.Describe,
-		check: checkOAuth,
+		Spec: oauth.Describe,
+		check: func(r *reader) {
+			r.checkEach("integrations", "token_from", "integration", "token", "client_secret", "admin_token")
+		},
 		build: buildOAuth,
 	}
-}
-
-// eachIntegration calls f with every integration and the name of the secret
-// that holds its token.
-func eachIntegration(r *reader, f func(name, from string, one *reader)) {
-	r.in("integrations", func(many *reader) {
-		for _, name := range slices.Sorted(maps.Keys(many.values)) {
-			many.in(name, func(one *reader) {
-				from := one.text("token_from")
-				if from == "" {
-					from = name
-				}
-				f(name, from, one)
-			})
-		}
-	})
-}
-
-// checkOAuth joins integrations and secrets: each names one, and none is left.
-func checkOAuth(r *reader) {
-	used := []string{"client_secret", "admin_token"}
-	eachIntegration(r, func(name, from string, one *reader) {
-		used = append(used, from)
-		if _, ok := r.entry.Secrets[from]; !ok {
-			one.fault(strings.TrimSuffix(one.prefix, "."), "add secrets: {"+from+": env:NAME}", "integration %s: there is no secret %q with its token", name, from)
-		}
-	})
-	r.unused(used, "no integration uses the secret %q")
 }
 
 func buildOAuth(r *reader) (connector.Connector, error) {
 	cfg := oauth.Config{Name: r.entry.Name, IntrospectURL: r.text("introspect_url"), RevokeURL: r.text("revoke_url"), GrantsURL: r.text("grants_url"),
 		ClientID: r.text("client_id"), ClientSecret: r.secret("client_secret"), AdminToken: r.secret("admin_token"),
 		Integrations: map[string]oauth.Integration{}, Place: r.text("place"), HTTP: r.http}
-	eachIntegration(r, func(name, from string, one *reader) {
+	r.each("integrations", "token_from", func(name, from string, one *reader) {
 		cfg.Integrations[name] = oauth.Integration{Grant: one.text("grant"), Token: r.secret(from), Keep: one.list("keep"), ResourceURL: one.text("resource_url")}
 	})
 	return oauth.New(cfg)

@@ -2,9 +2,6 @@ package all
 
 import (
 	"errors"
-	"maps"
-	"slices"
-	"strings"
 
 	"github.com/casement/casement/internal/connector"
 	"github.com/casement/casement/internal/connector/postgres"
@@ -37,44 +34,16 @@ func postgresKind() Kind {
     secrets: {password: env:CASEMENT_PG_PASSWORD, shop: env:SHOP_PG_PASSWORD, reports: env:REPORTS_PG_PASSWORD}
 `,
 		Spec:  postgres.Describe,
-		check: checkPostgres,
+		check: func(r *reader) { r.checkEach("logins", "password_from", "login", "password", "password", "ca") },
 		build: buildPostgres,
 	}
-}
-
-// eachLogin calls f with every role and the name of the secret that holds its
-// password.
-func eachLogin(r *reader, f func(role, from string, one *reader)) {
-	r.in("logins", func(many *reader) {
-		for _, role := range slices.Sorted(maps.Keys(many.values)) {
-			many.in(role, func(one *reader) {
-				from := one.text("password_from")
-				if from == "" {
-					from = role
-				}
-				f(role, from, one)
-			})
-		}
-	})
-}
-
-// checkPostgres joins logins and secrets: each names one, and none is left.
-func checkPostgres(r *reader) {
-	used := []string{"password", "ca"}
-	eachLogin(r, func(role, from string, one *reader) {
-		used = append(used, from)
-		if _, ok := r.entry.Secrets[from]; !ok {
-			one.fault(strings.TrimSuffix(one.prefix, "."), "add secrets: {"+from+": env:NAME}", "login %s: there is no secret %q with its password", role, from)
-		}
-	})
-	r.unused(used, "no login uses the secret %q")
 }
 
 func buildPostgres(r *reader) (connector.Connector, error) {
 	roots, err := r.roots("ca")
 	cfg := postgres.Config{Name: r.entry.Name, Address: r.text("address"), Database: r.text("database"), User: r.text("user"), Password: r.secret("password"),
 		Logins: map[string]string{}, Keep: r.list("keep"), Plaintext: r.flag("plaintext"), RootCAs: roots, Place: r.text("place"), Network: r.http.Network}
-	eachLogin(r, func(role, from string, _ *reader) { cfg.Logins[role] = r.secret(from) })
+	r.each("logins", "password_from", func(role, from string, _ *reader) { cfg.Logins[role] = r.secret(from) })
 	c, cerr := postgres.New(cfg)
 	return c, errors.Join(err, cerr)
 }

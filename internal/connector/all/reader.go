@@ -182,11 +182,34 @@ func (r *reader) in(name string, read func(*reader)) {
 
 func (r *reader) secret(name string) string { return r.entry.Secrets[name] }
 
-// unused tells secrets that nothing uses.
-func (r *reader) unused(used []string, format string) {
+// each calls f with every entry of a table and the name of the secret that
+// belongs to it: the one its setting from names, else its own name.
+func (r *reader) each(table, from string, f func(name, secret string, one *reader)) {
+	r.in(table, func(many *reader) {
+		for _, name := range slices.Sorted(maps.Keys(many.values)) {
+			many.in(name, func(one *reader) {
+				secret := one.text(from)
+				if secret == "" {
+					secret = name
+				}
+				f(name, secret, one)
+			})
+		}
+	})
+}
+
+// checkEach joins the entries of a table and their secrets: each names one, and
+// none is left beside the used ones. What names an entry: "integration".
+func (r *reader) checkEach(table, from, what, holds string, used ...string) {
+	r.each(table, from, func(name, secret string, one *reader) {
+		used = append(used, secret)
+		if _, ok := r.entry.Secrets[secret]; !ok {
+			one.fault(strings.TrimSuffix(one.prefix, "."), "add secrets: {"+secret+": env:NAME}", "%s %s: there is no secret %q with its %s", what, name, secret, holds)
+		}
+	})
 	for _, name := range slices.Sorted(maps.Keys(r.entry.Secrets)) {
 		if !slices.Contains(used, name) {
-			r.fault("secrets."+name, suggest(name, used), format, name)
+			r.fault("secrets."+name, suggest(name, used), "no %s uses the secret %q", what, name)
 		}
 	}
 }

@@ -1,0 +1,203 @@
+package targets
+
+import (
+	"archive/zip"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/aws/aws-sdk-go-v2/aws"
+	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
+
+	"github.com/casement/casement/internal/connector"
+	"github.com/casement/casement/internal/connector/connectortest"
+	"github.com/casement/casement/internal/connector/minio"
+	"github.com/casement/casement/internal/finding"
+)
+
+// MinIO is a real server with its audit log.
+type MinIO struct {
+	// URL of the server; Root and RootSecret are its first credential.
+	URL, Root, RootSecret string
+
+	n   int
+	mu  sync.Mutex
+	log strings.Builder
+}
+
+// StartMinIO serves an empty server until the test ends.
+func StartMinIO(t testing.TB) *MinIO {
+	t.Helper()
+	bin := connectortest.Build(t, "minio", connectortest.Cached)
+	m := &MinIO{Root: "root-user", RootSecret: "root-8c1d04b7"}
+	audit := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, err := io.ReadAll(r.Body)
+		if err != nil {
+			return
+		}
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.log.Write(append(b, '\n'))
+	}))
+	t.Cleanup(audit.Close)
+	dir := t.TempDir()
+	addr := connectortest.Start(t, connectortest.Server{Binary: bin,
+		Args: func(addr string) []string { return []string{"server", dir, "--address", addr, "--quiet"} },
+		Env: []string{"MINIO_ROOT_USER=" + m.Root, "MINIO_ROOT_PASSWORD=" + m.RootSecret, "MINIO_BROWSER=off", "MINIO_UPDATE=off", "HOME=" + dir,
+			"MINIO_AUDIT_WEBHOOK_ENABLE_CASEMENT=on", "MINIO_AUDIT_WEBHOOK_ENDPOINT_CASEMENT=" + audit.URL},
+		Ready: func(addr string) bool {
+			resp, err := http.Get("http://" + addr + "/minio/health/cluster")
+			if err != nil {
+				return false
+			}
+			_ = resp.Body.Close()
+			return resp.StatusCode == http.StatusOK
+		}})
+	m.URL = "http://" + addr
+	m.importIAM(t, map[string]any{"policies.json": map[string]any{"casement-keys": map[string]any{"Version": "2012-10-17", "Statement": []any{
+		map[string]any{"Effect": "Allow", "Action": []string{"admin:GetUser", "admin:EnableUser", "admin:DisableUser"}}}}},
+		"users.json":         map[string]any{"casement": userAt(connectortest.Canary), "reports-key": userAt(keptSecret)},
+		"user_mappings.json": map[string]any{"casement": mapped("casement-keys"), "reports-key": mapped("readwrite")}})
+	return m
+}
+
+const keptSecret, leakedSecret = "kept-0a72be95", "leaked-77f0c3d2"
+
+func userAt(secret string) any { return map[string]string{"secretKey": secret, "status": "enabled"} }
+
+func mapped(policy string) any {
+	return map[string]any{"version": 1, "policy": policy, "updatedAt": time.Now().UTC()}
+}
+
+// admin makes one signed call as root.
+func (m *MinIO) admin(t testing.TB, method, call string, query url.Values, body []byte) []byte {
+	t.Helper()
+	req, err := http.NewRequest(method, m.URL+"/minio/admin/v3/"+call+"?"+query.Encode(), bytes.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := sha256.Sum256(body)
+	hash := hex.EncodeToString(sum[:])
+	req.Header.Set("X-Amz-Content-Sha256", hash)
+	if err := v4.NewSigner().SignHTTP(t.Context(), aws.Credentials{AccessKeyID: m.Root, SecretAccessKey: m.RootSecret}, req, hash, "s3", "us-east-1", time.Now()); err != nil {
+		t.Fatal(err)
+	}
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("%s %s: %d %s %v", method, call, resp.StatusCode, b, err)
+	}
+	return b
+}
+
+// importIAM brings users and policies in as a backup would; it is the one call
+// for this whose body is not encrypted.
+func (m *MinIO) importIAM(t testing.TB, files map[string]any) {
+	t.Helper()
+	var b bytes.Buffer
+	z := zip.NewWriter(&b)
+	for name, v := range files {
+		w, err := z.Create("iam-assets/" + name)
+		if err == nil {
+			err = json.NewEncoder(w).Encode(v)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m.admin(t, http.MethodPut, "import-iam", nil, b.Bytes())
+}
+
+// Log is the server's audit log; it comes a moment later, so it is waited for.
+func (m *MinIO) Log(want string) string {
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	var text string
+	for range 1000 {
+		m.mu.Lock()
+		text = m.log.String()
+		m.mu.Unlock()
+		if strings.Contains(text, want) {
+			break
+		}
+		<-tick.C
+	}
+	return text
+}
+
+// MinIOBench is a fresh leaked key.
+type MinIOBench struct {
+	t      testing.TB
+	m      *MinIO
+	Key    string
+	proxy  *connectortest.Proxy
+	conn   *minio.Connector
+	drifts int
+}
+
+// Bench makes a fresh live key.
+func (m *MinIO) Bench(t testing.TB) *MinIOBench {
+	t.Helper()
+	m.n++
+	b := &MinIOBench{t: t, m: m, Key: fmt.Sprintf("LEAKED%014d", m.n), proxy: connectortest.NewProxyTo(t, m.URL)}
+	m.importIAM(t, map[string]any{"users.json": map[string]any{b.Key: userAt(leakedSecret)}, "user_mappings.json": map[string]any{b.Key: mapped("readwrite")}})
+	network, err := connector.ParseNetwork([]string{"127.0.0.1"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.conn, err = minio.New(minio.Config{Endpoint: b.proxy.URL, AccessKey: "casement", SecretKey: connectortest.Canary,
+		Keep: map[string]string{"reports-key": keptSecret}, HTTP: connector.HTTPOptions{Network: network}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// Connector implements connectortest.Bench.
+func (b *MinIOBench) Connector() connector.Connector { return b.conn }
+
+// Request implements connectortest.Bench.
+func (b *MinIOBench) Request(string) connector.Request {
+	return connector.Request{Asset: finding.Asset{UID: "minio:key/" + b.Key, Name: b.Key, Type: "access-key"}, Params: map[string]string{}}
+}
+
+// State implements connectortest.Bench.
+func (b *MinIOBench) State() string {
+	return string(b.m.admin(b.t, http.MethodGet, "user-info", url.Values{"accessKey": {b.Key}}, nil))
+}
+
+// Changes implements connectortest.Bench.
+func (b *MinIOBench) Changes() int {
+	return strings.Count(b.proxy.Log(), "PUT /minio/admin/v3/set-user-status")
+}
+
+// Log implements connectortest.Bench.
+func (b *MinIOBench) Log() string { return b.m.Log(connectortest.CaseID) }
+
+// Drift implements connectortest.Bench: a colleague puts the user into a
+// group. (A policy can't be given to a key that is off.)
+func (b *MinIOBench) Drift() {
+	b.drifts++
+	body := fmt.Sprintf(`{"group":"auditors%d","members":[%q],"isRemove":false}`, b.drifts, b.Key)
+	b.m.admin(b.t, http.MethodPut, "update-group-members", nil, []byte(body))
+}
+
+// Fault implements connectortest.Bench.
+func (b *MinIOBench) Fault(f connectortest.Fault) <-chan struct{} { return b.proxy.Set(f) }
