@@ -31,6 +31,8 @@ type Probe struct {
 	Kind byte
 	// Lines is true when more than one JSON value follow each other.
 	Lines bool
+	// Table is true for CSV: its columns are "[].Column".
+	Table bool
 	// Event is Options.Event.
 	Event string
 
@@ -45,6 +47,9 @@ func NewProbe(body []byte, opt Options) Probe {
 		body = lines
 	}
 	s := scanner{body: body, keys: map[string]string{}}
+	if probeTable(bytes.TrimLeft(body[:min(len(body), 64<<10)], " \t\r\n"), s.keys) {
+		return Probe{Table: true, Event: opt.Event, keys: s.keys}
+	}
 	if err := s.run(); err != nil && s.values == 0 && len(s.keys) == 0 {
 		return Probe{Event: opt.Event}
 	}
@@ -101,6 +106,19 @@ func (p Probe) Value(path string) string { return p.keys[path] }
 // UTF-8 (a leading byte order mark is dropped), no NUL, nesting within
 // MaxDepth. name is the reader's. The error is an *Error with line and column.
 func Text(name string, body []byte, opt Options) ([]byte, error) {
+	body, err := plainText(name, body, opt)
+	if err != nil {
+		return nil, err
+	}
+	s := scanner{body: body}
+	if err := s.run(); err != nil {
+		return nil, &Error{Format: name, Where: Position(opt.File, body, err.offset), Reason: err.reason, Mend: err.mend}
+	}
+	return body, nil
+}
+
+// plainText is Text without the bound on nesting.
+func plainText(name string, body []byte, opt Options) ([]byte, error) {
 	fail := func(offset int, reason, mend string) ([]byte, error) {
 		return nil, &Error{Format: name, Where: Position(opt.File, body, offset), Reason: reason, Mend: mend}
 	}
@@ -120,10 +138,6 @@ func Text(name string, body []byte, opt Options) ([]byte, error) {
 	if !utf8.Valid(body) {
 		i := invalidUTF8(body)
 		return fail(i, fmt.Sprintf("byte 0x%02X is not valid UTF-8", body[i]), "save it as UTF-8, e.g. iconv -f ISO-8859-1 -t UTF-8")
-	}
-	s := scanner{body: body}
-	if err := s.run(); err != nil {
-		return fail(err.offset, err.reason, err.mend)
 	}
 	return body, nil
 }

@@ -21,16 +21,18 @@ import (
 	"github.com/casement/casement/internal/format/jsonl"
 	"github.com/casement/casement/internal/format/ocsf"
 	"github.com/casement/casement/internal/format/sarif"
+	"github.com/casement/casement/internal/format/shipped"
 	"github.com/casement/casement/internal/format/trivy"
 )
 
 // threshold is the least sureness at which a body counts as in a format.
 const threshold = 20
 
-// Readers returns the built-in readers.
+// Readers returns the built-in readers: those in Go, then those of the mapping
+// files that come with the program.
 func Readers() []format.Reader {
-	return []format.Reader{sarif.Reader{}, asff.Reader{}, github.Reader{}, trivy.Reader{}, ocsf.Reader{},
-		gitleaks.Reader{}, falco.Reader{}, alertmanager.Reader{}, jsonl.Reader{}}
+	return append([]format.Reader{sarif.Reader{}, asff.Reader{}, github.Reader{}, trivy.Reader{}, ocsf.Reader{},
+		gitleaks.Reader{}, falco.Reader{}, alertmanager.Reader{}, jsonl.Reader{}}, shipped.Readers()...)
 }
 
 // Detect finds the reader of a body among extra (readers made of mapping

@@ -2,8 +2,10 @@ package all_test
 
 import (
 	"bytes"
+	"encoding/csv"
 	"encoding/json"
 	"flag"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -28,7 +30,7 @@ func testOptions(file string) format.Options {
 func fixtures(t testing.TB) []string {
 	t.Helper()
 	var out []string
-	for _, pattern := range []string{"*.json", "*.jsonl", "*.sarif"} {
+	for _, pattern := range []string{"*.json", "*.jsonl", "*.sarif", "*.csv"} {
 		files, err := filepath.Glob(filepath.Join("..", "*", "testdata", pattern))
 		if err != nil {
 			t.Fatal(err)
@@ -39,7 +41,15 @@ func fixtures(t testing.TB) []string {
 	return out
 }
 
-func reader(fixture string) string { return filepath.Base(filepath.Dir(filepath.Dir(fixture))) }
+// reader is the folder's name; fixtures of shipped mappings are named like
+// their format.
+func reader(fixture string) string {
+	name := filepath.Base(filepath.Dir(filepath.Dir(fixture)))
+	if name == "shipped" {
+		name, _, _ = strings.Cut(strings.TrimSuffix(filepath.Base(fixture), filepath.Ext(fixture)), "_")
+	}
+	return name
+}
 
 func load(t testing.TB, file string) []byte {
 	t.Helper()
@@ -154,6 +164,9 @@ func TestMetamorphic(t *testing.T) {
 		if err != nil {
 			t.Fatal(file, err)
 		}
+		if filepath.Ext(file) == ".csv" {
+			continue // TestMetamorphicTables
+		}
 		for name, variant := range map[string][]byte{
 			"keys reversed":     rewrite(t, body, rewriter{reverseKeys: true}),
 			"unknown keys":      rewrite(t, body, rewriter{unknown: true}),
@@ -261,8 +274,8 @@ func (r rewriter) value(t *testing.T, raw []byte, key string) []byte {
 // Damage to the whole body is refused with a place, whatever the reader.
 func TestDamagedBodies(t *testing.T) {
 	for _, file := range fixtures(t) {
-		if filepath.Ext(file) == ".jsonl" {
-			continue // line by line; TestDamagedLines
+		if filepath.Ext(file) == ".jsonl" || filepath.Ext(file) == ".csv" {
+			continue // line by line; TestDamagedLines, TestDamagedTables
 		}
 		body := load(t, file)
 		name := filepath.Base(file)
@@ -335,6 +348,19 @@ func TestDamagedRecords(t *testing.T) {
 		{"../alertmanager/testdata/webhook.json", `"casement_class": "storage.public"`, `"casement_class": "storage.pubic"`, "webhook.json#/alerts/0", "did you mean"},
 		{"../jsonl/testdata/findings.jsonl", `"uid":"A-2"`, `"uid":["A-2"]`, "findings.jsonl#", "uid: want text"},
 		{"../jsonl/testdata/findings.jsonl", `"asset":{"uid":`, `"asset":{"ident":`, "findings.jsonl#", "asset"},
+		{"../shipped/testdata/grype.json", `"id": "CVE-2025-2222", "severity"`, `"severity"`, "grype.json#/matches/1", "rule: missing; vulnerability.id is empty"},
+		{"../shipped/testdata/grype.json", `"artifact": {"name": "zlib"`, `"artifact": ["zlib"], "was": {"name": "zlib"`, "grype.json#/matches/1", "artifact.name: want an object, got a list"},
+		{"../shipped/testdata/semgrep.json", `"check_id": "go.exec"`, `"check_id": {"id": "go.exec"}`, "semgrep.json#/results/1", "check_id: want text, got an object"},
+		{"../shipped/testdata/semgrep.json", `"start": {"line": 2}`, `"start": {"line": "two"}`, "semgrep.json#/results/1", "location.line: want a number"},
+		{"../shipped/testdata/semgrep.json", `"path": "run.go",`, ``, "semgrep.json#/results/1", "location.file: missing; path is empty"},
+		{"../shipped/testdata/semgrep-platform.json", `"rule_name": "ts.no-refs",`, ``, "semgrep-platform.json#/findings/0", "rule: missing"},
+		{"../shipped/testdata/semgrep-platform.json", `"location": {`, `"location": 7, "was": {`, "semgrep-platform.json#/findings/0", "location.file_path: want an object, got a number"},
+		{"../shipped/testdata/checkov.json", `"check_id": "CKV_AWS_20",`, ``, "checkov.json#/0/results/failed_checks/0", "rule: missing"},
+		{"../shipped/testdata/checkov.json", `"file_line_range": [4, 9]`, `"file_line_range": "4-9"`, "checkov.json#/0/results/failed_checks/0", "file_line_range[0]: want a list, got text"},
+		{"../shipped/testdata/kube-bench.json", `"test_number": "1.2.1",`, ``, "kube-bench.json#/Controls/0/tests/0/results/0", "rule: missing"},
+		{"../shipped/testdata/kube-bench.json", `"status": "FAIL"`, `"status": ["FAIL", {}], "remediation": {}`, "kube-bench.json#/Controls/0/tests/0/results/0", "remediation: want text, got an object"},
+		{"../shipped/testdata/prowler.json", `"FindingUniqueId": "prowler-2",`, `"FindingUniqueId": null,`, "prowler.json#/1", "native_id: missing; FindingUniqueId is empty"},
+		{"../shipped/testdata/prowler.json", `"CheckID": "iam_user_mfa_enabled_console_access"`, `"CheckID": {}`, "prowler.json#/1", "CheckID: want text"},
 		{"../ocsf/testdata/detections.json", `"class_uid": 2003`, `"klass_uid": 2003`, "detections.json#/3", "class_uid"},
 		{"../ocsf/testdata/detections.json", `"compliance": {"control": "EC2.19"`, `"compliance": {"control": {}`, "detections.json#/3", "compliance.control: want text"},
 	} {
@@ -361,8 +387,106 @@ func TestDamagedRecords(t *testing.T) {
 		}
 	}
 	for _, r := range all.Readers() {
-		if kinds[r.Name()] < 2 {
+		if kinds[r.Name()] < 2 && !strings.HasPrefix(r.Name(), "prowler-") { // CSV: TestDamagedTables
 			t.Errorf("%s: want a record of the wrong type and one without its id", r.Name())
+		}
+	}
+}
+
+// CSV: other columns, their order and that of the rows, line ends and a byte
+// order mark change nothing.
+func TestMetamorphicTables(t *testing.T) {
+	for _, file := range fixtures(t) {
+		if filepath.Ext(file) != ".csv" {
+			continue
+		}
+		body, opt := load(t, file), testOptions("x.csv")
+		want, err := all.Read(body, opt)
+		if err != nil {
+			t.Fatal(file, err)
+		}
+		rows, comma := table(t, body)
+		columns, rowsBack, more := make([][]string, len(rows)), slices.Clone(rows), make([][]string, len(rows))
+		for i, row := range rows {
+			columns[i] = slices.Clone(row)
+			slices.Reverse(columns[i])
+			more[i] = append([]string{map[bool]string{true: "ZZ_UNKNOWN", false: "a,b;\"c\"\n"}[i == 0]}, row...)
+		}
+		slices.Reverse(rowsBack[1:])
+		for name, variant := range map[string][]byte{
+			"columns reversed":  written(t, columns, comma),
+			"rows reversed":     written(t, rowsBack, comma),
+			"unknown column":    written(t, more, comma),
+			"byte order mark":   append([]byte("\uFEFF"), body...),
+			"Windows line ends": bytes.ReplaceAll(body, []byte("\n"), []byte("\r\n")),
+		} {
+			got, err := all.Read(variant, opt)
+			if err != nil {
+				t.Errorf("%s, %s: %v", file, name, err)
+				continue
+			}
+			if got.Read != want.Read || got.Refused != want.Refused || !slices.Equal(identities(t, got), identities(t, want)) {
+				t.Errorf("%s, %s: other findings: %+v", file, name, got)
+			}
+		}
+	}
+}
+
+func table(t *testing.T, body []byte) ([][]string, rune) {
+	t.Helper()
+	r := csv.NewReader(bytes.NewReader(body))
+	if line, _, _ := bytes.Cut(body, []byte("\n")); bytes.Count(line, []byte(";")) > bytes.Count(line, []byte(",")) {
+		r.Comma = ';'
+	}
+	rows, err := r.ReadAll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return rows, r.Comma
+}
+
+func written(t *testing.T, rows [][]string, comma rune) []byte {
+	t.Helper()
+	var b bytes.Buffer
+	w := csv.NewWriter(&b)
+	w.Comma = comma
+	if err := w.WriteAll(rows); err != nil {
+		t.Fatal(err)
+	}
+	return b.Bytes()
+}
+
+// Damaged CSV is refused with its place: as a whole where nothing says where
+// the next row begins, else row by row. (CSV does not nest.)
+func TestDamagedTables(t *testing.T) {
+	for _, file := range fixtures(t) {
+		if filepath.Ext(file) != ".csv" {
+			continue
+		}
+		body := load(t, file)
+		rows, comma := table(t, body)
+		short := slices.Clone(rows)
+		short[1] = short[1][:len(short[1])-2]
+		nameless := slices.Clone(rows)
+		nameless[1] = make([]string, len(rows[1]))
+		for damage, c := range map[string]struct {
+			body []byte
+			want string
+		}{
+			"cut in a quoted cell": {append(bytes.TrimSpace(body), []byte("\n\"the file ends he")...), "the file may be cut"},
+			"cut in a row":         {written(t, short, comma), "x.csv:2:1: the row has"},
+			"missing id":           {written(t, nameless, comma), "x.csv:2:1: "},
+			"UTF-16":               {utf16Of(string(body)), "UTF-16"},
+			"Latin-1":              {bytes.Replace(body, []byte("the"), []byte("th\xe9"), 1), "UTF-8"},
+		} {
+			res, err := all.Read(c.body, testOptions("x.csv"))
+			said := fmt.Sprint(err)
+			for _, n := range res.Refusals {
+				said += "\n" + n.Where + ": " + n.Reason
+			}
+			if !strings.Contains(said, c.want) || damage == "missing id" && !strings.Contains(said, "missing") {
+				t.Errorf("%s, %s: %s; want %q", file, damage, said, c.want)
+			}
 		}
 	}
 }

@@ -40,7 +40,7 @@ func (l *loader) value(n *yaml.Node, what string, t target) value {
 		return v
 	}
 	sources := 0
-	for _, p := range l.object(n, what, []string{"path", "paths", "all", "const", "template", "table", "extract", "split", "default"}) {
+	for _, p := range l.object(n, what, []string{"path", "paths", "all", "const", "template", "table", "extract", "convert", "split", "ignore", "default"}) {
 		at := what + "." + p.key.Value
 		switch p.key.Value {
 		case "path":
@@ -69,6 +69,15 @@ func (l *loader) value(n *yaml.Node, what string, t target) value {
 			v.extract = l.scalar(p.value, at)
 			if !slices.Contains([]string{"cve", "cwe", "advisory"}, v.extract) {
 				l.fail(p.value, "%s: %q: want cve, cwe or advisory", at, v.extract)
+			}
+		case "convert":
+			v.convert = l.scalar(p.value, at)
+			if names := conversions(); !slices.Contains(names, v.convert) {
+				l.fail(p.value, "%s: %q is no conversion%s; want %s", at, v.convert, format.DidYouMean(v.convert, names), strings.Join(names, ", "))
+			}
+		case "ignore":
+			for _, s := range l.list(p.value, at) {
+				v.ignore = append(v.ignore, strings.ToLower(s))
 			}
 		case "split":
 			v.split = l.scalar(p.value, at)
@@ -160,11 +169,15 @@ func (l *loader) conditions(n *yaml.Node, what string) []condition {
 	for _, x := range nodes {
 		var c condition
 		tests := 0
-		for _, p := range l.object(x, what, []string{"path", "equals", "in", "contains", "exists"}) {
+		for _, p := range l.object(x, what, []string{"path", "paths", "equals", "in", "contains", "exists"}) {
 			at := what + "." + p.key.Value
 			switch p.key.Value {
 			case "path":
-				c.path = l.path(p.value, at)
+				c.paths = append(c.paths, l.path(p.value, at))
+			case "paths":
+				for _, text := range p.value.Content {
+					c.paths = append(c.paths, l.path(text, at))
+				}
 			case "equals":
 				c.in = []string{strings.ToLower(l.scalar(p.value, at))}
 				tests++
@@ -185,7 +198,7 @@ func (l *loader) conditions(n *yaml.Node, what string) []condition {
 				tests++
 			}
 		}
-		if x.Kind == yaml.MappingNode && (c.path.text == "" || tests != 1) {
+		if x.Kind == yaml.MappingNode && (len(c.paths) == 0 || tests != 1) {
 			l.fail(x, "%s: want path and exactly one of equals, in, contains and exists", what)
 		}
 		out = append(out, c)

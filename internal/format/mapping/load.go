@@ -2,6 +2,7 @@ package mapping
 
 import (
 	"fmt"
+	"io/fs"
 	"slices"
 	"sort"
 	"strings"
@@ -178,7 +179,7 @@ func (l *loader) path(n *yaml.Node, what string) path {
 
 func (l *loader) document(n *yaml.Node) *Reader {
 	r := &Reader{}
-	pairs := l.object(n, "mapping file", []string{"format", "version", "description", "detect", "records", "constants", "fields", "tables", "suppress"})
+	pairs := l.object(n, "mapping file", []string{"format", "version", "description", "input", "detect", "records", "constants", "fields", "required", "tables", "suppress"})
 	has := map[string]*yaml.Node{}
 	for _, p := range pairs {
 		has[p.key.Value] = p.value
@@ -203,13 +204,36 @@ func (l *loader) document(n *yaml.Node) *Reader {
 			l.tables[p.key.Value] = p.value
 		}
 	}
+	if v := has["input"]; v != nil {
+		switch input := l.scalar(v, "input"); input {
+		case "json":
+		case "csv":
+			r.table = true
+		default:
+			l.fail(v, "input: %q: want json or csv", input)
+		}
+	}
 	if v := has["records"]; v != nil {
-		r.records = l.selector(v)
+		if r.table {
+			l.fail(v, "records: every row of a CSV file is a record; leave records out")
+		}
+		nodes := []*yaml.Node{v}
+		if v.Kind == yaml.SequenceNode && len(v.Content) > 0 {
+			nodes = v.Content
+		}
+		for _, n := range nodes {
+			r.records = append(r.records, l.selector(n))
+		}
+	} else {
+		r.records = []selector{{}}
 	}
 	if v := has["detect"]; v != nil {
 		r.detect = l.conditions(v, "detect")
 		for i := range r.detect {
-			r.detect[i].probe = strings.ReplaceAll(strings.TrimPrefix(strings.TrimPrefix(r.detect[i].path.text, "$"), "."), "[*]", "[]")
+			for _, p := range r.detect[i].paths {
+				at := probePath(p)
+				r.detect[i].probes = append(r.detect[i].probes, at, "[]."+at) // a list body has its records' keys under "[]"
+			}
 		}
 	}
 	if v := has["constants"]; v != nil {
@@ -224,6 +248,14 @@ func (l *loader) document(n *yaml.Node) *Reader {
 	if v := has["fields"]; v != nil {
 		r.fields = append(r.fields, l.fields(v)...)
 	}
+	for _, f := range r.fields {
+		if f.target.name == "native_id" || f.target.name == "rule" {
+			r.names = append(r.names, f)
+		}
+	}
+	if v := has["required"]; v != nil {
+		r.required = l.required(v, r.fields)
+	}
 	if v := has["suppress"]; v != nil {
 		r.suppress = l.suppressions(v)
 	}
@@ -231,6 +263,33 @@ func (l *loader) document(n *yaml.Node) *Reader {
 		l.complete(r, n)
 	}
 	return r
+}
+
+// probePath writes a path as format.Probe does.
+func probePath(p path) string {
+	var b strings.Builder
+	for _, st := range p.steps {
+		if st.kind == 'k' {
+			if b.Len() > 0 {
+				b.WriteByte('.')
+			}
+			b.WriteString(st.key)
+		} else {
+			b.WriteString("[]")
+		}
+	}
+	return b.String()
+}
+
+// required are names of mapped fields without which a record is refused.
+func (l *loader) required(n *yaml.Node, fields []field) []string {
+	names := l.list(n, "required")
+	for _, name := range names {
+		if !slices.ContainsFunc(fields, func(f field) bool { return f.target.name == name }) {
+			l.fail(n, "required: %q is not among fields", name)
+		}
+	}
+	return names
 }
 
 // complete checks what every mapping needs to name.
@@ -306,4 +365,26 @@ func (l *loader) checkWord(n *yaml.Node, t target, word string) {
 		}
 		l.fail(n, "%s: %q is no value of this field%s", t.name, word, hint)
 	}
+}
+
+// MustLoadAll loads all mapping files of a folder that is part of the program,
+// in name order. It panics when one does not load: the program is broken.
+func MustLoadAll(files fs.FS, dir string) []format.Reader {
+	entries, err := fs.ReadDir(files, dir)
+	if err != nil {
+		panic("shipped mapping files: " + err.Error())
+	}
+	var out []format.Reader
+	for _, e := range entries {
+		data, err := fs.ReadFile(files, dir+"/"+e.Name())
+		if err != nil {
+			panic("shipped mapping files: " + err.Error())
+		}
+		r, err := Load(e.Name(), data)
+		if err != nil {
+			panic("shipped mapping files: " + err.Error())
+		}
+		out = append(out, r)
+	}
+	return out
 }

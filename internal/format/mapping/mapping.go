@@ -1,5 +1,5 @@
 // Package mapping makes readers of mapping files: YAML that says where in a
-// tool's JSON each field of a finding is. It lets users add a format without
+// tool's JSON or CSV each field of a finding is. It lets users add a format without
 // writing Go. docs/mapping.md describes the language.
 //
 // It is pure: it may import format, finding, the YAML parser and the standard
@@ -15,18 +15,22 @@ import (
 	"encoding/json"
 	"fmt"
 	"sort"
+	"strconv"
 	"strings"
 
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/format"
 )
 
-// Reader reads one tool's JSON as a mapping file says. Load makes it.
+// Reader reads one tool's JSON or CSV as a mapping file says. Load makes it.
 type Reader struct {
 	name     string
+	table    bool // CSV
 	detect   []condition
-	records  selector
+	records  []selector
 	fields   []field
+	names    []field // the fields that name a suppressed record
+	required []string
 	suppress []suppression
 }
 
@@ -46,7 +50,7 @@ func (r *Reader) Name() string { return r.name }
 
 // Detect is sure when every detect condition holds, and never without any.
 func (r *Reader) Detect(p format.Probe) int {
-	if len(r.detect) == 0 {
+	if len(r.detect) == 0 || p.Table != r.table {
 		return 0
 	}
 	for _, c := range r.detect {
@@ -57,9 +61,28 @@ func (r *Reader) Detect(p format.Probe) int {
 	return 99
 }
 
-// Read reads all records the selector finds.
+// SecretPaths names the places the mapping calls secret, for format.Redact.
+func (r *Reader) SecretPaths() []string {
+	var out []string
+	for _, f := range r.fields {
+		if !f.target.secret {
+			continue
+		}
+		for _, p := range f.value.paths {
+			if n := len(p.steps); n > 0 && p.steps[n-1].kind == 'k' {
+				out = append(out, "**."+p.steps[n-1].key)
+			}
+		}
+	}
+	return out
+}
+
+// Read reads all records the selectors find.
 func (r *Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 	res := format.Result{Format: r.name}
+	if r.table {
+		return r.readTable(res, body, opt)
+	}
 	values, err := format.Values(r.name, body, opt)
 	if err != nil {
 		return res, err
@@ -78,12 +101,39 @@ func (r *Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 			res.Refuse(v.Where, "", err.Error())
 			continue
 		}
-		ok := r.records.each(doc, v.Where, opt, func(s scope, where string) { r.record(&res, s, where, opt) })
-		found = found || ok
+		for _, sel := range r.records {
+			ok := sel.each(doc, v.Where, opt, func(s scope, where string) { r.record(&res, s, where, opt) })
+			found = found || ok
+		}
 	}
 	if !found && len(values) > 0 {
-		return res, &format.Error{Format: r.name, Where: values[0].Where, Reason: fmt.Sprintf("records: %q is not in the body%s", r.records.text, keysOf(values[0].Raw)),
+		texts := make([]string, len(r.records))
+		for i, sel := range r.records {
+			texts[i] = fmt.Sprintf("%q", sel.text)
+		}
+		return res, &format.Error{Format: r.name, Where: format.Position(opt.File, body, 0), Reason: fmt.Sprintf("records: %s is not in the body%s", strings.Join(texts, ", "), keysOf(values[0].Raw)),
 			Mend: "correct records in the mapping file, or check that this is the tool's report"}
+	}
+	return format.Finish(res, body, opt)
+}
+
+// readTable reads CSV: every row is a record with the header's names as keys.
+func (r *Reader) readTable(res format.Result, body []byte, opt format.Options) (format.Result, error) {
+	rows, err := format.Rows(r.name, body, opt)
+	if err != nil {
+		return res, err
+	}
+	for _, row := range rows {
+		if row.Err != "" {
+			res.Refuse(row.Where, "", row.Err)
+			continue
+		}
+		record := make(map[string]any, len(row.Cells))
+		for k, v := range row.Cells {
+			record[k] = v
+		}
+		s := scope{doc: record, around: []any{record}, scanned: format.Scanned(opt, "").UID}
+		r.record(&res, s, row.Where, opt)
 	}
 	return format.Finish(res, body, opt)
 }
@@ -112,23 +162,21 @@ func (r *Reader) record(res *format.Result, s scope, where string, opt format.Op
 		return
 	}
 	f := finding.Finding{Tenant: opt.Tenant, Source: r.name}
-	var secrets []string
-	for _, x := range r.fields {
-		vals := x.value.eval(s)
-		if len(vals) == 0 {
-			continue
-		}
-		if x.target.secret {
-			secrets = append(secrets, vals...)
-			f.Weakness.SecretHash = opt.Secret(vals[0])
-			continue
-		}
-		x.target.set(&f, vals)
-	}
-	redact(&f, secrets)
 	for _, sup := range r.suppress {
 		if all(sup.when, s) {
+			_, _ = r.set(&f, r.names, s, opt) // a record that is no finding may lack its name
 			res.Suppress(where, format.First(f.NativeID, f.Rule), sup.reason)
+			return
+		}
+	}
+	filled, bad := r.set(&f, r.fields, s, opt)
+	if bad != "" {
+		res.Refuse(where, format.First(f.NativeID, f.Rule), bad)
+		return
+	}
+	for _, name := range r.required {
+		if !filled[name] {
+			res.Refuse(where, format.First(f.NativeID, f.Rule), name+": missing; "+r.pathsOf(name)+" is empty")
 			return
 		}
 	}
@@ -140,11 +188,79 @@ func (r *Reader) record(res *format.Result, s scope, where string, opt format.Op
 		res.Refuse(where, f.Rule, fmt.Sprintf("class: %q is not known%s; map it with a table", f.Class, format.DidYouMean(string(f.Class), classNames())))
 		return
 	}
+	if opt.Asset.UID != "" && f.Asset.UID == opt.Asset.UID {
+		tags := f.Asset.Tags
+		f.Asset = opt.Asset
+		if len(tags) > 0 {
+			f.Asset.Tags = tags
+		}
+	}
 	if f.FirstSeen.IsZero() {
 		f.FirstSeen = opt.Now
 	}
-	format.OwnerTags(&f)
+	format.Complete(&f)
 	res.Keep(f, where)
+}
+
+// set fills in fields and reports which got a value; bad says where something
+// of the wrong type stands.
+func (r *Reader) set(f *finding.Finding, fields []field, s scope, opt format.Options) (filled map[string]bool, bad string) {
+	filled = make(map[string]bool, len(fields))
+	var secrets []string
+	for _, x := range fields {
+		if x.target.object != nil {
+			for _, p := range x.value.paths {
+				values, _ := p.values(s)
+				for _, v := range values {
+					x.target.object(f, v)
+				}
+			}
+			continue
+		}
+		vals, wrong := x.value.eval(s)
+		switch {
+		case wrong != "":
+			return filled, wrong
+		case len(vals) == 0:
+			continue
+		case x.target.number && !isNumber(vals[0]):
+			return filled, fmt.Sprintf("%s: want a number, got %.40q", x.target.name, vals[0])
+		}
+		filled[x.target.name] = true
+		if x.target.secret {
+			secrets = append(secrets, vals...)
+			f.Weakness.SecretHash = opt.Secret(vals[0])
+			continue
+		}
+		x.target.set(f, vals)
+	}
+	redact(f, secrets)
+	return filled, ""
+}
+
+// pathsOf words where a field's value is looked for.
+func (r *Reader) pathsOf(name string) string {
+	for _, f := range r.fields {
+		if f.target.name != name {
+			continue
+		}
+		var texts []string
+		for _, p := range f.value.paths {
+			texts = append(texts, p.text)
+		}
+		for _, p := range f.value.template {
+			if p.path != nil {
+				texts = append(texts, p.path.text)
+			}
+		}
+		return strings.Join(texts, " or ")
+	}
+	return name
+}
+
+func isNumber(s string) bool {
+	_, err := strconv.ParseFloat(s, 64)
+	return err == nil
 }
 
 // redact takes secrets out of every text of the finding.

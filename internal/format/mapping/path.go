@@ -16,11 +16,13 @@ const maxValues = 1000
 
 // path is a place in JSON: keys joined by ".", "[*]" for every element, "[2]"
 // for one, ["a.b"] for a key with dots. "$." starts at the document, "^." at
-// the object around the record's list, "^^." one further out.
+// the object around the record's list, "^^." one further out. "@scanned" is
+// what the source is said to scan.
 type path struct {
-	text  string
-	up    int // number of ^; -1 is $
-	steps []step
+	text    string
+	up      int // number of ^; -1 is $
+	scanned bool
+	steps   []step
 }
 
 type step struct {
@@ -30,7 +32,10 @@ type step struct {
 }
 
 func parsePath(text string) (path, error) {
-	p := path{text: text}
+	p := path{text: text, scanned: text == "@scanned"}
+	if p.scanned {
+		return p, nil
+	}
 	s := text
 	if rest, ok := strings.CutPrefix(s, "$"); ok {
 		p.up, s = -1, strings.TrimPrefix(rest, ".")
@@ -100,14 +105,22 @@ func parseStep(s string) (step, string, error) {
 // scope is what paths of one record can reach: the document, the objects
 // around the record, the record.
 type scope struct {
-	doc    any
-	around []any // outermost first; the last is the record
+	doc     any
+	around  []any // outermost first; the last is the record
+	scanned string
 }
 
 func (s scope) record() any { return s.around[len(s.around)-1] }
 
-// values returns what is at the path, lists flattened by [*].
-func (p path) values(s scope) []any {
+// values returns what is at the path, lists flattened by [*]. bad says what
+// stood in the way when something of the wrong type did.
+func (p path) values(s scope) (list []any, bad string) {
+	if p.scanned {
+		if s.scanned == "" {
+			return nil, ""
+		}
+		return []any{s.scanned}, ""
+	}
 	at := s.record()
 	switch {
 	case p.up < 0:
@@ -115,30 +128,15 @@ func (p path) values(s scope) []any {
 	case p.up > 0:
 		i := len(s.around) - 1 - p.up
 		if i < 0 {
-			return nil
+			return nil, ""
 		}
 		at = s.around[i]
 	}
-	list := []any{at}
+	list = []any{at}
 	for _, st := range p.steps {
 		var next []any
 		for _, v := range list {
-			switch x := v.(type) {
-			case map[string]any:
-				if st.kind == 'k' {
-					if y, ok := x[st.key]; ok && y != nil {
-						next = append(next, y)
-					}
-				} else if st.kind == '*' { // an object of records keyed by name
-					next = append(next, sortedValues(x)...)
-				}
-			case []any:
-				if st.kind == '*' {
-					next = append(next, x...)
-				} else if st.kind == 'i' && st.index < len(x) && x[st.index] != nil {
-					next = append(next, x[st.index])
-				}
-			}
+			next, bad = st.take(next, v, bad)
 			if len(next) > maxValues {
 				next = next[:maxValues]
 				break
@@ -146,22 +144,76 @@ func (p path) values(s scope) []any {
 		}
 		list = next
 	}
-	return list
+	return list, bad
 }
 
-// texts returns the scalars at the path; a list of scalars counts as its members.
-func (p path) texts(s scope) []string {
-	var out []string
-	for _, v := range p.values(s) {
+// take appends what the step finds in v to next.
+func (st step) take(next []any, v any, bad string) ([]any, string) {
+	switch x := v.(type) {
+	case map[string]any:
+		switch st.kind {
+		case 'k':
+			if y, ok := x[st.key]; ok && y != nil {
+				next = append(next, y)
+			}
+			return next, bad
+		case '*': // an object of records keyed by name
+			return append(next, sortedValues(x)...), bad
+		}
+	case []any:
+		switch {
+		case st.kind == '*':
+			return append(next, x...), bad
+		case st.kind == 'i':
+			if st.index < len(x) && x[st.index] != nil {
+				next = append(next, x[st.index])
+			}
+			return next, bad
+		}
+	case nil:
+		return next, bad
+	case string:
+		if x == "" { // how some tools write "no object"
+			return next, bad
+		}
+	}
+	if want := "a list"; bad == "" {
+		if st.kind == 'k' {
+			want = "an object"
+		}
+		bad = "want " + want + ", got " + kindName(v)
+	}
+	return next, bad
+}
+
+// texts returns the scalars at the path; a list of scalars counts as its
+// members. bad is set when there is only something else.
+func (p path) texts(s scope) (out []string, bad string) {
+	values, bad := p.values(s)
+	for _, v := range values {
 		if l, ok := v.([]any); ok {
 			for _, x := range l[:min(len(l), maxValues)] {
 				out = appendText(out, x)
 			}
+			if len(l) > 0 && len(out) == 0 && bad == "" && !isScalar(l[0]) {
+				bad = "want text, got a list of other things"
+			}
 			continue
 		}
-		out = appendText(out, v)
+		if out = appendText(out, v); !isScalar(v) && bad == "" {
+			bad = "want text, got " + kindName(v)
+		}
 	}
-	return out
+	if len(out) > 0 || bad == "" {
+		return out, ""
+	}
+	return nil, p.text + ": " + bad
+}
+
+func isScalar(v any) bool {
+	_, object := v.(map[string]any)
+	_, list := v.([]any)
+	return !object && !list
 }
 
 func appendText(out []string, v any) []string {
@@ -187,7 +239,8 @@ type selector struct {
 // each calls do for every record and reports whether the selector's place is
 // in the document; an empty list is there.
 func (sel selector) each(doc any, where string, opt format.Options, do func(scope, string)) bool {
-	return sel.walk(scope{doc: doc, around: []any{doc}}, doc, sel.steps, where, opt, do)
+	s := scope{doc: doc, around: []any{doc}, scanned: format.Scanned(opt, "").UID}
+	return sel.walk(s, doc, sel.steps, where, opt, do)
 }
 
 func (sel selector) walk(s scope, at any, steps []step, where string, opt format.Options, do func(scope, string)) bool {

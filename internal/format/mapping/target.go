@@ -15,6 +15,10 @@ type target struct {
 	words func() []string
 	// secret: the value is replaced by its keyed hash.
 	secret bool
+	// number: a value that is no number is refused.
+	number bool
+	// object takes a whole object or list instead of texts.
+	object func(*finding.Finding, any)
 	// family: the name ends in a free word, e.g. params.bucket.
 	family bool
 }
@@ -89,6 +93,7 @@ func assetTargets() []target {
 		{name: "asset.customer_facing", words: triWords, set: tri(func(f *finding.Finding) *finding.Tri { return &f.Asset.CustomerFacing })},
 		{name: "asset.data_class", words: func() []string { return []string{"public", "internal", "confidential", "restricted"} }, set: text(func(f *finding.Finding) *string { return &f.Asset.DataClass })},
 		{name: "asset.regulated", words: triWords, set: tri(func(f *finding.Finding) *finding.Tri { return &f.Asset.Regulated })},
+		{name: "asset.tags", object: setTags},
 		{name: "asset.tags.", family: true},
 	}
 }
@@ -97,7 +102,7 @@ func otherTargets() []target {
 	return []target{
 		{name: "location.repository", set: text(func(f *finding.Finding) *string { return &f.Location.Repository })},
 		{name: "location.file", set: text(func(f *finding.Finding) *string { return &f.Location.File })},
-		{name: "location.line", set: func(f *finding.Finding, v []string) { f.Location.Line = number(v[0]).Int() }},
+		{name: "location.line", number: true, set: func(f *finding.Finding, v []string) { f.Location.Line = number(v[0]).Int() }},
 		{name: "location.snippet", set: func(f *finding.Finding, v []string) { f.Location.SnippetHash = format.Hash(v...) }},
 		{name: "location.url", set: text(func(f *finding.Finding) *string { return &f.Location.URL })},
 		{name: "component.name", set: text(func(f *finding.Finding) *string { return &f.Component.Name })},
@@ -113,7 +118,7 @@ func otherTargets() []target {
 		{name: "exposure.internet_facing", words: triWords, set: tri(func(f *finding.Finding) *finding.Tri { return &f.Exposure.InternetFacing })},
 		{name: "exposure.pipeline_adjacent", words: triWords, set: tri(func(f *finding.Finding) *finding.Tri { return &f.Exposure.PipelineAdjacent })},
 		{name: "exposure.exploited", words: triWords, set: tri(func(f *finding.Finding) *finding.Tri { return &f.Exposure.Exploited })},
-		{name: "exposure.blast", set: func(f *finding.Finding, v []string) { f.Exposure.Blast = number(v[0]).Int() }},
+		{name: "exposure.blast", number: true, set: func(f *finding.Finding, v []string) { f.Exposure.Blast = number(v[0]).Int() }},
 		{name: "exposure.compensating_control", set: text(func(f *finding.Finding) *string { return &f.Exposure.CompensatingControl })},
 		{name: "owner.", family: true},
 		{name: "params.", family: true},
@@ -169,6 +174,58 @@ func targetNames() []string {
 		out = append(out, t.name)
 	}
 	return out
+}
+
+// setTags reads tags as an object, as a list of {key, value} or {name, value}
+// in any case, or as texts like k=v.
+func setTags(f *finding.Finding, v any) {
+	tag := func(k, v string) {
+		if k = strings.TrimSpace(k); k == "" {
+			return
+		}
+		if f.Asset.Tags == nil {
+			f.Asset.Tags = map[string]string{}
+		}
+		f.Asset.Tags[k] = strings.TrimSpace(v)
+	}
+	switch x := v.(type) {
+	case map[string]any:
+		for k, y := range x {
+			if t := appendText(nil, y); len(t) == 1 {
+				tag(k, t[0])
+			}
+		}
+	case []any:
+		for _, y := range x[:min(len(x), maxValues)] {
+			pair, ok := y.(map[string]any)
+			if !ok {
+				setTags(f, y)
+				continue
+			}
+			var k, val string
+			for name, z := range pair {
+				t := appendText(nil, z)
+				switch low := strings.ToLower(name); {
+				case len(t) != 1:
+				case low == "key" || low == "name":
+					k = t[0]
+				case low == "value":
+					val = t[0]
+				}
+			}
+			tag(k, val)
+		}
+	case string:
+		for _, y := range strings.FieldsFunc(x, func(r rune) bool { return r == '|' || r == ',' || r == ';' }) {
+			k, val, ok := strings.Cut(y, "=")
+			if !ok {
+				k, val, ok = strings.Cut(y, ":")
+			}
+			if ok {
+				tag(k, val)
+			}
+		}
+	}
 }
 
 func setStatus(f *finding.Finding, v []string) {

@@ -1,6 +1,7 @@
 package mapping
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/casement/casement/internal/finding"
@@ -8,7 +9,8 @@ import (
 )
 
 // value says how a field gets its texts: the first source that yields any
-// (constant, template, paths in order), then table, extraction, split, default.
+// (constant, template, paths in order), without those to be ignored, then
+// split, table, conversion, extraction, default.
 type value struct {
 	constant string
 	template []part
@@ -17,7 +19,9 @@ type value struct {
 	table    map[string]string
 	hasTable bool
 	extract  string
+	convert  string
 	split    string
+	ignore   []string // lower case
 	fallback string
 }
 
@@ -27,9 +31,13 @@ type part struct {
 	path    *path
 }
 
-// eval returns the texts, none when there is nothing.
-func (v value) eval(s scope) []string {
-	out := v.raw(s)
+// eval returns the texts, none when there is nothing. bad names the path that
+// holds something of the wrong type while no other path holds a text.
+func (v value) eval(s scope) (texts []string, bad string) {
+	out, bad := v.raw(s)
+	if bad != "" {
+		return nil, bad
+	}
 	if v.split != "" {
 		var parts []string
 		for _, t := range out {
@@ -52,6 +60,9 @@ func (v value) eval(s scope) []string {
 		}
 		out = mapped
 	}
+	if v.convert != "" {
+		out = convert(v.convert, out)
+	}
 	switch v.extract {
 	case "cve":
 		out = format.CVEs(out...)
@@ -61,72 +72,115 @@ func (v value) eval(s scope) []string {
 		out = format.Advisories(out...)
 	}
 	if len(out) == 0 && v.fallback != "" {
-		return []string{v.fallback}
+		return []string{v.fallback}, ""
 	}
-	return out
+	return out, ""
 }
 
-func (v value) raw(s scope) []string {
-	if v.constant != "" {
-		return []string{v.constant}
-	}
-	if len(v.template) > 0 {
-		return v.fill(s)
-	}
+// conversions are the vocabularies a mapping can use by name.
+func conversions() []string { return []string{"aws-type", "check-class", "check-public", "lower"} }
+
+// convert brings texts from a vocabulary of many tools into ours; a text that
+// has no counterpart is left out.
+func convert(name string, texts []string) []string {
 	var out []string
-	for _, p := range v.paths {
-		out = append(out, p.texts(s)...)
-		if len(out) > 0 && !v.merge {
-			break
+	for _, t := range texts {
+		switch name {
+		case "aws-type":
+			t = format.AWSAssetType(t)
+		case "check-class":
+			t = string(format.CheckClass(t))
+		case "check-public":
+			if !format.CheckSaysPublic(t) {
+				continue
+			}
+			t = "yes"
+		case "lower":
+			t = strings.ToLower(t)
+		}
+		if t != "" {
+			out = append(out, t)
 		}
 	}
 	return out
 }
 
+func (v value) raw(s scope) (out []string, bad string) {
+	if v.constant != "" {
+		return []string{v.constant}, ""
+	}
+	if len(v.template) > 0 {
+		return v.fill(s)
+	}
+	for _, p := range v.paths {
+		texts, wrong := p.texts(s)
+		if bad == "" {
+			bad = wrong
+		}
+		out = append(out, v.keep(texts)...)
+		if len(out) > 0 && !v.merge {
+			break
+		}
+	}
+	if len(out) > 0 {
+		bad = ""
+	}
+	return out, bad
+}
+
+// keep drops the texts that stand for nothing.
+func (v value) keep(texts []string) []string {
+	if len(v.ignore) == 0 {
+		return texts
+	}
+	return slices.DeleteFunc(texts, func(t string) bool { return slices.Contains(v.ignore, strings.ToLower(t)) })
+}
+
 // fill returns the template with its paths filled in, nothing when one of them
-// is empty: half a name is worse than none.
-func (v value) fill(s scope) []string {
+// is empty or to be ignored: half a name is worse than none.
+func (v value) fill(s scope) ([]string, string) {
 	var b strings.Builder
 	for _, p := range v.template {
 		if p.path == nil {
 			b.WriteString(p.literal)
 			continue
 		}
-		t := p.path.texts(s)
-		if len(t) == 0 {
-			return nil
+		t, bad := p.path.texts(s)
+		if t = v.keep(t); len(t) == 0 || bad != "" {
+			return nil, bad
 		}
 		b.WriteString(t[0])
 	}
-	return []string{b.String()}
+	return []string{b.String()}, ""
 }
 
 // condition is one test of a record, or of a probe when it detects.
 type condition struct {
-	path     path
+	paths    []path   // the condition holds when it does for one of them
 	in       []string // lower case; any of these, nil means not asked
 	contains string   // lower case
 	exists   *bool
-	probe    string // the path as format.Probe writes it
+	probes   []string // the paths as format.Probe writes them, at the top and in a list
 }
 
 func (c condition) holds(s scope) bool {
-	texts := c.path.texts(s)
-	if c.exists != nil {
-		there := len(c.path.values(s)) > 0
-		return there == *c.exists
-	}
-	for _, t := range texts {
-		if c.matches(t) {
+	there := false
+	for _, p := range c.paths {
+		if c.exists != nil {
+			values, _ := p.values(s)
+			there = there || len(values) > 0
+			continue
+		}
+		texts, _ := p.texts(s)
+		if slices.ContainsFunc(texts, c.matches) {
 			return true
 		}
 	}
-	return false
+	return c.exists != nil && there == *c.exists
 }
 
 func (c condition) holdsFor(p format.Probe) bool {
-	// A body that is a list has its records' keys under "[]".
-	for _, at := range []string{c.probe, "[]." + c.probe} {
+	for _, at := range c.probes {
 		if !p.Has(at) {
 			continue
 		}

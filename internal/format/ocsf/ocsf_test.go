@@ -203,7 +203,7 @@ func TestCheckClass(t *testing.T) {
 		"cloudwatch_log_metric_filter_root_usage":               "",
 		"": "",
 	} {
-		if got := checkClass(check); got != want {
+		if got := format.CheckClass(check); got != want {
 			t.Errorf("%s: %q, want %q", check, got, want)
 		}
 	}
