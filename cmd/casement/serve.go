@@ -4,6 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -18,7 +21,9 @@ func (c *cli) serveCommand() *cobra.Command {
 		Short: "Run the server: pages, API, intake and the loop",
 		Long: `Run Casement. Without configuration it keeps its data in ./casement-data, listens on
 this machine only, uses the shipped policy, and prints a link that works once, for 30
-minutes, to make the first administrator. It stops on Ctrl-C after what is under way.`,
+minutes, to make the first administrator. It stops on Ctrl-C after what is under way.
+On SIGHUP it reads policy and owners anew: they are checked whole before they are put in
+force, and the old ones stay where they have a fault. Other settings need a restart.`,
 		Example: `  casement serve
   casement serve --data /var/lib/casement --listen 127.0.0.1:7410`,
 		Args: cobra.NoArgs,
@@ -54,11 +59,32 @@ minutes, to make the first administrator. It stops on Ctrl-C after what is under
 			fmt.Fprintf(c.err, "PAUSED: %s.\n  Alerts are taken in; nothing is changed, probed or told. Changes that were under way\n  are unsure, and are looked up before anything is done again.\n  Go on with:  casement resume\n", why)
 		}
 		fmt.Fprintf(c.err, "Send it alerts:  casement ingest alerts.json\nStop it with Ctrl-C.\n")
-		<-ctx.Done()
+		c.reloads(ctx, a)
 		fmt.Fprintln(c.err, "Stopping: what is under way is finished first.")
 		return a.Stop(context.WithoutCancel(ctx))
 	})
 	return cmd
+}
+
+// reloads reads policy and owners anew on every SIGHUP, until ctx ends. A fault
+// is told, and the old ones stay in force.
+func (c *cli) reloads(ctx context.Context, a *app.App) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hup:
+		}
+		if err := a.Reload(ctx); err != nil {
+			c.report(failf(codeConfig, "casement policy check; then send SIGHUP again", "policy and owners were not changed, the old ones stay in force:\n%w", err))
+			continue
+		}
+		p, _ := a.Policy()
+		fmt.Fprintf(c.err, "Policy %.12s is in force (%s). Open cases are judged anew.\n", p.Version(), plural(len(p.RuleNames()), "rule"))
+	}
 }
 
 // appConfig turns the configuration and the flags of serve into what app needs.

@@ -113,6 +113,9 @@ type App struct {
 	ln     net.Listener
 	hub    *hub
 	local  string
+	// reloading guards Reload, rejudge hints that it changed something.
+	reloading sync.Mutex
+	rejudge   chan struct{}
 
 	// held is true after a restore until somebody resumes.
 	held atomic.Bool
@@ -134,7 +137,7 @@ func New(ctx context.Context, cfg Config) (a *App, err error) {
 	if cfg.Workers == 0 {
 		cfg.Workers = 8
 	}
-	a = &App{cfg: cfg, hub: newHub()}
+	a = &App{cfg: cfg, hub: newHub(), rejudge: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.closeAll())

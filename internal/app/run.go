@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,6 +42,8 @@ type Address struct {
 	URL   string `json:"url"`
 	Token string `json:"token"`
 	PID   int    `json:"pid"`
+	// Cert is the SHA-256 of the server's certificate, in hex; "" for plain HTTP.
+	Cert string `json:"cert,omitempty"`
 }
 
 // Start begins serving and working. It returns when the server answers; use
@@ -83,6 +87,7 @@ func (a *App) Start(ctx context.Context) error {
 	a.loop(ctx, "checkpoint", nil, checkpointEvery, func(ctx context.Context) (bool, error) { return false, a.checkpoint(ctx) })
 	a.loop(ctx, "wal", nil, walEvery, func(ctx context.Context) (bool, error) { return false, a.Store.Checkpoint(ctx) })
 	a.loop(ctx, "follow", nil, followEvery, a.follow)
+	a.loop(ctx, "rejudge", a.rejudge, time.Hour, (&rejudging{a: a}).step)
 	last := time.Now()
 	a.loop(ctx, "clock", nil, clockEvery, func(ctx context.Context) (bool, error) {
 		now := time.Now()
@@ -220,7 +225,12 @@ func (a *App) watchClock(ctx context.Context, jump time.Duration, now time.Time)
 // writeAddress tells commands on this machine where we are, by a file only the
 // owner can read.
 func (a *App) writeAddress() error {
-	b, err := json.Marshal(Address{URL: a.URL, Token: a.local, PID: os.Getpid()})
+	at := Address{URL: a.URL, Token: a.local, PID: os.Getpid()}
+	if a.cfg.TLS != nil {
+		sum := sha256.Sum256(a.cfg.TLS.Certificate[0])
+		at.Cert = hex.EncodeToString(sum[:])
+	}
+	b, err := json.Marshal(at)
 	if err != nil {
 		return err
 	}
