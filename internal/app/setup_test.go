@@ -58,7 +58,7 @@ sources:
 	for _, want := range []string{
 		`casement.yaml:3:22: connector s3: there is no setting "regoin" here: did you mean "region"?`,
 		"casement.yaml:7:27: connectors.lake.secrets.access_key: secret reference env: variable CASEMENT_TEST_NOT_SET is not set",
-		"casement.yaml:12:25: route security: connector store delivers no messages: name a webhook connector",
+		"casement.yaml:12:25: route security: connector store delivers no messages: name a",
 		"casement.yaml:14:30: sources.gh.secret: secret reference env: variable CASEMENT_TEST_NOT_SET",
 		"casement.yaml:15:31: source odd: setup_test.go",
 	} {
