@@ -11,6 +11,7 @@ import (
 
 	"github.com/casement/casement/internal/app"
 	"github.com/casement/casement/internal/intake"
+	"github.com/casement/casement/internal/policy/policytest"
 )
 
 // BenchmarkTake is what one alert costs behind HTTP: read, judged, committed.
@@ -19,7 +20,8 @@ import (
 func BenchmarkTake(b *testing.B) {
 	for _, kind := range []string{"distinct", "repeats"} {
 		b.Run(kind, func(b *testing.B) {
-			a, err := app.New(context.Background(), app.Config{DataDir: b.TempDir(), Listen: "127.0.0.1:0"})
+			env := policytest.Environment()
+			a, err := app.New(context.Background(), app.Config{DataDir: b.TempDir(), Listen: "127.0.0.1:0", Environment: &env})
 			if err != nil {
 				b.Fatal(err)
 			}
