@@ -57,11 +57,22 @@ type Known struct {
 	Quiet bool
 }
 
+// Repeat says whether a finding that its source calls open is a repeat that can
+// change nothing, by its decision digest alone.
+func Repeat(digest string, known Known) (Placement, bool) {
+	if known.CaseID == "" || !known.Quiet || known.Digest != digest {
+		return Placement{}, false
+	}
+	return Placement{Sighting, known.CaseID, "the same finding again, nothing new in it"}, true
+}
+
 // Place says which case f belongs to. digest is finding.DecisionDigest(f);
 // candidates are the cases of f's exposure key, newest first; at is now, UTC.
 func Place(f finding.Finding, digest string, known Known, candidates []Candidate, at time.Time) Placement {
-	if known.CaseID != "" && known.Quiet && known.Digest == digest && f.Status == finding.StatusOpen {
-		return Placement{Sighting, known.CaseID, "the same finding again, nothing new in it"}
+	if f.Status == finding.StatusOpen {
+		if p, ok := Repeat(digest, known); ok {
+			return p
+		}
 	}
 	for _, c := range candidates {
 		if c.Open {

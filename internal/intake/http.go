@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
@@ -45,7 +46,7 @@ func (in *Intake) serve(w http.ResponseWriter, r *http.Request, src Source, chec
 		answer(w, Answer{Status: http.StatusServiceUnavailable, Error: "too many requests at once; nothing was stored, send it again"})
 		return
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, in.MaxBody))
+	body, err := readBody(http.MaxBytesReader(w, r.Body, in.MaxBody), min(r.ContentLength, in.MaxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
@@ -68,6 +69,16 @@ func (in *Intake) serve(w http.ResponseWriter, r *http.Request, src Source, chec
 		return
 	}
 	answer(w, in.Take(r.Context(), src, event, body))
+}
+
+// readBody reads all of r; size is its length as stated, -1 if it is not.
+func readBody(r io.Reader, size int64) ([]byte, error) {
+	var b bytes.Buffer
+	if size > 0 {
+		b.Grow(int(size) + bytes.MinRead) // so that it never grows again
+	}
+	_, err := b.ReadFrom(r)
+	return b.Bytes(), err
 }
 
 // answer writes the answer as JSON. A write error means that the sender is

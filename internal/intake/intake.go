@@ -69,6 +69,7 @@ type Inbox interface {
 // Observer takes findings in; *engine.Engine is one.
 type Observer interface {
 	Observe(ctx context.Context, tenant string, fs []finding.Finding, at time.Time) ([]engine.Placed, error)
+	Repeats(ctx context.Context, tenant string, rs []engine.Repeat, at time.Time) (out []engine.Placed, rest []int, err error)
 }
 
 // Sealer encrypts raw bodies with the install key.
@@ -99,7 +100,8 @@ type Config struct {
 // Intake takes in alerts.
 type Intake struct {
 	Config
-	slots chan struct{}
+	slots    chan struct{}
+	readings *readings
 }
 
 // New returns an intake; it starts nothing.
@@ -116,7 +118,7 @@ func New(c Config) *Intake {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Intake{Config: c, slots: make(chan struct{}, c.Inflight)}
+	return &Intake{Config: c, slots: make(chan struct{}, c.Inflight), readings: newReadings()}
 }
 
 // Answer is what a sender is told.
@@ -150,28 +152,18 @@ type ItemResult struct {
 // after what the answer says is on disk.
 func (in *Intake) Take(ctx context.Context, src Source, event string, body []byte) Answer {
 	now := in.Now().UTC()
+	if a, ok := in.takeQuick(ctx, src, event, body, now); ok {
+		return a
+	}
 	res, err := in.read(src, event, body, now)
 	if err != nil {
 		return in.quarantine(ctx, src, event, body, now, Answer{Error: err.Error()}, err.Error())
 	}
+	in.readings.expect(src.Name, res.Format)
 	a := Answer{Format: res.Format, Read: res.Read, Kept: res.Kept, Suppressed: res.Suppressed, Refused: res.Refused,
 		Refusal: res.Refusals, Status: http.StatusOK}
-	for lo := 0; lo < len(res.Findings); lo += groupSize {
-		part := res.Findings[lo:min(lo+groupSize, len(res.Findings))]
-		placed, err := in.Engine.Observe(ctx, src.Tenant, part, now)
-		if err == nil {
-			for _, p := range placed {
-				r := ItemResult{Placed: p}
-				if p.Err != nil {
-					err = p.Err
-					r.Error = p.Err.Error()
-				}
-				a.Results = append(a.Results, r)
-			}
-		}
-		if err != nil {
-			return in.keep(ctx, src, event, body, now, a, err)
-		}
+	if err := in.observe(ctx, src.Tenant, res.Findings, now, func(_ int, r ItemResult) { a.Results = append(a.Results, r) }); err != nil {
+		return in.keep(ctx, src, event, body, now, a, err)
 	}
 	a.Stored = true
 	if a.Refused > 0 {
@@ -273,7 +265,7 @@ func (in *Intake) workOne(ctx context.Context, it store.InboxItem, now time.Time
 	if err == nil {
 		res, rerr := in.read(src, it.Headers["event"], body, it.ReceivedAt)
 		if err = rerr; err == nil {
-			err = in.observeAll(ctx, it.Tenant, res.Findings, now)
+			err = in.observe(ctx, it.Tenant, res.Findings, now, func(int, ItemResult) {})
 		}
 	}
 	if err == nil {
@@ -289,16 +281,24 @@ func (in *Intake) workOne(ctx context.Context, it store.InboxItem, now time.Time
 	return in.Inbox.InboxDone(ctx, it)
 }
 
-func (in *Intake) observeAll(ctx context.Context, tenant string, fs []finding.Finding, now time.Time) error {
+// observe takes findings in, in groups. each gets the result of every finding
+// that was looked at; the error is the last one of them, or of a whole group.
+func (in *Intake) observe(ctx context.Context, tenant string, fs []finding.Finding, now time.Time, each func(i int, r ItemResult)) error {
 	for lo := 0; lo < len(fs); lo += groupSize {
 		placed, err := in.Engine.Observe(ctx, tenant, fs[lo:min(lo+groupSize, len(fs))], now)
 		if err != nil {
 			return err
 		}
-		for _, p := range placed {
+		for k, p := range placed {
+			r := ItemResult{Placed: p}
 			if p.Err != nil {
-				return p.Err
+				err = p.Err
+				r.Error = p.Err.Error()
 			}
+			each(lo+k, r)
+		}
+		if err != nil {
+			return err
 		}
 	}
 	return nil

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/recent"
 	"github.com/casement/casement/internal/record"
 )
 
@@ -33,6 +35,49 @@ type Token struct {
 	ExpiresAt, UsedAt time.Time
 }
 
+// logins remembers the users and tokens that senders of alerts come with: each
+// request asks for both. Any change of an account forgets all of them, before
+// the one who changed it is answered.
+type logins struct {
+	mu      sync.Mutex
+	changes uint64
+	users   recent.Values[string, User]
+	tokens  recent.Values[string, Token]
+}
+
+// rememberedLogins bounds each of the two.
+const rememberedLogins = 256
+
+// lookUp returns a remembered value or reads it. A value read while an account
+// changed is not remembered.
+func lookUp[V any](l *logins, values *recent.Values[string, V], key string, read func() (V, error)) (V, error) {
+	l.mu.Lock()
+	v, ok := values.Get(key)
+	changes := l.changes
+	l.mu.Unlock()
+	if ok {
+		return v, nil
+	}
+	v, err := read()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil && l.changes == changes {
+		values.Set(key, v)
+	}
+	return v, err
+}
+
+// putAccount writes a change of accounts.
+func (s *SQLite) putAccount(ctx context.Context, p part) error {
+	err := s.put(ctx, p)
+	s.logins.mu.Lock()
+	defer s.logins.mu.Unlock()
+	s.logins.changes++
+	s.logins.users.Forget()
+	s.logins.tokens.Forget()
+	return err
+}
+
 const userColumns = "id, tenant, name, mail, roles, password_hash, disabled, created_at"
 
 // PutUser creates or replaces a user by id; ErrExists if the name belongs to
@@ -41,7 +86,7 @@ func (s *SQLite) PutUser(ctx context.Context, u User) error {
 	if u.ID == "" || u.Tenant == "" || u.Name == "" {
 		return fmt.Errorf("%w user: id, tenant and name are needed", ErrInvalid)
 	}
-	return s.put(ctx, func(w *writer) error {
+	return s.putAccount(ctx, func(w *writer) error {
 		_, err := w.exec(`INSERT INTO user (id, tenant, name, mail, roles, password_hash, disabled, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (id) DO UPDATE SET name = excluded.name, mail = excluded.mail, roles = excluded.roles, password_hash = excluded.password_hash, disabled = excluded.disabled`,
 			u.ID, u.Tenant, u.Name, u.Mail, jsonText(u.Roles), u.PasswordHash, u.Disabled, nanos(u.CreatedAt))
@@ -54,7 +99,9 @@ func (s *SQLite) PutUser(ctx context.Context, u User) error {
 
 // User returns a user by id, or ErrNotFound.
 func (s *SQLite) User(ctx context.Context, id string) (User, error) {
-	return s.user(ctx, id, "SELECT "+userColumns+" FROM user WHERE id = ?", id)
+	return lookUp(&s.logins, &s.logins.users, id, func() (User, error) {
+		return s.user(ctx, id, "SELECT "+userColumns+" FROM user WHERE id = ?", id)
+	})
 }
 
 // UserByName returns a user of a tenant by name, or ErrNotFound.
@@ -98,7 +145,7 @@ func scanUser(row scanner, list *[]User) error {
 
 // DeleteUser removes a user with its tokens. Events that name its id stay.
 func (s *SQLite) DeleteUser(ctx context.Context, id string) error {
-	return s.put(ctx, func(w *writer) error {
+	return s.putAccount(ctx, func(w *writer) error {
 		if _, err := w.exec("DELETE FROM token WHERE user_id = ?", id); err != nil {
 			return err
 		}
@@ -122,7 +169,7 @@ func (s *SQLite) PutToken(ctx context.Context, t Token) error {
 	if t.ID == "" || t.Hash == "" || t.Tenant == "" {
 		return fmt.Errorf("%w token: id, hash and tenant are needed", ErrInvalid)
 	}
-	return s.put(ctx, func(w *writer) error {
+	return s.putAccount(ctx, func(w *writer) error {
 		_, err := w.exec("INSERT INTO token ("+tokenColumns+") VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
 			t.Hash, t.Tenant, t.ID, t.UserID, t.Name, jsonText(t.Roles), nanos(t.CreatedAt), nanos(t.ExpiresAt), nanos(t.UsedAt))
 		if isUnique(err) {
@@ -134,6 +181,10 @@ func (s *SQLite) PutToken(ctx context.Context, t Token) error {
 
 // TokenByHash returns the token with a hash, expired or not, or ErrNotFound.
 func (s *SQLite) TokenByHash(ctx context.Context, hash string) (Token, error) {
+	return lookUp(&s.logins, &s.logins.tokens, hash, func() (Token, error) { return s.tokenByHash(ctx, hash) })
+}
+
+func (s *SQLite) tokenByHash(ctx context.Context, hash string) (Token, error) {
 	var list []Token
 	err := s.each(ctx, func(row scanner) error { return scanToken(row, &list) }, "SELECT "+tokenColumns+" FROM token WHERE hash = ?", hash)
 	if err == nil && len(list) == 0 {
@@ -170,14 +221,14 @@ func scanToken(row scanner, list *[]Token) error {
 // TokenUsed records the last use of a token. Call it at most once a minute per
 // token: it costs a sync.
 func (s *SQLite) TokenUsed(ctx context.Context, id string, at time.Time) error {
-	return s.put(ctx, func(w *writer) error {
+	return s.putAccount(ctx, func(w *writer) error {
 		return w.must("token "+id, "UPDATE token SET used_at = max(used_at, ?) WHERE id = ?", nanos(at), id)
 	})
 }
 
 // DeleteToken removes a token by id.
 func (s *SQLite) DeleteToken(ctx context.Context, tenant, id string) error {
-	return s.put(ctx, func(w *writer) error {
+	return s.putAccount(ctx, func(w *writer) error {
 		return w.must("token "+id, "DELETE FROM token WHERE tenant = ? AND id = ?", tenant, id)
 	})
 }

@@ -25,6 +25,7 @@ func (s *SQLite) Commit(ctx context.Context, units []record.Unit, seen []record.
 			continue
 		}
 		at = append(at, i)
+		r.units = append(r.units, &u)
 		r.parts = append(r.parts, func(w *writer) error { return w.unit(&u) })
 	}
 	if len(seen) > 0 {
@@ -45,6 +46,7 @@ func (s *SQLite) Commit(ctx context.Context, units []record.Unit, seen []record.
 // unit writes one unit. Order matters: whether the unit may be stored at all is
 // settled first (lease, version, kill switch, budget), then it is written.
 func (w *writer) unit(u *unit) error {
+	w.txn.wrote(u)
 	if u.Done != nil {
 		if err := w.settleLease(u); err != nil {
 			return err
@@ -203,21 +205,6 @@ func (w *writer) findings(u *unit) error {
 			u.Case.Tenant, f.uid, u.Case.ID, f.digest, f.body, now, now)
 		if err != nil {
 			return err
-		}
-	}
-	return nil
-}
-
-// sightings counts repeats.
-func (w *writer) sightings(seen []record.Sighting) error {
-	for _, x := range seen {
-		n, err := w.exec(`UPDATE finding SET sightings = sightings + ?, last_seen = max(last_seen, ?) WHERE tenant = ? AND uid = ?
-			AND (SELECT quiet FROM case_state WHERE id = finding.case_id)`, max(x.Count, 1), nanos(x.At), x.Tenant, x.UID)
-		if err != nil {
-			return err
-		}
-		if n == 0 {
-			return fmt.Errorf("finding %s is unknown or its case is no longer quiet: %w", x.UID, record.ErrConflict)
 		}
 	}
 	return nil

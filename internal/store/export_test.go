@@ -18,3 +18,8 @@ func (s *SQLite) Queued() int {
 	defer s.group.mu.Unlock()
 	return len(s.group.queue)
 }
+
+// CountSome counts the repeats of up to n findings.
+func (s *SQLite) CountSome(ctx context.Context, n int) error {
+	return s.put(ctx, func(w *writer) error { return w.fold(n) })
+}

@@ -21,8 +21,11 @@ const maxGroup = 256
 // writer is the only connection that writes. Its statements are prepared once,
 // by their text. It is used under group.mu's leadership only.
 type writer struct {
-	conn  *sql.Conn
-	stmts map[string]*sql.Stmt
+	conn   *sql.Conn
+	stmts  map[string]*sql.Stmt
+	memory *memory
+	// txn is what the transaction under way did so far.
+	txn txn
 }
 
 func (w *writer) prepare(text string) (*sql.Stmt, error) {
@@ -74,6 +77,8 @@ type part func(w *writer) error
 // request is what one caller wants written in one commit.
 type request struct {
 	parts []part
+	// units are what the parts write; empty for other requests.
+	units []*unit
 	// tail runs after the parts; if it fails, nothing of the request is stored.
 	tail part
 	errs []error
@@ -219,6 +224,7 @@ func (g *group) attempt(batch []*request) (err error) {
 		return err
 	}
 	begun, parts := time.Now(), 0
+	g.w.txn = txn{}
 	if _, err := g.w.exec("BEGIN IMMEDIATE"); err != nil {
 		return g.failed(err)
 	}
@@ -234,8 +240,12 @@ func (g *group) attempt(batch []*request) (err error) {
 			return g.failed(err)
 		}
 	}
+	pos, err := g.w.endSightings()
+	if err != nil {
+		return g.failed(err)
+	}
 	before := time.Now()
-	if _, err := g.w.exec("COMMIT"); err != nil {
+	if err := g.commit(pos, batch); err != nil {
 		return g.failed(err)
 	}
 	done = true
@@ -243,6 +253,27 @@ func (g *group) attempt(batch []*request) (err error) {
 	g.mu.Lock()
 	g.stats.add(now.Sub(before), now.Sub(begun), parts)
 	g.mu.Unlock()
+	return nil
+}
+
+// commit ends the transaction and remembers what it did. pos is where its
+// repeats were logged.
+func (g *group) commit(pos int64, batch []*request) error {
+	t, m := &g.w.txn, g.w.memory
+	if pos > 0 || len(t.counted) > 0 {
+		m.counting.Lock()
+		defer m.counting.Unlock()
+	}
+	if _, err := g.w.exec("COMMIT"); err != nil {
+		return err
+	}
+	for _, k := range t.counted {
+		delete(m.sealed, k)
+	}
+	if pos > 0 {
+		m.count(t.seen, pos)
+	}
+	m.learn(t, batch)
 	return nil
 }
 

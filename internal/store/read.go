@@ -75,7 +75,15 @@ func (s *SQLite) Keys(ctx context.Context, keys []record.CaseKey) (map[record.Ca
 // is not in the map.
 func (s *SQLite) Known(ctx context.Context, tenant string, uids []string) (map[string]record.Known, error) {
 	out := make(map[string]record.Known, len(uids))
-	if len(uids) == 0 {
+	var missing []string
+	for _, uid := range uids {
+		if k, ok := s.memory.known(uidKey{tenant, uid}); ok {
+			out[uid] = k
+		} else {
+			missing = append(missing, uid)
+		}
+	}
+	if len(missing) == 0 {
 		return out, nil
 	}
 	err := s.each(ctx, func(row scanner) error {
@@ -87,7 +95,7 @@ func (s *SQLite) Known(ctx context.Context, tenant string, uids []string) (map[s
 		out[uid] = k
 		return nil
 	}, `SELECT f.uid, f.case_id, f.digest, c.quiet FROM json_each(?) q CROSS JOIN finding f ON f.tenant = ? AND f.uid = q.value
-		CROSS JOIN case_state c ON c.id = f.case_id`, jsonText(uids), tenant)
+		CROSS JOIN case_state c ON c.id = f.case_id`, jsonText(missing), tenant)
 	if err != nil {
 		return nil, fmt.Errorf("read known findings: %w", err)
 	}
@@ -139,17 +147,23 @@ func (s *SQLite) Finding(ctx context.Context, tenant, uid string) (finding.Findi
 // Findings returns the findings of a case with their counters, by uid.
 func (s *SQLite) Findings(ctx context.Context, caseID string) ([]FindingRow, error) {
 	var list []FindingRow
+	s.memory.counting.Lock()
+	defer s.memory.counting.Unlock()
 	err := s.each(ctx, func(row scanner) error {
 		var r FindingRow
+		var k uidKey
 		var body []byte
 		var first, last int64
-		if err := row.Scan(&body, &r.CaseID, &r.Digest, &first, &last, &r.Sightings); err != nil {
+		if err := row.Scan(&k.tenant, &k.uid, &body, &r.CaseID, &r.Digest, &first, &last, &r.Sightings); err != nil {
 			return err
 		}
-		r.FirstSeen, r.LastSeen = instant(first), instant(last)
+		more := s.memory.repeatsOf(k)
+		r.Sightings += more.n
+		r.FirstSeen, r.LastSeen = instant(first), instant(max(last, more.last))
 		list = append(list, r)
 		return json.Unmarshal(body, &list[len(list)-1].Finding)
-	}, "SELECT body, case_id, digest, first_seen, last_seen, sightings FROM finding WHERE case_id = ? ORDER BY uid", caseID)
+	}, `SELECT f.tenant, f.uid, f.body, f.case_id, f.digest, f.first_seen, max(f.last_seen, coalesce(s.last_seen, 0)), f.sightings + coalesce(s.n, 0)
+		FROM finding f LEFT JOIN sighting s ON s.tenant = f.tenant AND s.uid = f.uid WHERE f.case_id = ? ORDER BY f.uid`, caseID)
 	if err != nil {
 		return nil, fmt.Errorf("read findings of case %s: %w", caseID, err)
 	}

@@ -14,6 +14,8 @@ import (
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite"
+
+	"github.com/casement/casement/internal/recent"
 )
 
 //go:embed migrations/sqlite/*.sql
@@ -41,6 +43,9 @@ type SQLite struct {
 	group group
 	read  *sql.DB
 	check *sql.DB
+	// memory holds what was committed and would be read again.
+	memory *memory
+	logins logins
 
 	stmtsMu sync.RWMutex
 	stmts   map[string]*sql.Stmt
@@ -57,7 +62,8 @@ func Open(ctx context.Context, folder string) (*SQLite, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &SQLite{path: filepath.Join(folder, DatabaseFile), lock: lock, stmts: map[string]*sql.Stmt{}}
+	s := &SQLite{path: filepath.Join(folder, DatabaseFile), lock: lock, memory: newMemory(), stmts: map[string]*sql.Stmt{}}
+	s.logins.users, s.logins.tokens = recent.New[string, User](rememberedLogins), recent.New[string, Token](rememberedLogins)
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -83,15 +89,15 @@ func (s *SQLite) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open database %s: %w", s.path, err)
 	}
-	s.group.w = &writer{conn: conn, stmts: map[string]*sql.Stmt{}}
+	s.group.w = &writer{conn: conn, stmts: map[string]*sql.Stmt{}, memory: s.memory}
 	if s.check, err = s.connect("rw", 1, "wal_autocheckpoint(0)", "synchronous(full)"); err != nil {
 		return err
 	}
 	if s.read, err = s.connect("ro", readers, "query_only(1)", "cache_size(-16384)", "temp_store(memory)"); err != nil {
 		return err
 	}
-	if err := s.read.PingContext(ctx); err != nil {
-		return err
+	if err := s.loadSightings(ctx); err != nil {
+		return fmt.Errorf("open database %s: %w", s.path, err)
 	}
 	return s.takeOver(ctx)
 }
@@ -232,9 +238,13 @@ func eachRow(rows *sql.Rows, err error, f func(scanner) error) error {
 	return rows.Err()
 }
 
-// Checkpoint moves committed pages from the WAL into the database. It does not
-// hold up writers unless the WAL has grown large. Call it every few seconds.
+// Checkpoint counts the repeats logged so far and moves committed pages from
+// the WAL into the database. It does not hold up writers unless the WAL has
+// grown large. Call it every few seconds.
 func (s *SQLite) Checkpoint(ctx context.Context) error {
+	if err := s.CountSightings(ctx); err != nil {
+		return err
+	}
 	if _, err := s.check.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
