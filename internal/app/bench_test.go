@@ -30,6 +30,9 @@ func BenchmarkTake(b *testing.B) {
 					b.Error(err)
 				}
 			}()
+			if err := a.Start(context.Background()); err != nil {
+				b.Fatal(err)
+			}
 			src := intake.Source{Name: "bench", Tenant: "default", Kind: "token"}
 			take := func(i, n int) {
 				if ans := a.Intake.Take(context.Background(), src, "", benchAlert(n, i)); ans.Status != http.StatusOK {

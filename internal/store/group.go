@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -24,6 +25,9 @@ type writer struct {
 	conn   *sql.Conn
 	stmts  map[string]*sql.Stmt
 	memory *memory
+	// changed counts what changed since the transaction began: a part that fails
+	// before it changed anything leaves nothing to take back.
+	changed int
 	// txn is what the transaction under way did so far.
 	txn txn
 }
@@ -48,9 +52,14 @@ func (w *writer) exec(text string, args ...any) (int64, error) {
 	}
 	res, err := s.ExecContext(context.Background(), args...)
 	if err != nil {
+		w.changed++
 		return 0, err
 	}
-	return res.RowsAffected()
+	n, err := res.RowsAffected()
+	if n > 0 {
+		w.changed++
+	}
+	return n, err
 }
 
 // get scans one row; sql.ErrNoRows if there is none.
@@ -59,7 +68,11 @@ func (w *writer) get(dest []any, text string, args ...any) error {
 	if err != nil {
 		return err
 	}
-	return s.QueryRowContext(context.Background(), args...).Scan(dest...)
+	err = s.QueryRowContext(context.Background(), args...).Scan(dest...)
+	if !strings.HasPrefix(text, "SELECT") || err != nil && !errors.Is(err, sql.ErrNoRows) {
+		w.changed++ // SQLite may have rolled back by itself
+	}
+	return err
 }
 
 // query runs a statement that returns rows; the caller closes them.
@@ -201,11 +214,17 @@ func (r *request) size() int {
 	return len(r.parts)
 }
 
-// write stores the requests in one transaction. If that dies as a whole,
-// nothing of it is stored and each request is replayed alone, so that one of
-// them cannot take the others with it.
+// write stores the requests in one transaction: first without savepoints,
+// because they cost as much as the writing itself and are rarely needed. If a
+// part fails after it changed something, all is taken back and done again with
+// a savepoint for each. If that dies as a whole, nothing of it is stored and
+// each request is replayed alone, so that one of them cannot take the others
+// with it.
 func (g *group) write(batch []*request) {
-	err := g.attempt(batch)
+	err := g.attempt(batch, false)
+	if errors.Is(err, errUndo) {
+		err = g.attempt(batch, true)
+	}
 	if err == nil {
 		return
 	}
@@ -214,17 +233,25 @@ func (g *group) write(batch []*request) {
 		return
 	}
 	for _, r := range batch {
-		r.err = g.attempt([]*request{r})
+		r.err = g.attempt([]*request{r}, true)
 	}
 }
 
-// attempt is one transaction. Its error means that nothing is stored.
-func (g *group) attempt(batch []*request) (err error) {
+// errUndo: a part failed half way and there is no savepoint to go back to.
+var errUndo = errors.New("a part failed half way")
+
+// attempt is one transaction, with a savepoint for each part or without. Its
+// error means that nothing is stored.
+func (g *group) attempt(batch []*request, savepoints bool) (err error) {
 	if err := g.gaveUp(); err != nil {
 		return err
 	}
 	begun, parts := time.Now(), 0
 	g.w.txn = txn{}
+	part := g.plainly
+	if savepoints {
+		part = g.savepoint
+	}
 	if _, err := g.w.exec("BEGIN IMMEDIATE"); err != nil {
 		return g.failed(err)
 	}
@@ -236,7 +263,7 @@ func (g *group) attempt(batch []*request) (err error) {
 	}()
 	for _, r := range batch {
 		parts += r.size()
-		if err := g.one(r); err != nil {
+		if err := g.one(r, part); err != nil {
 			return g.failed(err)
 		}
 	}
@@ -277,15 +304,19 @@ func (g *group) commit(pos int64, batch []*request) error {
 	return nil
 }
 
+// inside runs a part in the transaction. lost means that the transaction is
+// lost, err that the part failed and changed nothing.
+type inside func(name string, f part) (lost, err error)
+
 // one runs a request inside the transaction; its error means that the
 // transaction is lost.
-func (g *group) one(r *request) error {
+func (g *group) one(r *request, in inside) error {
 	r.err = nil
 	if r.tail == nil {
-		return g.parts(r)
+		return g.parts(r, in)
 	}
-	lost, err := g.savepoint("request", func(*writer) error {
-		if err := g.parts(r); err != nil {
+	lost, err := in("request", func(*writer) error {
+		if err := g.parts(r, in); err != nil {
 			return lostError{err}
 		}
 		return r.tail(g.w)
@@ -294,15 +325,28 @@ func (g *group) one(r *request) error {
 	return lost
 }
 
-func (g *group) parts(r *request) error {
+func (g *group) parts(r *request, in inside) error {
 	for i, p := range r.parts {
-		lost, err := g.savepoint("part", p)
+		lost, err := in("part", p)
 		if lost != nil {
 			return lost
 		}
 		r.errs[i] = err
 	}
 	return nil
+}
+
+// plainly runs f without a savepoint.
+func (g *group) plainly(_ string, f part) (lost, err error) {
+	before := g.w.changed
+	err = f(g.w)
+	if l, ok := errors.AsType[lostError](err); ok {
+		return l.error, nil
+	}
+	if err != nil && g.w.changed != before {
+		return errUndo, nil
+	}
+	return nil, storageError(err)
 }
 
 // lostError carries the loss of the transaction out of a savepoint.

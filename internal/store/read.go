@@ -30,7 +30,7 @@ func notFound(err error, what, id string) error {
 func (s *SQLite) Load(ctx context.Context, id string) (remedy.Case, error) {
 	var c remedy.Case
 	var state []byte
-	if err := s.one(ctx, []any{&state}, "SELECT state FROM case_state WHERE id = ?", id); err != nil {
+	if err := s.quick(ctx, []any{&state}, "SELECT state FROM case_state WHERE id = ?", id); err != nil {
 		return c, notFound(err, "case", id)
 	}
 	if err := json.Unmarshal(state, &c); err != nil {
@@ -46,25 +46,31 @@ func (s *SQLite) Keys(ctx context.Context, keys []record.CaseKey) (map[record.Ca
 	if len(keys) == 0 {
 		return out, nil
 	}
-	list, err := json.Marshal(keys)
-	if err != nil {
-		return nil, fmt.Errorf("read keys: %w", err)
-	}
-	err = s.each(ctx, func(row scanner) error {
-		var k record.CaseKey
-		var r record.CaseRef
-		var closed int64
-		var how string
-		if err := row.Scan(&k.Tenant, &k.Version, &k.Key, &r.ID, &r.Open, &closed, &how); err != nil {
-			return err
+	err := s.reads.do(ctx, func(q querier) error {
+		for _, k := range keys {
+			if _, done := out[k]; done {
+				continue
+			}
+			var refs []record.CaseRef
+			err := q.each(func(row scanner) error {
+				var r record.CaseRef
+				var closed int64
+				var how string
+				err := row.Scan(&r.ID, &r.Open, &closed, &how)
+				r.ClosedAt, r.How = instant(closed), remedy.How(how)
+				refs = append(refs, r)
+				return err
+			}, `SELECT c.id, c.open, c.closed_at, c.how FROM case_key k CROSS JOIN case_state c ON c.id = k.case_id
+				WHERE k.tenant = ? AND k.key_version = ? AND k.key = ? ORDER BY c.created_at DESC, c.id DESC`, k.Tenant, k.Version, k.Key)
+			if err != nil {
+				return err
+			}
+			if refs != nil {
+				out[k] = refs
+			}
 		}
-		r.ClosedAt, r.How = instant(closed), remedy.How(how)
-		out[k] = append(out[k], r)
 		return nil
-	}, `SELECT k.tenant, k.key_version, k.key, c.id, c.open, c.closed_at, c.how FROM
-		(SELECT DISTINCT value ->> 'Tenant' AS tenant, value ->> 'Version' AS version, value ->> 'Key' AS key FROM json_each(?)) q
-		CROSS JOIN case_key k ON k.tenant = q.tenant AND k.key_version = q.version AND k.key = q.key
-		CROSS JOIN case_state c ON c.id = k.case_id ORDER BY c.created_at DESC, c.id DESC`, string(list))
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read keys: %w", err)
 	}
@@ -86,20 +92,40 @@ func (s *SQLite) Known(ctx context.Context, tenant string, uids []string) (map[s
 	if len(missing) == 0 {
 		return out, nil
 	}
-	err := s.each(ctx, func(row scanner) error {
-		var uid string
-		var k record.Known
-		if err := row.Scan(&uid, &k.CaseID, &k.Digest, &k.Quiet); err != nil {
-			return err
+	err := s.reads.do(ctx, func(q querier) error {
+		for _, uid := range missing {
+			err := q.each(func(row scanner) error {
+				var k record.Known
+				err := row.Scan(&k.CaseID, &k.Digest, &k.Quiet)
+				out[uid] = k
+				return err
+			}, "SELECT f.case_id, f.digest, c.quiet FROM finding f CROSS JOIN case_state c ON c.id = f.case_id WHERE f.tenant = ? AND f.uid = ?", tenant, uid)
+			if err != nil {
+				return err
+			}
 		}
-		out[uid] = k
 		return nil
-	}, `SELECT f.uid, f.case_id, f.digest, c.quiet FROM json_each(?) q CROSS JOIN finding f ON f.tenant = ? AND f.uid = q.value
-		CROSS JOIN case_state c ON c.id = f.case_id`, jsonText(missing), tenant)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("read known findings: %w", err)
 	}
 	return out, nil
+}
+
+// quick reads one row with the reads of all who ask now; sql.ErrNoRows if there
+// is none.
+func (s *SQLite) quick(ctx context.Context, dest []any, text string, args ...any) error {
+	found := false
+	err := s.reads.do(ctx, func(q querier) error {
+		return q.each(func(row scanner) error {
+			found = true
+			return row.Scan(dest...)
+		}, text, args...)
+	})
+	if err == nil && !found {
+		err = sql.ErrNoRows
+	}
+	return err
 }
 
 // Due returns cases whose wake-up has come, earliest first (engine.Store).
@@ -135,7 +161,7 @@ func (s *SQLite) NextDue(ctx context.Context, now time.Time) (time.Time, error) 
 func (s *SQLite) Finding(ctx context.Context, tenant, uid string) (finding.Finding, error) {
 	var f finding.Finding
 	var body []byte
-	if err := s.one(ctx, []any{&body}, "SELECT body FROM finding WHERE tenant = ? AND uid = ?", tenant, uid); err != nil {
+	if err := s.quick(ctx, []any{&body}, "SELECT body FROM finding WHERE tenant = ? AND uid = ?", tenant, uid); err != nil {
 		return f, notFound(err, "finding", uid)
 	}
 	if err := json.Unmarshal(body, &f); err != nil {
@@ -173,7 +199,7 @@ func (s *SQLite) Findings(ctx context.Context, caseID string) ([]FindingRow, err
 // Fact returns a snapshot of facts by its content address.
 func (s *SQLite) Fact(ctx context.Context, tenant, hash string) ([]byte, error) {
 	var b []byte
-	err := s.one(ctx, []any{&b}, "SELECT body FROM fact WHERE tenant = ? AND hash = ?", tenant, hash)
+	err := s.quick(ctx, []any{&b}, "SELECT body FROM fact WHERE tenant = ? AND hash = ?", tenant, hash)
 	return b, notFound(err, "facts", hash)
 }
 

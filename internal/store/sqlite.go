@@ -25,13 +25,13 @@ const (
 	// DatabaseFile is the name of the database in the data folder.
 	DatabaseFile = "casement.db"
 	lockFile     = "lock"
-	// readers is the size of the read-only pool.
-	readers = 4
+	// readers is the size of the read-only pool; one of them is the engine's.
+	readers = 5
 	// busyMillis bounds the wait for SQLite's locks; only checkpoints and
 	// backups compete with the writer.
 	busyMillis = 10_000
-	// bigWAL is the size in bytes above which a checkpoint truncates the WAL,
-	// which holds writers up for a moment.
+	// bigWAL is the size in bytes above which a checkpoint holds writers up for
+	// a moment, so that the WAL can begin anew; it is cut to this size then.
 	bigWAL = 64 << 20
 )
 
@@ -46,6 +46,8 @@ type SQLite struct {
 	// memory holds what was committed and would be read again.
 	memory *memory
 	logins logins
+	// reads serves the engine's short reads.
+	reads readGroup
 
 	stmtsMu sync.RWMutex
 	stmts   map[string]*sql.Stmt
@@ -63,6 +65,7 @@ func Open(ctx context.Context, folder string) (*SQLite, error) {
 		return nil, err
 	}
 	s := &SQLite{path: filepath.Join(folder, DatabaseFile), lock: lock, memory: newMemory(), stmts: map[string]*sql.Stmt{}}
+	s.reads.stmts = map[string]*sql.Stmt{}
 	s.logins.users, s.logins.tokens = recent.New[string, User](rememberedLogins), recent.New[string, Token](rememberedLogins)
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -79,7 +82,7 @@ func (s *SQLite) open(ctx context.Context) error {
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("open database: %w", err)
 	}
-	if s.write, err = s.connect("rw", 1, "journal_mode(wal)", "synchronous(full)", "wal_autocheckpoint(0)", "foreign_keys(1)", "cache_size(-65536)", "temp_store(memory)"); err != nil {
+	if s.write, err = s.connect("rw", 1, "journal_mode(wal)", "synchronous(full)", "wal_autocheckpoint(0)", "foreign_keys(1)", fmt.Sprintf("journal_size_limit(%d)", bigWAL), "cache_size(-65536)", "temp_store(memory)"); err != nil {
 		return err
 	}
 	if err := migrate(ctx, s.write); err != nil {
@@ -95,6 +98,9 @@ func (s *SQLite) open(ctx context.Context) error {
 	}
 	if s.read, err = s.connect("ro", readers, "query_only(1)", "cache_size(-16384)", "temp_store(memory)"); err != nil {
 		return err
+	}
+	if s.reads.conn, err = s.read.Conn(ctx); err != nil {
+		return fmt.Errorf("open database %s: %w", s.path, err)
 	}
 	if err := s.loadSightings(ctx); err != nil {
 		return fmt.Errorf("open database %s: %w", s.path, err)
@@ -145,7 +151,7 @@ func migrate(ctx context.Context, db *sql.DB) error {
 // Close waits for the commit under way, closes the files and frees the folder.
 func (s *SQLite) Close() error {
 	s.group.shut()
-	var errs []error
+	errs := []error{s.reads.shut()}
 	s.stmtsMu.Lock()
 	for _, st := range s.stmts {
 		errs = append(errs, st.Close())
@@ -245,15 +251,19 @@ func (s *SQLite) Checkpoint(ctx context.Context) error {
 	if err := s.CountSightings(ctx); err != nil {
 		return err
 	}
-	if _, err := s.check.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
-		return fmt.Errorf("checkpoint: %w", err)
+	if err := s.checkpoint(ctx); err != nil || fileSize(s.path+"-wal") < bigWAL {
+		return err
 	}
-	if fileSize(s.path+"-wal") < bigWAL {
-		return nil
-	}
+	// With no writer at work the checkpoint reaches the end, and the writer
+	// begins the WAL anew by itself: truncating it here would make the writer
+	// throw its page cache away.
 	s.group.tx.Lock()
 	defer s.group.tx.Unlock()
-	if _, err := s.check.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)"); err != nil {
+	return s.checkpoint(ctx)
+}
+
+func (s *SQLite) checkpoint(ctx context.Context) error {
+	if _, err := s.check.ExecContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)"); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
 	return nil
