@@ -226,13 +226,13 @@ func (s *sketcher) skip(depth int) bool {
 	s.copied = s.at
 	s.buf = append(s.buf, v[0])
 	if v[0] == '"' {
-		return plainText(v[1 : len(v)-1])
+		return printable(v[1 : len(v)-1])
 	}
-	return json.Valid(v) && plainText(bytes.ReplaceAll(v, []byte{'"'}, nil))
+	return json.Valid(v) && printable(bytes.ReplaceAll(v, []byte{'"'}, nil))
 }
 
-// plainText: printable ASCII without a quote or an escape.
-func plainText(b []byte) bool {
+// printable: printable ASCII without a quote or an escape.
+func printable(b []byte) bool {
 	for _, c := range b {
 		if c < 0x20 || c > 0x7e || c == '"' || c == '\\' {
 			return false
