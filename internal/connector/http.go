@@ -2,6 +2,7 @@ package connector
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -23,6 +24,8 @@ type HTTPOptions struct {
 	Timeout time.Duration
 	// MaxHeader and MaxBody bound an answer in bytes; 64 KiB and 4 MiB.
 	MaxHeader, MaxBody int64
+	// RootCAs verify the server's certificate, the system's if nil.
+	RootCAs *x509.CertPool
 }
 
 // NewHTTPClient returns the only HTTP client connectors use: it dials what
@@ -48,6 +51,7 @@ func NewHTTPClient(o HTTPOptions) *http.Client {
 		TLSHandshakeTimeout:    10 * time.Second,
 		ResponseHeaderTimeout:  o.Timeout,
 		MaxResponseHeaderBytes: o.MaxHeader,
+		TLSClientConfig:        &tls.Config{RootCAs: o.RootCAs, MinVersion: tls.VersionTLS12},
 	}
 	return &http.Client{
 		Transport:     &transport{next: t, maxBody: o.MaxBody},

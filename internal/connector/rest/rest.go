@@ -10,6 +10,7 @@ package rest
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -90,6 +91,8 @@ type Call struct {
 	Method, Path string
 	Query        url.Values
 	In, Out      any
+	// Type is the content type of In, application/json if empty.
+	Type string
 	// Reads: the call changes nothing, whatever its method; GET and HEAD do so
 	// by themselves. Its failures are never unsure.
 	Reads bool
@@ -142,7 +145,7 @@ func (c *Client) do(ctx context.Context, x Call) (Answer, error) {
 	}
 	req.Header.Set("Accept", "application/json")
 	if body != nil {
-		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Content-Type", cmp.Or(x.Type, "application/json"))
 	}
 	if c.auth != nil {
 		c.auth(req)
