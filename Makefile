@@ -15,8 +15,8 @@ help: ## list the targets
 build: ## build bin/casement
 	$(GO) build -trimpath -o $(BIN) ./cmd/casement
 
-demo: build ## judge sample alerts; nothing is stored or touched
-	$(BIN) try $(ARGS) examples/alerts/sample.jsonl
+demo: build ## build, then see the loop work in a minute (ARGS=--once: nobody has to press a key)
+	@$(BIN) demo $(ARGS)
 
 setup: ## install what the tests need (Chromium, small real servers)
 	@scripts/setup.sh

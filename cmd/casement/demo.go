@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/casement/casement/internal/demo"
+	"github.com/casement/casement/internal/witness"
 )
 
 func (c *cli) demoCommand() *cobra.Command {
@@ -78,6 +79,49 @@ func programName(exe string) string {
 	return "casement"
 }
 
+// checkDemo is the separate checker: it reads the files of a run and nothing of
+// the demo.
 func (c *cli) checkDemo(path string) error {
-	return fmt.Errorf("not yet: %s", path)
+	dir := filepath.Dir(path)
+	var e witness.Evidence
+	var verifier []byte
+	var err error
+	for _, f := range []struct {
+		to   *[]byte
+		path string
+	}{{&e.Claims, path}, {&e.Ledger, filepath.Join(dir, "ledger.jsonl")}, {&e.Targets, filepath.Join(dir, "targets.jsonl")}, {&verifier, filepath.Join(dir, "ledger.pub")}} {
+		if *f.to, err = os.ReadFile(f.path); err != nil {
+			return failf(codeError, "give the claims.jsonl of a run; its other files lie beside it", "%w", err)
+		}
+	}
+	e.Verifier, e.Files = string(verifier), map[string][]byte{}
+	reports, err := filepath.Glob(filepath.Join(dir, "gate-*.json"))
+	if err != nil {
+		return err
+	}
+	for _, name := range reports {
+		if e.Files[filepath.Base(name)], err = os.ReadFile(name); err != nil {
+			return err
+		}
+	}
+	rep := witness.Check(e)
+	t := c.term
+	fact := func(ok bool, label, format string, args ...any) {
+		style := green
+		if !ok {
+			style = red
+		}
+		fmt.Fprintf(t.w, "%s  %s\n", t.paint(style, fmt.Sprintf("%-8s", label)), fmt.Sprintf(format, args...))
+	}
+	fact(rep.Claims > 0 && rep.Held == rep.Claims, "claims", "%d of %d hold", rep.Held, rep.Claims)
+	fact(rep.Events > 0, "ledger", "%s in %s, %s", plural(rep.Events, "event"), plural(rep.Chains, "chain"), plural(rep.Signed, "signed checkpoint"))
+	fact(rep.Requests > 0, "targets", "%s in their own logs, %s, each looked up in the ledger", plural(rep.Requests, "request"), plural(rep.Changes, "change"))
+	for _, f := range rep.Faults {
+		fact(false, "wrong", "%s", clean(f))
+	}
+	if !rep.OK() {
+		return silent(codeError)
+	}
+	fact(true, "story", "all that parts 1 to %d promise was claimed, and holds", rep.Parts)
+	return nil
 }

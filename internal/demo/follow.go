@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -159,28 +160,20 @@ func (s *stage) short(text string) string {
 }
 
 // claimFix claims what became of a case that was to be proven: the probe
-// before, each act, the probe after each, and the proof.
-func (s *stage) claimFix(c remedy.Case, evs []event, subject, state string) error {
+// before, each act but those claimed already, the probe after each, and the
+// proof.
+func (s *stage) claimFix(c remedy.Case, evs []event, subject, state string, claimed ...string) error {
 	var list []claim
 	for i, a := range c.Actions {
-		if a.Plan.Hash == "" && a.Before.Result == "" {
-			continue
-		}
 		if i == 0 {
-			first := remedy.Planned{}
-			for _, p := range every[remedy.Planned](evs) {
-				if p.Action == a.ID {
-					first = p
-					break
-				}
+			first := remedy.Planned{Before: remedy.Observation{Result: "nothing"}}
+			if plans := every[remedy.Planned](evs); len(plans) > 0 {
+				first = plans[0]
 			}
 			list = append(list, claim{Kind: "before-probe", Action: a.ID, Want: "exposed", Saw: string(first.Before.Result)})
 		}
-		if a.ActedAt.IsZero() {
+		if a.ActedAt.IsZero() || slices.Contains(claimed, a.ID) {
 			continue
-		}
-		if a.Status == remedy.ActionFailed {
-			continue // what had no effect is claimed by who tells of it
 		}
 		list = append(list, claim{Kind: "action", Action: a.ID, Want: "acted", Saw: "acted"},
 			claim{Kind: "after-probe", Action: a.ID, Want: "not_exposed", Saw: string(a.After.Result), State: state})

@@ -136,7 +136,7 @@ func (s *stage) runGate(ctx context.Context, name string) (gateRun, error) {
 	var g gateRun
 	cmd := exec.CommandContext(ctx, s.Exe, "gate", "--policy", filepath.Join(s.dir, "policy"), "--project", "acme/shop", "-o", "json", filepath.Join(s.dir, "trivy.json"))
 	cmd.Dir = s.dir
-	cmd.Env = append(os.Environ(), "CASEMENT_URL="+s.server.url, "CASEMENT_TOKEN="+s.server.token)
+	cmd.Env = append(os.Environ(), "CASEMENT_URL="+s.server.url, "CASEMENT_TOKEN="+s.server.token, "CASEMENT_CONFIG="+filepath.Join(s.dir, "casement.yaml"))
 	out, err := cmd.Output()
 	var ended *exec.ExitError
 	if err != nil && !errors.As(err, &ended) {
@@ -198,6 +198,16 @@ func (s *stage) gate(ctx context.Context) error {
 	return nil
 }
 
+// gateConfig names the route that the policy speaks of.
+const gateConfig = `routes:
+  webhook: {connector: notices}
+connectors:
+  notices:
+    kind: webhook
+    params: {notify_url: "https://notices.invalid/"}
+    secrets: {signing: "env:CASEMENT_DEMO_SECRET"}
+`
+
 // gateFiles writes what a build has: the scanner's report and the policy.
 func (s *stage) gateFiles() error {
 	dir := filepath.Join(s.dir, "policy")
@@ -209,7 +219,8 @@ func (s *stage) gateFiles() error {
 			return err
 		}
 	}
-	return os.WriteFile(filepath.Join(s.dir, "trivy.json"), sample("trivy.json"), 0o600)
+	err := os.WriteFile(filepath.Join(s.dir, "trivy.json"), sample("trivy.json"), 0o600)
+	return errors.Join(err, os.WriteFile(filepath.Join(s.dir, "casement.yaml"), []byte(gateConfig), 0o600))
 }
 
 // twin: GitHub speaks of the same exposure, and joins its case; another tool's

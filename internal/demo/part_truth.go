@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"time"
@@ -124,14 +125,15 @@ func (s *stage) liar(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(c.Actions) > 0 {
-		saw := "worked"
-		if a := c.Actions[0]; a.Status == remedy.ActionFailed && a.After.Result == remedy.Exposed {
-			saw = "said done"
-		}
-		if err := s.claims.put(claim{Kind: "no-effect", Case: id, Action: c.Actions[0].ID, Subject: subject, Want: "said done", Saw: saw}); err != nil {
-			return err
-		}
+	if len(c.Actions) == 0 {
+		return errors.New("nothing was planned for acme-reports")
 	}
-	return s.claimFix(c, evs, subject, "private")
+	saw := "worked"
+	if a := c.Actions[0]; a.Status == remedy.ActionFailed && a.After.Result == remedy.Exposed {
+		saw = "said done"
+	}
+	if err := s.claims.put(claim{Kind: "no-effect", Case: id, Action: c.Actions[0].ID, Subject: subject, Want: "said done", Saw: saw}); err != nil {
+		return err
+	}
+	return s.claimFix(c, evs, subject, "private", c.Actions[0].ID)
 }

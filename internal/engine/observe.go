@@ -231,13 +231,11 @@ func (w *work) observe(ctx context.Context, g *group, p correlate.Placement, f f
 	j, snapshot := w.e.Judge().Judge(judged, facts, w.at)
 	cmd.Judgement = j
 	w.note(j.Facts, snapshot)
-	events, err := remedy.Handle(w.c, remedy.Command{At: w.at, By: remedy.Actor{Kind: remedy.Source, ID: f.Source}, Do: cmd})
+	events, after, err := remedy.Step(w.c, remedy.Command{At: w.at, By: remedy.Actor{Kind: remedy.Source, ID: f.Source}, Do: cmd})
 	if err != nil {
 		return fmt.Errorf("finding %s: %w", f.UID, err)
 	}
-	for _, ev := range events {
-		w.c = remedy.Apply(w.c, ev)
-	}
+	w.c = after
 	w.events = append(w.events, events...)
 	w.findings = append(w.findings, f)
 	return nil

@@ -27,13 +27,20 @@ func (s *step) emit(b Body) {
 // error (*Refusal) means that nothing happens. Command time that lies before
 // the case's last event counts as the time of that event.
 func Handle(c Case, cmd Command) ([]Event, error) {
+	events, _, err := Step(c, cmd)
+	return events, err
+}
+
+// Step is Handle that also returns the case after the events: what Apply would
+// make of them.
+func Step(c Case, cmd Command) ([]Event, Case, error) {
 	s := &step{c: c, at: cmd.At.UTC().Round(0), by: cmd.By} // stored times have no monotonic reading
 	if s.at.Before(c.At) {
 		s.at = c.At
 	}
 	if c.Version == 0 {
 		if _, ok := cmd.Do.(Observe); !ok {
-			return nil, refuse(NotNow, "there is no case yet: it begins with a finding")
+			return nil, c, refuse(NotNow, "there is no case yet: it begins with a finding")
 		}
 	}
 	if c.MergedInto != "" {
@@ -41,14 +48,14 @@ func Handle(c Case, cmd Command) ([]Event, error) {
 		case Comment, TicketOpened, TicketSaid, Delivered, Died, Reopen:
 		case Tick, UndoAction, IntendUndo, UndoDone: // a containment of its own may have to end
 		default:
-			return nil, refuse(NotNow, "the case was merged into %s: speak to that one", c.MergedInto)
+			return nil, c, refuse(NotNow, "the case was merged into %s: speak to that one", c.MergedInto)
 		}
 	}
 	if err := s.handle(cmd.Do); err != nil {
-		return nil, err
+		return nil, c, err
 	}
 	s.advance()
-	return s.out, nil
+	return s.out, s.c, nil
 }
 
 func (s *step) handle(do Do) error {
