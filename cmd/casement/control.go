@@ -9,7 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/casement/casement/internal/app"
-	"github.com/casement/casement/internal/store"
+	"github.com/casement/casement/internal/web"
 )
 
 // pauseLine is one thrown kill switch.
@@ -139,14 +139,14 @@ func (k *client) knowsScope(ctx context.Context, scope string) error {
 // pauses changes or reads the kill switches and prints those that are thrown.
 func (c *cli) pauses(ctx context.Context, k *client, f *formats, method string, in any) error {
 	var out struct {
-		Pauses []store.Pause `json:"pauses"`
+		Pauses []web.Pause `json:"pauses"`
 	}
 	if err := k.call(ctx, method, "/api/v1/pauses", in, &out); err != nil {
 		return err
 	}
 	lines := []pauseLine{}
 	for _, p := range out.Pauses {
-		lines = append(lines, pauseLine{p.Scope, p.By.ID, p.At.UTC().Format("2006-01-02 15:04 UTC"), p.Reason.Text})
+		lines = append(lines, pauseLine{p.Scope, p.By.ID, p.At.UTC().Format("2006-01-02 15:04 UTC"), p.Reason})
 	}
 	return emit(c, f, lines, func(lines []pauseLine) {
 		if len(lines) == 0 {

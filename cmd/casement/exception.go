@@ -64,7 +64,7 @@ func (c *cli) exceptionRequestCommand() *cobra.Command {
 				}
 			}
 			var out app.ExceptionRequest
-			if err := k.call(ctx, "POST", "/api/v1/exceptions", q, &out); err != nil {
+			if err := k.call(ctx, "POST", "/api/v1/exceptions", q.ExceptionAsk, &out); err != nil {
 				return err
 			}
 			if f.word == "json" {

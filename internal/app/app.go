@@ -183,8 +183,8 @@ func New(ctx context.Context, cfg Config) (a *App, err error) {
 	a.takeIn()
 	a.runner = &dispatch.Local{Source: a.Store, Doer: a.Engine, Workers: cfg.Workers, Clock: utcNow, Log: cfg.Log}
 	a.hub.runner = a.runner.Wake
-	a.Handler, err = a.pages()
-	return a, err
+	a.Handler = a.pages()
+	return a, nil
 }
 
 func ignoreClosed(err error) error {

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
@@ -39,6 +40,8 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	flag.Bool("update", false, "write golden files anew")
+	flag.Parse()
 	os.Exit(m.Run())
 }
 

@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net/http"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +15,7 @@ import (
 
 	"github.com/casement/casement/internal/auth"
 	"github.com/casement/casement/internal/ledger"
+	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/store"
 )
 
@@ -69,55 +70,64 @@ func (a *App) VerifyLedger(ctx context.Context) (LedgerReport, error) {
 	return rep, err
 }
 
-func (a *App) verifyLedger(_ http.ResponseWriter, r *http.Request, _ auth.Principal) (any, error) {
-	return a.VerifyLedger(r.Context())
+func (a *App) verifyLedger(ctx context.Context, _ auth.Principal, _ *struct{}) (LedgerReport, error) {
+	return a.VerifyLedger(ctx)
 }
 
-func (a *App) exportLedger(w http.ResponseWriter, r *http.Request, _ auth.Principal) (any, error) {
-	w.Header().Set("Content-Type", "application/jsonl")
-	if err := a.Store.ExportLedger(r.Context(), w); err != nil {
+func (a *App) exportLedger(ctx context.Context, _ auth.Principal, w io.Writer) {
+	if err := a.Store.ExportLedger(ctx, w); err != nil {
 		// The answer has begun: a last line says that it is not whole.
 		a.cfg.Log.Error("ledger export ended early", "err", err)
 		_ = json.NewEncoder(w).Encode(map[string]string{"error": "the export ended early: " + err.Error()})
 	}
-	return nil, nil
+}
+
+// backupIn names the folder of a backup.
+type backupIn struct {
+	Body struct {
+		Folder string `json:"folder" doc:"Full path of a folder that is not there yet."`
+	}
+}
+
+// backupDone is a backup that was made.
+type backupDone struct {
+	Folder string `json:"folder"`
+	Bytes  int64  `json:"bytes"`
 }
 
 // backup copies database and install key into a new folder of this machine. It
 // is for the machine's own operator: only the local token may name a path.
-func (a *App) backup(_ http.ResponseWriter, r *http.Request, p auth.Principal) (any, error) {
-	var in struct{ Folder string }
-	if err := read(r, &in); err != nil {
-		return nil, err
-	}
+func (a *App) backup(ctx context.Context, p auth.Principal, in *backupIn) (backupDone, error) {
+	folder := in.Body.Folder
 	if p.ID != auth.LocalID {
-		return nil, &denied{need: auth.Administer}
+		return backupDone{}, &remedy.Refusal{Code: remedy.Forbidden, Msg: "a backup is made by casement backup on the server's own machine"}
 	}
-	if !filepath.IsAbs(in.Folder) {
-		return nil, badInput("name the folder by its full path")
+	if !filepath.IsAbs(folder) {
+		return backupDone{}, badInput("name the folder by its full path")
 	}
-	if err := os.Mkdir(in.Folder, 0o700); err != nil {
-		return nil, badInput(err.Error())
+	if err := os.Mkdir(folder, 0o700); err != nil {
+		return backupDone{}, badInput("%v", err)
 	}
-	mark, err := a.mark(r.Context())
+	file := filepath.Join(folder, "casement.db")
+	mark, err := a.mark(ctx)
 	if err == nil {
-		err = a.Store.Backup(r.Context(), filepath.Join(in.Folder, "casement.db"), mark)
+		err = a.Store.Backup(ctx, file, mark)
 	}
 	if err != nil {
-		return nil, err
+		return backupDone{}, err
 	}
 	key, err := os.ReadFile(filepath.Join(a.cfg.DataDir, keyFile))
 	if err != nil {
-		return nil, err
+		return backupDone{}, err
 	}
-	if err := writeNew(filepath.Join(in.Folder, keyFile), key); err != nil {
-		return nil, err
+	if err := writeNew(filepath.Join(folder, keyFile), key); err != nil {
+		return backupDone{}, err
 	}
-	info, err := os.Stat(filepath.Join(in.Folder, "casement.db"))
+	info, err := os.Stat(file)
 	if err != nil {
-		return nil, err
+		return backupDone{}, err
 	}
-	return map[string]any{"folder": in.Folder, "bytes": info.Size()}, nil
+	return backupDone{folder, info.Size()}, nil
 }
 
 // Health is what the doctor asks a running install.
@@ -145,7 +155,7 @@ type Health struct {
 	Store       store.Stats `json:"store"`
 }
 
-func (a *App) health(_ http.ResponseWriter, r *http.Request, p auth.Principal) (any, error) {
+func (a *App) health(ctx context.Context, p auth.Principal, _ *struct{}) (Health, error) {
 	l := a.live.Load()
 	h := Health{Policy: l.judge.Pack.Version(), Rules: len(l.judge.Pack.RuleNames()), Owners: l.judge.Directory.Version(),
 		People: len(l.judge.Directory.Data().People), Connectors: sortedNames(a.cfg.Connectors), Routes: sortedNames(a.cfg.Notifiers), Paused: []string{}, Scopes: l.judge.Pack.Scopes()}
@@ -154,28 +164,27 @@ func (a *App) health(_ http.ResponseWriter, r *http.Request, p auth.Principal) (
 			h.Scopes = append(h.Scopes, s)
 		}
 	}
-	ctx := r.Context()
 	us, err := a.Store.Users(ctx, p.Tenant)
 	if err != nil {
-		return nil, err
+		return Health{}, err
 	}
 	h.Users = len(us)
 	if h.Cases, err = a.Store.Counts(ctx, p.Tenant); err != nil {
-		return nil, err
+		return Health{}, err
 	}
 	ps, err := a.Store.Pauses(ctx)
 	if err != nil {
-		return nil, err
+		return Health{}, err
 	}
 	for _, x := range ps {
 		h.Paused = append(h.Paused, x.Scope)
 	}
 	if h.Waiting, h.Quarantined, err = a.Store.InboxCount(ctx, p.Tenant); err != nil {
-		return nil, err
+		return Health{}, err
 	}
 	tail, err := a.Store.Tail(ctx)
 	if err != nil {
-		return nil, err
+		return Health{}, err
 	}
 	h.Unsequenced, h.TailAge = tail.Events, int(tail.Age(utcNow()).Seconds())
 	h.Store, err = a.Store.Stats(ctx)

@@ -7,22 +7,35 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/casement/casement/internal/auth"
 	"github.com/casement/casement/internal/web"
 )
 
-// pages joins intake, pages and API under one handler. Intake stands outside
-// the pages' handler: its senders have signatures and tokens, not sessions.
-func (a *App) pages() (http.Handler, error) {
-	cfg := web.Config{Reader: a.Store, Engine: a.Engine, Auth: a.Auth, Switches: a.Store, Exceptions: a.Store, Hints: a.hub,
+// site is the configuration of pages, API and intake under one handler. Intake
+// stands raw: its senders have signatures and tokens, not sessions.
+func (a *App) site() web.Config {
+	return web.Config{Reader: a.Store, Engine: a.Engine, Auth: a.Auth, Switches: a.Store, Tickets: a.Store, Hints: a.hub, More: a.operations(),
 		HTTPS: strings.HasPrefix(a.cfg.BaseURL, "https://"), Version: a.cfg.Version, Now: utcNow, Log: a.cfg.Log,
-		Ready: func(ctx context.Context) error { _, err := a.Store.Tail(ctx); return err }}
+		Ready: func(ctx context.Context) error { _, err := a.Store.Tail(ctx); return err },
+		Raw: []web.RawRoute{
+			{Method: "POST", Pattern: "/api/v1/alerts", Need: auth.Ingest, ID: "sendAlerts", Summary: "Send alerts in any known format",
+				Proof: "The sender is known by a token whose role may send alerts.", Handler: http.HandlerFunc(a.Intake.ServeAlerts)},
+			{Method: "POST", Pattern: "/hooks/{source}", Need: auth.Public, ID: "sendHook", Summary: "Receive a webhook of a configured source",
+				Proof: "The sender is known by its signature over the raw body.", Handler: http.HandlerFunc(a.Intake.ServeHook)},
+		}}
+}
+
+func (a *App) pages() http.Handler {
+	cfg := a.site()
 	if a.cfg.Metrics {
 		cfg.Metrics = prometheus.NewRegistry()
 	}
-	mux := http.NewServeMux()
-	mux.HandleFunc("POST /api/v1/alerts", a.Intake.ServeAlerts)
-	mux.HandleFunc("POST /hooks/{source}", a.Intake.ServeHook)
-	a.operate(mux)
-	mux.Handle("/", web.New(cfg))
-	return mux, nil
+	return web.New(cfg)
 }
+
+// Routes is the table of all that the handler serves.
+func (a *App) Routes() []web.Route { return web.Routes(a.site()) }
+
+// LocalToken is the token of the data folder's address file: by it commands on
+// this machine speak to the handler of an app that was not started.
+func (a *App) LocalToken() string { return a.local }

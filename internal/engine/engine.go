@@ -138,6 +138,17 @@ func (e *Engine) Tell(ctx context.Context, id string, cmd remedy.Command, notes 
 	return e.tell(ctx, id, func(remedy.Case) (remedy.Command, error) { return cmd, nil }, func(u *Unit) { u.Notes = notes })
 }
 
+// TellAt gives the command only to the case at that version, which its sender
+// has seen; else ErrConflict, and nothing happens.
+func (e *Engine) TellAt(ctx context.Context, id string, version uint64, cmd remedy.Command, notes ...NoteText) (remedy.Case, error) {
+	return e.tell(ctx, id, func(c remedy.Case) (remedy.Command, error) {
+		if c.Version != version {
+			return cmd, fmt.Errorf("case %s is at version %d, not %d: %w", id, c.Version, version, ErrConflict)
+		}
+		return cmd, nil
+	}, func(u *Unit) { u.Notes = notes })
+}
+
 // tell builds the command from the case as loaded and lets extra add to the
 // unit before it is committed.
 func (e *Engine) tell(ctx context.Context, id string, build func(remedy.Case) (remedy.Command, error), extra func(*Unit)) (remedy.Case, error) {

@@ -8,13 +8,18 @@ import (
 // Stats are the figures of the store, for metrics and the doctor.
 type Stats struct {
 	// Commits and Parts since start; Parts/Commits is the mean group size.
-	Commits, Parts uint64
+	Commits uint64 `json:"commits"`
+	Parts   uint64 `json:"parts"`
 	// SyncP50 and SyncP99 are quantiles of the time of COMMIT (write and sync)
 	// over the last commits, GroupP99 of the whole transaction.
-	SyncP50, SyncP99, GroupP99 time.Duration
+	SyncP50  time.Duration `json:"sync_p50_ns"`
+	SyncP99  time.Duration `json:"sync_p99_ns"`
+	GroupP99 time.Duration `json:"group_p99_ns"`
 	// DatabaseBytes and WALBytes are file sizes; FreeBytes is what the file
 	// holds unused.
-	DatabaseBytes, WALBytes, FreeBytes int64
+	DatabaseBytes int64 `json:"database_bytes"`
+	WALBytes      int64 `json:"wal_bytes"`
+	FreeBytes     int64 `json:"free_bytes"`
 }
 
 // window is the number of commits the quantiles look back.

@@ -77,30 +77,32 @@ type StoredEvent struct {
 
 // CaseRow is one line of a list of cases.
 type CaseRow struct {
-	ID, Tenant string
-	Version    uint64
+	ID      string `json:"id"`
+	Tenant  string `json:"tenant"`
+	Version uint64 `json:"version"`
 	// State is the state of the case in one word (remedy.Case.State).
-	State    string
-	Open     bool
-	Title    string
-	Class    finding.Class
-	Domain   finding.Domain
-	Path     remedy.Path
-	Risk     string
-	Severity finding.Severity
-	Owner    string
+	State    string           `json:"state"`
+	Open     bool             `json:"open"`
+	Title    string           `json:"title"`
+	Class    finding.Class    `json:"class,omitempty"`
+	Domain   finding.Domain   `json:"domain,omitempty"`
+	Path     remedy.Path      `json:"path"`
+	Risk     string           `json:"risk"`
+	Severity finding.Severity `json:"severity"`
+	Owner    string           `json:"owner"`
 	// Asset is the asset's name, or its uid where it has none.
-	Asset       string
-	Environment string
-	Bottleneck  remedy.Bottleneck
+	Asset       string            `json:"asset"`
+	Environment string            `json:"environment,omitempty"`
+	Bottleneck  remedy.Bottleneck `json:"bottleneck"`
 	// NextDue is the earliest duty not yet met, FixDue the end of the fix
 	// clock; zero if there is none.
-	NextDue, FixDue time.Time
-	OpenedAt        time.Time
-	ClosedAt        time.Time
-	How             remedy.How
-	UpdatedAt       time.Time
-	WakeAt          time.Time
+	NextDue   time.Time  `json:"next_due,omitzero"`
+	FixDue    time.Time  `json:"fix_due,omitzero"`
+	OpenedAt  time.Time  `json:"opened_at"`
+	ClosedAt  time.Time  `json:"closed_at,omitzero"`
+	How       remedy.How `json:"closed_as,omitempty"`
+	UpdatedAt time.Time  `json:"updated_at"`
+	WakeAt    time.Time  `json:"wake_at,omitzero"`
 }
 
 // CaseFilter selects cases of a tenant; empty fields select all.

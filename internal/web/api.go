@@ -1,9 +1,13 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"net/http"
+	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/casement/casement/internal/auth"
@@ -12,159 +16,279 @@ import (
 	"github.com/casement/casement/internal/store"
 )
 
-// apiRoutes is the table of the JSON API. Commands take {"to","into","uids",
-// "text","until","action"} as far as the verb needs them.
-func (s *server) apiRoutes() []route {
-	return []route{
-		{"GET", "/api/v1/me", auth.View, s.apiMe},
-		{"GET", "/api/v1/cases", auth.View, s.apiCases},
-		{"GET", "/api/v1/cases/{id}", auth.View, s.apiCase},
-		{"GET", "/api/v1/cases/{id}/events", auth.View, s.apiEvents},
-		{"POST", "/api/v1/cases/{id}/commands/attest", auth.Attest, s.apiCommand("attest")},
-		{"POST", "/api/v1/cases/{id}/commands/{verb}", auth.Respond, s.apiCommand("")},
-		{"GET", "/api/v1/pauses", auth.View, s.apiPauses},
-		{"PUT", "/api/v1/pauses", auth.Halt, s.apiPause(true)},
-		{"DELETE", "/api/v1/pauses", auth.Halt, s.apiPause(false)},
-	}
+// operations is the table of the API: ours, and what the app adds.
+func (s *server) operations() []Operation {
+	return append([]Operation{
+		Op("GET", "/api/v1/me", auth.View, "getMe", "Tell who the caller is", s.apiMe),
+		Op("GET", "/api/v1/cases", auth.View, "listCases", "List cases, the most urgent first", s.apiCases),
+		Op("GET", "/api/v1/cases/{id}", auth.View, "getCase", "Show a case", s.apiCase),
+		Op("GET", "/api/v1/cases/{id}/events", auth.View, "listEvents", "List a case's events as they are stored", s.apiEvents),
+		Op("GET", "/api/v1/cases/{id}/timeline", auth.View, "listTimeline", "List a case's events in words", s.apiTimeline),
+		Op("POST", "/api/v1/cases/{id}/commands/attest", auth.Attest, "attest", "Close a case of K3 to K5 on one's word, until a date", s.apiAttest),
+		Op("POST", "/api/v1/cases/{id}/commands/{verb}", auth.Respond, "command", "Give a command to a case", s.apiCommand),
+		Op("GET", "/api/v1/tickets", auth.View, "listTickets", "List tickets of the built-in tracker, newest first", s.apiTickets),
+		Op("GET", "/api/v1/tickets/{id}", auth.View, "getTicket", "Show a ticket with its comments", s.apiTicket),
+		Op("POST", "/api/v1/tickets/{id}/comments", auth.Respond, "commentTicket", "Comment on a ticket", s.apiTicketComment),
+		Op("PUT", "/api/v1/tickets/{id}/status", auth.Respond, "setTicketStatus", "Set a ticket's status; done is a claim that a probe checks", s.apiTicketStatus),
+		Op("GET", "/api/v1/pauses", auth.View, "listPauses", "List the kill switches that are thrown", s.apiPauses),
+		Op("PUT", "/api/v1/pauses", auth.Halt, "pause", "Throw the kill switch of a scope", s.apiPause),
+		Op("DELETE", "/api/v1/pauses", auth.Halt, "resume", "Release the kill switch of a scope", s.apiResume),
+	}, s.More...)
 }
 
-func (s *server) mountAPI(mux *http.ServeMux) {
-	for _, rt := range s.apiRoutes() {
-		mux.Handle(rt.method+" "+rt.pattern, s.guard(rt))
-	}
+// me is who a request speaks for.
+type me struct {
+	ID     string      `json:"id"`
+	Kind   auth.Kind   `json:"kind" enum:"human,machine"`
+	Tenant string      `json:"tenant"`
+	Roles  []auth.Role `json:"roles"`
 }
 
-// respond writes a value as JSON.
-func (s *server) respond(w http.ResponseWriter, v any) error {
-	w.Header().Set("Content-Type", "application/json")
-	w.Header().Set("Cache-Control", "no-store")
-	if err := json.NewEncoder(w).Encode(v); err != nil {
-		s.Log.Debug("answer not delivered", "err", err)
-	}
-	return nil
+func (s *server) apiMe(_ context.Context, p auth.Principal, _ *struct{}) (me, error) {
+	return me{p.ID, p.Kind, p.Tenant, p.Roles}, nil
 }
 
-func (s *server) apiMe(w http.ResponseWriter, r *http.Request) error {
-	p := auth.FromContext(r.Context())
-	return s.respond(w, map[string]any{"id": p.ID, "kind": p.Kind, "tenant": p.Tenant})
+// casesQuery selects cases.
+type casesQuery struct {
+	Q      string `query:"q" maxLength:"200" doc:"Text in id, title or asset."`
+	Open   string `query:"open" enum:"yes,no,all" doc:"yes unless the state is one of closed cases."`
+	State  string `query:"state" doc:"One word such as open, approval, verifying, closed."`
+	Class  string `query:"class" doc:"Such as storage.public."`
+	Path   string `query:"path" enum:"incident,enforce,approve,ticket,monitor,suppress"`
+	Owner  string `query:"owner" doc:"Person or team."`
+	Risk   string `query:"risk" doc:"K1 to K5."`
+	Cursor string `query:"cursor" doc:"next of the page before."`
+	Limit  int    `query:"limit" minimum:"1" maximum:"500" default:"100"`
 }
 
-func (s *server) apiCases(w http.ResponseWriter, r *http.Request) error {
-	p := auth.FromContext(r.Context())
-	f, _, err := filterOf(r.URL.Query(), p.Tenant)
-	if err != nil {
-		return err
-	}
-	limit := 100
-	if v := r.URL.Query().Get("limit"); v != "" {
-		if limit, err = strconv.Atoi(v); err != nil || limit < 1 || limit > 500 {
-			return &problem{Status: http.StatusBadRequest, Title: "The limit can't be read", Detail: "limit " + v + ": want a number from 1 to 500."}
+// casesPageBody is one page of cases.
+type casesPageBody struct {
+	Cases []store.CaseRow `json:"cases" nullable:"false"`
+	Next  string          `json:"next,omitempty" doc:"Cursor of the next page; missing on the last."`
+}
+
+func (s *server) apiCases(ctx context.Context, p auth.Principal, in *casesQuery) (casesPageBody, error) {
+	q := url.Values{}
+	for k, v := range map[string]string{"q": in.Q, "open": in.Open, "state": in.State, "class": in.Class, "path": in.Path, "owner": in.Owner, "risk": in.Risk} {
+		if v != "" {
+			q.Set(k, v)
 		}
 	}
-	page, err := s.Reader.ListCases(r.Context(), f, r.URL.Query().Get("cursor"), limit)
+	f, _, err := filterOf(q, p.Tenant)
 	if err != nil {
-		return err
+		return casesPageBody{}, err
 	}
-	return s.respond(w, map[string]any{"cases": page.Cases, "next": page.Next})
+	f.Owner = s.names(ctx).id(f.Owner)
+	page, err := s.Reader.ListCases(ctx, f, in.Cursor, in.Limit)
+	return casesPageBody{append([]store.CaseRow{}, page.Cases...), page.Next}, err
 }
 
-// apiOwn loads a case of the caller's tenant.
-func (s *server) apiOwn(r *http.Request) (remedy.Case, error) {
-	id := r.PathValue("id")
-	if err := s.sameTenant(r.Context(), auth.FromContext(r.Context()).Tenant, id); err != nil {
+// CaseID names the case of an operation.
+type CaseID struct {
+	ID string `path:"id" doc:"The case."`
+}
+
+// caseBody is one case.
+type caseBody struct {
+	State remedy.State `json:"state"`
+	Path  remedy.Path  `json:"path"`
+	Owner string       `json:"owner"`
+	Case  remedy.Case  `json:"case"`
+}
+
+func (c caseBody) etag() string { return versionTag(c.Case.Version) }
+
+func versionTag(v uint64) string { return `"` + strconv.FormatUint(v, 10) + `"` }
+
+// own loads a case of the caller's tenant; others do not exist.
+func (s *server) own(ctx context.Context, p auth.Principal, id string) (remedy.Case, error) {
+	if err := s.sameTenant(ctx, p.Tenant, id); err != nil {
 		return remedy.Case{}, err
 	}
-	return s.Reader.Load(r.Context(), id)
+	return s.Reader.Load(ctx, id)
 }
 
-func (s *server) apiCase(w http.ResponseWriter, r *http.Request) error {
-	c, err := s.apiOwn(r)
-	if err != nil {
-		return err
-	}
-	return s.respond(w, map[string]any{"state": c.State(), "path": c.Judgement.Decision.Path(), "owner": c.Owner(), "case": c})
+func (s *server) apiCase(ctx context.Context, p auth.Principal, in *CaseID) (caseBody, error) {
+	c, err := s.own(ctx, p, in.ID)
+	return caseBody{c.State(), c.Judgement.Decision.Path(), c.Owner(), c}, err
 }
 
-func (s *server) apiEvents(w http.ResponseWriter, r *http.Request) error {
-	c, err := s.apiOwn(r)
+// eventLine is one stored event.
+type eventLine struct {
+	Seq  uint64          `json:"seq"`
+	At   time.Time       `json:"at"`
+	Type string          `json:"type"`
+	By   remedy.Actor    `json:"by"`
+	Body json.RawMessage `json:"body"`
+}
+
+// eventsBody lists the events of a case.
+type eventsBody struct {
+	Events []eventLine `json:"events" nullable:"false"`
+}
+
+func (s *server) apiEvents(ctx context.Context, p auth.Principal, in *CaseID) (eventsBody, error) {
+	c, err := s.own(ctx, p, in.ID)
 	if err != nil {
-		return err
+		return eventsBody{}, err
 	}
-	events, err := s.Reader.Events(r.Context(), c.Tenant, c.ID)
-	if err != nil {
-		return err
-	}
-	type line struct {
-		Seq  uint64          `json:"seq"`
-		At   time.Time       `json:"at"`
-		Type string          `json:"type"`
-		By   remedy.Actor    `json:"by"`
-		Body json.RawMessage `json:"body"`
-	}
-	out := make([]line, len(events))
+	events, err := s.Reader.Events(ctx, c.Tenant, c.ID)
+	out := eventsBody{make([]eventLine, len(events))}
 	for i, e := range events {
-		out[i] = line{e.Seq, e.At, e.Type, e.By, json.RawMessage(e.Body)}
+		out.Events[i] = eventLine{e.Seq, e.At, e.Type, e.By, json.RawMessage(e.Body)}
 	}
-	return s.respond(w, map[string]any{"events": out})
+	return out, err
 }
 
-// apiCommand gives a command to a case; verb "" takes it from the path.
-func (s *server) apiCommand(verb string) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		var in struct {
-			Action, To, Into, Text string
-			UIDs                   []string
-			Until                  time.Time
-		}
-		d := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10))
-		d.DisallowUnknownFields()
-		if err := d.Decode(&in); err != nil {
-			return &problem{Status: http.StatusBadRequest, Title: "The body is not the JSON of a command", Detail: err.Error()}
-		}
-		o := order{Verb: verb, Action: in.Action, To: in.To, Into: in.Into, UIDs: in.UIDs, Text: in.Text, Until: in.Until}
-		if o.Verb == "" {
-			o.Verb = r.PathValue("verb")
-		}
-		c, err := s.tell(r.Context(), r.PathValue("id"), o)
-		if err != nil {
-			return err
-		}
-		return s.respond(w, map[string]any{"id": c.ID, "state": c.State(), "version": c.Version})
-	}
+// timelineQuery selects events of a case.
+type timelineQuery struct {
+	CaseID
+	Kind string `query:"kind" enum:"finding,decision,action,verify,human,notice"`
 }
 
-func (s *server) apiPauses(w http.ResponseWriter, r *http.Request) error {
-	ps, err := s.Switches.Pauses(r.Context())
+// timelineBody lists events in words.
+type timelineBody struct {
+	Timeline []TimelineEntry `json:"timeline" nullable:"false"`
+}
+
+func (s *server) apiTimeline(ctx context.Context, p auth.Principal, in *timelineQuery) (timelineBody, error) {
+	c, err := s.own(ctx, p, in.ID)
 	if err != nil {
-		return err
+		return timelineBody{}, err
 	}
-	return s.respond(w, map[string]any{"pauses": ps})
+	events, err := s.Reader.Events(ctx, c.Tenant, c.ID)
+	if err != nil {
+		return timelineBody{}, err
+	}
+	return timelineBody{Timeline(events, in.Kind, s.names(ctx), s.notes(ctx, c.Tenant, events))}, nil
 }
 
-// apiPause throws or releases the kill switch of a scope.
-func (s *server) apiPause(on bool) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		var in struct{ Scope, Reason string }
-		if err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 64<<10)).Decode(&in); err != nil || in.Scope == "" {
-			return &problem{Status: http.StatusBadRequest, Title: "Name the scope", Detail: `Send {"scope":"all","reason":"…"}.`}
-		}
-		p := store.Pause{Scope: in.Scope, By: auth.FromContext(r.Context()).Actor(), At: s.Now().UTC()}
-		_, texts, err := s.Engine.Note(in.Reason)
-		if err != nil {
-			return err
-		}
-		if len(texts) == 1 {
-			p.Reason = texts[0]
-		}
-		if on {
-			err = s.Switches.SetPause(r.Context(), p)
-		} else {
-			p.Reason = engine.NoteText{}
-			err = s.Switches.ClearPause(r.Context(), p)
-		}
-		if err != nil {
-			return err
-		}
-		return s.apiPauses(w, r)
+// orderBody is what a command needs; which of it depends on the verb.
+type orderBody struct {
+	Action string    `json:"action,omitempty" doc:"The action to undo."`
+	To     string    `json:"to,omitempty" doc:"Whom to assign to, or the new case of a split."`
+	Into   string    `json:"into,omitempty" doc:"The case to merge into."`
+	UIDs   []string  `json:"uids,omitempty" doc:"The findings to split off."`
+	Text   string    `json:"text,omitempty" maxLength:"16384" doc:"Words: a comment, a reason, evidence."`
+	Until  time.Time `json:"until,omitzero" doc:"The end of a snooze or attestation."`
+}
+
+// IfMatchHeader lets a caller command only what she has seen.
+type IfMatchHeader struct {
+	IfMatch string `header:"If-Match" doc:"The ETag of the case as it was read: if it changed since, nothing is done (412)."`
+}
+
+// version reads the precondition; 0 is none.
+func (m IfMatchHeader) version() (uint64, error) {
+	tag := strings.TrimSpace(m.IfMatch)
+	if tag == "" || tag == "*" {
+		return 0, nil
 	}
+	v, err := strconv.ParseUint(strings.Trim(tag, `"`), 10, 64)
+	if err != nil || v == 0 {
+		return 0, &problem{Status: http.StatusBadRequest, Title: "If-Match can't be read", Detail: `Send the ETag as it came, such as "7".`}
+	}
+	return v, nil
+}
+
+// commandIn is a command to a case.
+type commandIn struct {
+	CaseID
+	IfMatchHeader
+	Verb string     `path:"verb" enum:"ack,assign,comment,verify,contain,claim,snooze,escalate,reopen,undo,merge,split"`
+	Body *orderBody `required:"false"`
+}
+
+// attestIn is an attestation.
+type attestIn struct {
+	CaseID
+	IfMatchHeader
+	Body orderBody
+}
+
+// told is the case after a command.
+type told struct {
+	ID      string       `json:"id"`
+	State   remedy.State `json:"state"`
+	Version uint64       `json:"version"`
+}
+
+func (t told) etag() string { return versionTag(t.Version) }
+
+func (s *server) apiCommand(ctx context.Context, _ auth.Principal, in *commandIn) (told, error) {
+	body := orderBody{}
+	if in.Body != nil {
+		body = *in.Body
+	}
+	return s.apiTell(ctx, in.ID, in.Verb, in.IfMatchHeader, body)
+}
+
+func (s *server) apiAttest(ctx context.Context, _ auth.Principal, in *attestIn) (told, error) {
+	return s.apiTell(ctx, in.ID, "attest", in.IfMatchHeader, in.Body)
+}
+
+func (s *server) apiTell(ctx context.Context, id, verb string, m IfMatchHeader, b orderBody) (told, error) {
+	v, err := m.version()
+	if err != nil {
+		return told{}, err
+	}
+	c, err := s.tell(ctx, id, order{Verb: verb, Action: b.Action, To: b.To, Into: b.Into, UIDs: b.UIDs, Text: b.Text, Until: b.Until, Version: v})
+	if v > 0 && errors.Is(err, engine.ErrConflict) {
+		err = &problem{Status: http.StatusPreconditionFailed, Title: "The case changed since you read it", Detail: "Nothing was done. Load it again and look."}
+	}
+	return told{c.ID, c.State(), c.Version}, err
+}
+
+// Pause is a thrown kill switch.
+type Pause struct {
+	Scope  string       `json:"scope" doc:"all, playbook/NAME or connector/NAME."`
+	By     remedy.Actor `json:"by"`
+	At     time.Time    `json:"at"`
+	Reason string       `json:"reason,omitempty"`
+}
+
+// pausesBody lists the kill switches that are thrown.
+type pausesBody struct {
+	Pauses []Pause `json:"pauses" nullable:"false"`
+}
+
+func (s *server) apiPauses(ctx context.Context, p auth.Principal, _ *struct{}) (pausesBody, error) {
+	out := pausesBody{[]Pause{}}
+	ps, err := s.Switches.Pauses(ctx)
+	for _, x := range ps {
+		if x.Tenant == "" || x.Tenant == p.Tenant {
+			out.Pauses = append(out.Pauses, Pause{x.Scope, x.By, x.At, x.Reason.Text})
+		}
+	}
+	return out, err
+}
+
+// pauseIn names the scope of a kill switch.
+type pauseIn struct {
+	Body struct {
+		Scope  string `json:"scope" minLength:"1" maxLength:"200" doc:"all, playbook/NAME or connector/NAME."`
+		Reason string `json:"reason,omitempty" maxLength:"4096"`
+	}
+}
+
+func (s *server) apiPause(ctx context.Context, p auth.Principal, in *pauseIn) (pausesBody, error) {
+	x := store.Pause{Scope: in.Body.Scope, By: p.Actor(), At: s.Now().UTC()}
+	_, texts, err := s.Engine.Note(in.Body.Reason)
+	if err != nil {
+		return pausesBody{}, err
+	}
+	if len(texts) == 1 {
+		x.Reason = texts[0]
+	}
+	if err := s.Switches.SetPause(ctx, x); err != nil {
+		return pausesBody{}, err
+	}
+	return s.apiPauses(ctx, p, nil)
+}
+
+func (s *server) apiResume(ctx context.Context, p auth.Principal, in *pauseIn) (pausesBody, error) {
+	if err := s.Switches.ClearPause(ctx, store.Pause{Scope: in.Body.Scope, By: p.Actor(), At: s.Now().UTC()}); err != nil {
+		return pausesBody{}, err
+	}
+	return s.apiPauses(ctx, p, nil)
 }

@@ -27,6 +27,8 @@ type order struct {
 	Text string
 	// Until is the end of a snooze or attestation.
 	Until time.Time
+	// Version is the one the person has seen, 0 for any.
+	Version uint64
 }
 
 // tell gives the order to a case of the principal's tenant.
@@ -55,14 +57,18 @@ func (s *server) tell(ctx context.Context, id string, o order) (remedy.Case, err
 	if err != nil {
 		return c, err
 	}
-	do, err := o.command(note)
+	do, err := o.command(p, note)
 	if err != nil {
 		return c, err
 	}
 	if o.Verb == "undo" {
 		texts = nil // the reason of an undo is part of the action's record
 	}
-	return s.Engine.Tell(ctx, id, remedy.Command{At: s.Now().UTC(), By: p.Actor(), Do: do}, texts...)
+	cmd := remedy.Command{At: s.Now().UTC(), By: p.Actor(), Do: do}
+	if o.Version > 0 {
+		return s.Engine.TellAt(ctx, id, o.Version, cmd, texts...)
+	}
+	return s.Engine.Tell(ctx, id, cmd, texts...)
 }
 
 // maxText bounds the words of a person, in bytes.
@@ -88,7 +94,7 @@ func (s *server) sameTenant(ctx context.Context, tenant, id string) error {
 }
 
 // command is the core's command for the order.
-func (o order) command(note remedy.Note) (remedy.Do, error) {
+func (o order) command(p auth.Principal, note remedy.Note) (remedy.Do, error) {
 	switch o.Verb {
 	case "ack":
 		return remedy.Ack{}, nil
@@ -98,6 +104,8 @@ func (o order) command(note remedy.Note) (remedy.Do, error) {
 		return remedy.Comment{Note: note}, nil
 	case "verify":
 		return remedy.Verify{}, nil
+	case "claim":
+		return remedy.Claim{From: p.ID}, nil
 	case "contain":
 		return remedy.ContainNow{}, nil
 	case "snooze":

@@ -35,9 +35,12 @@ type world struct {
 	users  *authtest.Memory
 	hints  *hints
 	engine *engine.Engine
-	h      http.Handler
-	mu     sync.Mutex
-	now    time.Time
+	// tickets are in a store of their own: the model keeps none.
+	tickets *store.SQLite
+	config  Config
+	h       http.Handler
+	mu      sync.Mutex
+	now     time.Time
 	// sessions are kept: logins are limited.
 	sessions map[string]*http.Cookie
 }
@@ -112,37 +115,6 @@ func (nobody) Ticket(context.Context, remedy.Case, remedy.Ticket, finding.Findin
 	return connector.TicketRequest{}
 }
 
-// exceptions is a list in memory.
-type exceptions struct {
-	mu   sync.Mutex
-	list []store.Exception
-}
-
-func (e *exceptions) PutException(_ context.Context, x store.Exception, _ time.Time) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.list = append(e.list, x)
-	return nil
-}
-
-func (e *exceptions) RevokeException(_ context.Context, _, id string, _ remedy.Actor, at time.Time) error {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	for i := range e.list {
-		if e.list[i].ID == id {
-			e.list[i].RevokedAt = at
-			return nil
-		}
-	}
-	return record.ErrNotFound
-}
-
-func (e *exceptions) Exceptions(context.Context, string, time.Time) ([]store.Exception, error) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	return append([]store.Exception(nil), e.list...), nil
-}
-
 // newWorld returns a server with users and no cases.
 func newWorld(t testing.TB) *world {
 	t.Helper()
@@ -167,8 +139,19 @@ func newWorld(t testing.TB) *world {
 	e := engine.New(engine.Config{Store: w.model, Effects: w.model, Judge: func() engine.Judge { return nobody{} }, Guards: nobody{},
 		Doors: nobody{}, Principals: w.auth, Tickets: nobody{}})
 	w.engine = e
-	w.h = New(Config{Reader: w.model, Engine: e, Auth: w.auth, Switches: w.model, Exceptions: &exceptions{}, Hints: w.hints,
-		Version: "test", Now: w.clock})
+	db, err := store.Open(ctx, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	w.tickets = db
+	w.config = Config{Reader: w.model, Engine: e, Auth: w.auth, Switches: w.model, Tickets: w.tickets, Hints: w.hints,
+		Version: "test", Now: w.clock}
+	w.h = New(w.config)
 	return w
 }
 

@@ -10,30 +10,29 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
-	"github.com/casement/casement/internal/auth"
 	"github.com/casement/casement/internal/finding"
 )
 
-// mountMetrics registers our metrics and serves all of the registry to peers
-// on the loopback interface. Labels are bounded: patterns and states.
-func (s *server) mountMetrics(mux *http.ServeMux) func(pattern string, status int, took time.Duration) {
+// observeRoutes registers our metrics. Labels are bounded: patterns and states.
+func (s *server) observeRoutes() {
 	if s.Metrics == nil {
-		return nil
+		return
 	}
 	took := prometheus.NewHistogramVec(prometheus.HistogramOpts{Name: "casement_http_request_seconds",
 		Help: "Time of HTTP requests by route and status.", Buckets: []float64{.001, .005, .025, .1, .5, 2.5}}, []string{"route", "status"})
 	s.Metrics.MustRegister(took, caseCounts{s})
-	inner := promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{})
-	mux.Handle("GET /metrics", s.guard(route{"GET", "/metrics", auth.Public, func(w http.ResponseWriter, r *http.Request) error {
-		if ip := net.ParseIP(address(r)); ip == nil || !ip.IsLoopback() {
-			return s.notFound(w, r)
-		}
-		inner.ServeHTTP(w, r)
-		return nil
-	}}))
-	return func(pattern string, status int, d time.Duration) {
+	s.measure = func(pattern string, status int, d time.Duration) {
 		took.WithLabelValues(pattern, strconv.Itoa(status)).Observe(d.Seconds())
 	}
+}
+
+// metrics serves all of the registry to peers on the loopback interface.
+func (s *server) metrics(w http.ResponseWriter, r *http.Request) error {
+	if ip := net.ParseIP(address(r)); s.Metrics == nil || ip == nil || !ip.IsLoopback() {
+		return s.notFound(w, r)
+	}
+	promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{}).ServeHTTP(w, r)
+	return nil
 }
 
 // caseCounts are the numbers of cases by state, read when asked for.

@@ -9,12 +9,10 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/casement/casement/internal/auth"
 	"github.com/casement/casement/internal/deadline"
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/record"
@@ -65,53 +63,24 @@ func text(body string) string {
 	return strings.Join(strings.Fields(html.UnescapeString(tags.ReplaceAllString(body, " "))), " ")
 }
 
-// TestRoutesByRole asks for every route as every role: exactly those whose role
-// grants the permission of the route's line get past the guard.
-func TestRoutesByRole(t *testing.T) {
+// TestIfMatch: a command that names the version it was thought for is given to
+// that version only.
+func TestIfMatch(t *testing.T) {
 	w := newWorld(t)
-	w.storyApproval()
-	s := &server{}
-	routes := append(s.routes(), s.apiRoutes()...)
-	if len(routes) < 35 {
-		t.Fatalf("only %d routes: the table is not what is served", len(routes))
+	w.seed()
+	tag := w.do("lee", "GET", "/api/v1/cases/c-xss", "").Header().Get("ETag")
+	if tag == "" {
+		t.Fatal("a case has no ETag")
 	}
-	people := map[string]auth.Role{"": "", "vic": auth.RoleViewer, "lee": auth.RoleResponder, "dana": auth.RoleApprover, "mara": auth.RoleAdmin, "feed": auth.RoleSource}
-	past := func(code int) bool { return code != http.StatusUnauthorized && code != http.StatusForbidden }
-	fill := strings.NewReplacer("{id}", "none", "{action}", "e1.1", "{verb}", "ack", "{hash}", "x", "{name}", "x", "{$}", "")
-	for _, rt := range routes {
-		if rt.pattern == "/events" || rt.pattern == "/logout" || strings.HasSuffix(rt.pattern, "/login") {
-			continue // a stream without end; ends the session; refuses by password
-		}
-		for name, role := range people {
-			for _, kind := range []auth.Kind{auth.Human, auth.Machine} {
-				who, grants := name, slices.Contains(auth.Grants(role), rt.need)
-				if kind == auth.Machine {
-					if name == "" {
-						continue
-					}
-					who, grants = "token:"+name, grants && rt.need != auth.Decide
-				}
-				rec := w.do(who, rt.method, fill.Replace(rt.pattern), bodyFor(rt.method, rt.pattern))
-				got := past(rec.Code)
-				if name == "" && rec.Code == http.StatusSeeOther && strings.HasPrefix(rec.Header().Get("Location"), "/login") {
-					got = false
-				}
-				if want := grants || rt.need == auth.Public; got != want {
-					t.Errorf("%s %s as %s (%s): status %d, want past the guard: %v", rt.method, rt.pattern, name, kind, rec.Code, want)
-				}
-			}
+	rec := w.do("lee", "POST", "/api/v1/cases/c-xss/commands/ack", "", "If-Match", tag)
+	if rec.Code != 200 || rec.Header().Get("ETag") == tag {
+		t.Fatalf("ack at %s: status %d, ETag %s: %s", tag, rec.Code, rec.Header().Get("ETag"), rec.Body)
+	}
+	for old, want := range map[string]int{tag: http.StatusPreconditionFailed, `"x"`: http.StatusBadRequest, "*": http.StatusOK} {
+		if rec := w.do("lee", "POST", "/api/v1/cases/c-xss/commands/comment", `{"text":"late"}`, "If-Match", old); rec.Code != want {
+			t.Errorf("If-Match %s: status %d, want %d: %s", old, rec.Code, want, rec.Body)
 		}
 	}
-}
-
-func bodyFor(method, pattern string) string {
-	if method == "GET" {
-		return ""
-	}
-	if strings.HasPrefix(pattern, "/api/") {
-		return `{"text":"x"}`
-	}
-	return "text=x"
 }
 
 // TestTokenNeverDecides: whatever its role, a token approves and rejects

@@ -1,13 +1,12 @@
 package web
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"strconv"
 	"strings"
+	"time"
 
 	"github.com/a-h/templ"
 
@@ -65,7 +64,11 @@ type problem struct {
 	Title  string `json:"title"`
 	Detail string `json:"detail,omitempty"`
 	// Code is the code of a refusal, for programs.
-	Code string `json:"code,omitempty"`
+	Code string `json:"code,omitempty" doc:"Why a command was refused, for programs."`
+	// Errors are the parts of the request that are wrong.
+	Errors []fieldProblem `json:"errors,omitempty" nullable:"false"`
+	// retry is how long to wait before another attempt.
+	retry time.Duration
 }
 
 // Error returns title and detail.
@@ -73,15 +76,16 @@ func (p *problem) Error() string { return p.Title + ": " + p.Detail }
 
 // problemOf turns any error into what may be told. Faults of ours are logged
 // and told without their text.
-func (s *server) problemOf(r *http.Request, err error) *problem {
+func (s *server) problemOf(method, path string, err error) *problem {
 	var p *problem
 	var retry *auth.RetryError
 	var tooLarge *http.MaxBytesError
+	var input *auth.InputError
 	switch {
 	case errors.As(err, &p):
 		return p
 	case errors.As(err, &retry):
-		return &problem{Status: http.StatusTooManyRequests, Title: "Too many attempts", Detail: retry.Error()}
+		return &problem{Status: http.StatusTooManyRequests, Title: "Too many attempts", Detail: retry.Error(), retry: retry.After}
 	case errors.As(err, &tooLarge):
 		return &problem{Status: http.StatusRequestEntityTooLarge, Title: "The request is too large", Detail: "At most 1 MiB is read. Nothing was done."}
 	case errors.Is(err, auth.ErrToken):
@@ -92,7 +96,7 @@ func (s *server) problemOf(r *http.Request, err error) *problem {
 		return &problem{Status: http.StatusNotFound, Title: "There is no such thing here", Detail: "It may have been mistyped, or it belongs to another organisation."}
 	case errors.Is(err, auth.ErrTaken), errors.Is(err, store.ErrExists):
 		return &problem{Status: http.StatusConflict, Title: "The name is taken", Detail: err.Error()}
-	case errors.Is(err, store.ErrInvalid):
+	case errors.As(err, &input), errors.Is(err, store.ErrInvalid):
 		return &problem{Status: http.StatusUnprocessableEntity, Title: "That can't be done as asked", Detail: err.Error()}
 	case errors.Is(err, engine.ErrConflict):
 		return &problem{Status: http.StatusConflict, Title: "The case changed meanwhile", Detail: "Nothing was done. Load it again and look."}
@@ -102,7 +106,7 @@ func (s *server) problemOf(r *http.Request, err error) *problem {
 	if code := remedy.CodeOf(err); code != "" {
 		return &problem{Status: statusOf(code), Title: titleOf(code), Detail: err.Error(), Code: string(code)}
 	}
-	s.Log.Error("request failed", "method", r.Method, "path", r.URL.Path, "err", err)
+	s.Log.Error("request failed", "method", method, "path", path, "err", err)
 	return &problem{Status: http.StatusInternalServerError, Title: "Something failed on our side", Detail: "It was logged. Nothing is known to be half done; look before you repeat it."}
 }
 
@@ -131,21 +135,13 @@ func titleOf(c remedy.Code) string {
 // fail answers with an error: JSON for programs, a page for people; who is not
 // signed in is sent to the door.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	p := s.problemOf(r, err)
-	if p.Status == http.StatusTooManyRequests {
-		var retry *auth.RetryError
-		if errors.As(err, &retry) {
-			w.Header().Set("Retry-After", strconv.Itoa(int(retry.After.Seconds())+1))
-		}
-	}
+	p := s.problemOf(r.Method, r.URL.Path, err)
 	if wantsJSON(r) {
-		if p.Status == http.StatusUnauthorized {
-			w.Header().Set("WWW-Authenticate", `Bearer realm="casement"`)
-		}
-		w.Header().Set("Content-Type", "application/problem+json")
-		w.WriteHeader(p.Status)
-		_ = json.NewEncoder(w).Encode(p) // the client is gone if this fails
+		writeProblem(w, p)
 		return
+	}
+	if p.retry > 0 {
+		w.Header().Set("Retry-After", p.GetHeaders().Get("Retry-After"))
 	}
 	if p.Status == http.StatusUnauthorized && r.Method == http.MethodGet {
 		http.Redirect(w, r, "/login?next="+url.QueryEscape(r.URL.RequestURI()), http.StatusSeeOther)

@@ -96,6 +96,12 @@ func saidText(word string) string {
 		return "Closed as attested. It opens again when the attestation ends."
 	case "undo":
 		return "It is being changed back; a probe will show the state after it."
+	case "comment-ticket":
+		return "Your comment is on the ticket."
+	case "ticket-open", "ticket-in-progress":
+		return "The status is changed."
+	case "ticket-done":
+		return "Done is taken as a claim: a probe checks it now. The case closes only when the probe agrees."
 	case "approve":
 		return "Approved. The action starts as soon as everybody needed has agreed."
 	case "reject":

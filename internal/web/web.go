@@ -37,6 +37,8 @@ type Reader interface {
 // Engine gives commands to cases; *engine.Engine is one.
 type Engine interface {
 	Tell(ctx context.Context, id string, cmd remedy.Command, notes ...engine.NoteText) (remedy.Case, error)
+	// TellAt fails with engine.ErrConflict if the case is not at version.
+	TellAt(ctx context.Context, id string, version uint64, cmd remedy.Command, notes ...engine.NoteText) (remedy.Case, error)
 	Approve(ctx context.Context, id, action, planHash, person, note string, at time.Time) (remedy.Case, error)
 	Reject(ctx context.Context, id, action, person, reason string, at time.Time) (remedy.Case, error)
 	Note(text string) (remedy.Note, []engine.NoteText, error)
@@ -49,13 +51,6 @@ type Switches interface {
 	Pauses(ctx context.Context) ([]store.Pause, error)
 }
 
-// Exceptions are the standing ones, which the gate reads.
-type Exceptions interface {
-	PutException(ctx context.Context, e store.Exception, at time.Time) error
-	RevokeException(ctx context.Context, tenant, id string, by remedy.Actor, at time.Time) error
-	Exceptions(ctx context.Context, tenant string, after time.Time) ([]store.Exception, error)
-}
-
 // Hints tell that something changed, so that lists refresh. A hint may be lost;
 // the truth is in the store.
 type Hints interface {
@@ -66,11 +61,16 @@ type Hints interface {
 
 // Config wires the handler. Reader, Engine and Auth are required.
 type Config struct {
-	Reader     Reader
-	Engine     Engine
-	Auth       *auth.Service
-	Switches   Switches
-	Exceptions Exceptions
+	Reader   Reader
+	Engine   Engine
+	Auth     *auth.Service
+	Switches Switches
+	// Tickets of the built-in tracker.
+	Tickets Tickets
+	// More operations of the API, and raw routes such as intake: they stand in
+	// the one table with ours.
+	More []Operation
+	Raw  []RawRoute
 	// Hints may be nil: then pages don't refresh by themselves.
 	Hints Hints
 	// Ready says whether the process can serve; nil for always.
@@ -88,8 +88,10 @@ type Config struct {
 // server is the handler's state: its configuration.
 type server struct {
 	Config
-	assets  assetSet
-	measure func(pattern string, status int, took time.Duration)
+	assets assetSet
+	// document is the API in OpenAPI 3.1.
+	document []byte
+	measure  func(pattern string, status int, took time.Duration)
 }
 
 // New returns the handler of all pages and of the API.
@@ -107,14 +109,42 @@ func New(c Config) http.Handler {
 	}
 	s.mountAPI(mux)
 	mux.Handle("/", s.guard(route{"", "/", auth.Public, s.notFound}))
-	s.measure = s.mountMetrics(mux)
+	s.observeRoutes()
 
 	cross := http.NewCrossOriginProtection()
 	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		s.fail(w, r, &problem{Status: http.StatusForbidden, Title: "This request came from another site",
 			Detail: "Nothing was done. Open the page here and try again."})
 	}))
-	return s.outer(cross.Handler(c.Auth.Web.LoadAndSave(s.identify(mux))))
+	all := http.NewServeMux()
+	for _, rt := range c.Raw {
+		all.Handle(rt.Method+" "+rt.Pattern, rt.Handler)
+	}
+	all.Handle("/", s.outer(cross.Handler(c.Auth.Web.LoadAndSave(s.identify(mux)))))
+	return all
+}
+
+// Route is one line of the table of all routes, for tests and documents.
+type Route struct {
+	Method, Pattern string
+	Need            auth.Permission
+}
+
+// Routes is the table of everything that New serves: pages, operations and raw
+// routes, each with the permission it demands.
+func Routes(c Config) []Route {
+	s := &server{Config: c}
+	var out []Route
+	for _, rt := range s.routes() {
+		out = append(out, Route{rt.method, rt.pattern, rt.need})
+	}
+	for _, o := range s.operations() {
+		out = append(out, Route{o.Method, o.Path, o.Need})
+	}
+	for _, rt := range c.Raw {
+		out = append(out, Route{rt.Method, rt.Pattern, rt.Need})
+	}
+	return out
 }
 
 // route is one line of the table of routes.
@@ -125,7 +155,7 @@ type route struct {
 }
 
 // routes is the table of all pages. The API's operations stand in api.go, with
-// their permission as well.
+// their permission as well; Routes joins them.
 func (s *server) routes() []route {
 	return []route{
 		{"GET", "/{$}", auth.Public, s.home},
@@ -133,6 +163,8 @@ func (s *server) routes() []route {
 		{"GET", "/favicon.ico", auth.Public, s.favicon},
 		{"GET", "/healthz", auth.Public, s.healthz},
 		{"GET", "/readyz", auth.Public, s.readyz},
+		{"GET", "/metrics", auth.Public, s.metrics},
+		{"GET", "/openapi.json", auth.Public, s.openapi},
 		{"GET", "/login", auth.Public, s.loginPage},
 		{"POST", "/login", auth.Public, s.login},
 		{"POST", "/logout", auth.Public, s.logout},
@@ -158,6 +190,10 @@ func (s *server) routes() []route {
 		{"POST", "/approvals/{id}/{action}/reject", auth.Decide, s.reject},
 		{"POST", "/approvals/{id}/{action}/ask", auth.Respond, s.approvalForm("comment")},
 		{"POST", "/approvals/{id}/{action}/snooze", auth.Respond, s.approvalForm("snooze")},
+		{"GET", "/tickets", auth.View, s.ticketsPage},
+		{"GET", "/tickets/{id}", auth.View, s.ticketPage},
+		{"POST", "/tickets/{id}/comment", auth.Respond, s.ticketForm("comment")},
+		{"POST", "/tickets/{id}/status", auth.Respond, s.ticketForm("status")},
 	}
 }
 
