@@ -63,6 +63,8 @@ type teller struct {
 	// told counts the events that were told, last is the newest line.
 	told int
 	last string
+	// looked: the newest act was found by looking.
+	looked bool
 }
 
 // tell prints an event, if it is one of the story.
@@ -89,6 +91,9 @@ func (t *teller) tell(e event) {
 	case remedy.Planned:
 		say(resultStyle(b.Before.Result), "probe", "before %s: %s. %s", t.names[b.Action], resultWord(b.Before.Result), b.Before.Detail)
 	case remedy.ActedOn:
+		if t.looked { // that it had happened was said
+			return
+		}
 		say("", "act", "%s: the target says done", t.names[b.Action])
 	case remedy.ProbeSaw:
 		t.probe(b, say)
@@ -105,7 +110,7 @@ func (t *teller) tell(e event) {
 		say(yellow, "unsure", "%s", b.Reason)
 	case remedy.LookedFor:
 		found := "it did not happen"
-		if b.Found {
+		if t.looked = b.Found; b.Found {
 			found = "it had happened; nothing is done twice"
 		}
 		say("", "look", "%s: %s", t.names[b.Action], found)
@@ -156,7 +161,7 @@ func (s *stage) short(text string) string {
 		u := s.world.URL(x)
 		text = strings.ReplaceAll(strings.ReplaceAll(text, u, ""), strings.TrimPrefix(u, "http://"), x)
 	}
-	return text
+	return strings.ReplaceAll(text, "GET without a credential is refused for", "An outsider is refused:")
 }
 
 // claimFix claims what became of a case that was to be proven: the probe

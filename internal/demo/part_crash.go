@@ -94,7 +94,7 @@ func (s *stage) table(ctx context.Context) error {
 		return t.Format("15:04:05")
 	}
 	s.out.print("")
-	s.out.print("   %s", s.Paint(dim, fmt.Sprintf("%-22s %-8s  %-9s  %-8s  %8s  %s", "CASE", "OPENED", "CONTAINED", "PROVEN", "WINDOW", "")))
+	s.out.print("   %s", s.Paint(dim, fmt.Sprintf("%-22s %-8s  %-9s  %-8s  %8s", "CASE", "OPENED", "CONTAINED", "PROVEN", "WINDOW")))
 	for _, m := range s.cast {
 		c, err := s.server.load(ctx, m.id)
 		if err != nil {
@@ -111,7 +111,11 @@ func (s *stage) table(ctx context.Context) error {
 				return err
 			}
 		}
-		s.out.print("   %-22s %-8s  %-9s  %-8s  %s  %s", m.name, clock(ep.OpenedAt), clock(ep.ContainedAt), clock(proven), s.Paint(style, fmt.Sprintf("%8s", window)), m.note)
+		tail := ""
+		if m.note != "" {
+			tail = "  " + m.note
+		}
+		s.out.print("   %-22s %-8s  %-9s  %-8s  %s%s", m.name, clock(ep.OpenedAt), clock(ep.ContainedAt), clock(proven), s.Paint(style, fmt.Sprintf("%8s", window)), tail)
 	}
 	return nil
 }

@@ -26,7 +26,7 @@ func (s *stage) restraint(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.cast = append(s.cast, member{name: "acme-sandbox (last)", id: held})
+	s.cast = append(s.cast, member{name: "acme-sandbox (held)", id: held, note: "waits for its budget"})
 	if err := s.forged(ctx); err != nil {
 		return err
 	}
