@@ -27,7 +27,6 @@ acts within limits or asks a person, and proves that the risk is gone.
   See what a file of alerts holds, and what would be done about it:
     casement inventory alerts.json
     casement try alerts.json
-
   Run it (pages and API on this machine, data in ./casement-data): casement serve`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
