@@ -126,7 +126,7 @@ func killOnce(t *testing.T, dir, target, killAt string, client *killClient) (fly
 			flying, err = strconv.Atoi(string(b))
 		}
 		if err != nil {
-			t.Errorf("the server died by itself: %v", err)
+			t.Errorf("the server died by itself at %q: %s, %v\n%s", killAt, cmd.ProcessState, err, cmd.Stderr)
 		}
 		hit = err == nil
 	case <-time.After(limit):
