@@ -34,6 +34,7 @@ type cli struct {
 	noInput    bool
 	yes        bool
 	dryRun     bool
+	asset      scanned
 
 	// started is set once a command's own code runs: an error before that is
 	// one of usage.

@@ -36,6 +36,7 @@ count until their dates, and each blocked exposure gets a case with a ticket the
 	g.judging = judges(cmd)
 	cmd.Flags().StringArrayVar(&g.mappings, "mapping", nil, "mapping file for JSON that no reader knows (repeatable)")
 	cmd.Flags().StringVar(&g.project, "project", "", "name of what is built (default: from the report)")
+	c.scans(cmd)
 	cmd.Flags().BoolVar(&g.noTicket, "no-ticket", false, "only judge; open no case and no ticket")
 	cmd.Flags().BoolVar(&g.allowEmpty, "allow-empty", false, "a valid report without findings passes (default: it is an error, as a scanner that saw nothing looks the same)")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error { return c.gate(ctx, &g, f, args) })
@@ -55,6 +56,11 @@ func (c *cli) gate(ctx context.Context, g *gating, f *formats, args []string) er
 	j, err := c.judge(ctx, g.judging)
 	if err != nil {
 		return err
+	}
+	if g.project != "" && c.asset.of.UID == "" {
+		if err := c.asset.Set("repository=" + g.project); err != nil {
+			return err
+		}
 	}
 	a, err := c.readAlerts(ctx, args, g.mappings, "")
 	if err != nil {

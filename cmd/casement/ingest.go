@@ -42,6 +42,7 @@ casement serve runs. Exit code 9: some alerts were refused, 1: all were.`,
 	}
 	f := lists(cmd)
 	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping file for JSON that no reader knows (repeatable)")
+	c.scans(cmd)
 	cmd.Flags().StringVar(&event, "event", "", "event name of the sender, e.g. the X-GitHub-Event header")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		return c.with(ctx, true, func(k *client) error {
@@ -96,7 +97,7 @@ func (c *cli) ingestFile(ctx context.Context, k *client, name string, mappings [
 	if err != nil {
 		return out, err
 	}
-	if len(mappings) > 0 || event != "" {
+	if len(mappings) > 0 || event != "" || c.asset.of.UID != "" {
 		if body, err = c.converted(ctx, name, body, mappings, event); err != nil {
 			return out, err
 		}

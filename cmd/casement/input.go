@@ -13,6 +13,8 @@ import (
 	"os"
 	"strings"
 
+	"github.com/spf13/cobra"
+
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/format"
 	"github.com/casement/casement/internal/format/all"
@@ -103,6 +105,38 @@ func (c *cli) readMapping(names []string) ([]format.Reader, error) {
 	return out, nil
 }
 
+// scanned is the --asset flag: what was scanned, for reports that do not say.
+type scanned struct{ of finding.Asset }
+
+// String implements pflag.Value.
+func (s *scanned) String() string {
+	if s.of.UID == "" {
+		return ""
+	}
+	return s.of.Type + "=" + s.of.UID
+}
+
+// Type implements pflag.Value.
+func (s *scanned) Type() string { return "asset" }
+
+// Set implements pflag.Value: TYPE=UID, or the UID of a repository.
+func (s *scanned) Set(word string) error {
+	kind, uid, ok := strings.Cut(word, "=")
+	if !ok {
+		kind, uid = "repository", word
+	}
+	if kind == "" || uid == "" {
+		return errors.New("want TYPE=UID such as repository=acme/shop or image=registry.example.com/shop")
+	}
+	s.of = finding.Asset{UID: uid, Type: kind, Name: uid}
+	return nil
+}
+
+// scans adds --asset to a command that reads reports.
+func (c *cli) scans(cmd *cobra.Command) {
+	cmd.Flags().Var(&c.asset, "asset", "what was scanned, TYPE=UID, for reports that do not say (SARIF without provenance): repository=acme/shop")
+}
+
 // readAlerts reads all files by the built-in readers and the mapping files. A
 // file that can't be read does not stop the others; errs holds why.
 func (c *cli) readAlerts(ctx context.Context, names, mappings []string, event string) (alerts, error) {
@@ -123,7 +157,7 @@ func (c *cli) readAlerts(ctx context.Context, names, mappings []string, event st
 			if n == "-" {
 				shown = "stdin"
 			}
-			res, err = all.Read(b, format.Options{HashSecret: hash, File: shown, Event: event}, extra...)
+			res, err = all.Read(b, format.Options{HashSecret: hash, File: shown, Event: event, Asset: c.asset.of}, extra...)
 		}
 		s := &a.summary
 		s.Read, s.Kept = s.Read+res.Read, s.Kept+res.Kept

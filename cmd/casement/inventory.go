@@ -47,6 +47,7 @@ once its rules are trusted. Nothing is stored and nothing is touched.`,
 	f := lists(cmd)
 	j := judges(cmd)
 	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping file for JSON that no reader knows (repeatable)")
+	c.scans(cmd)
 	cmd.Flags().StringVar(&event, "event", "", "event name of the sender, e.g. the X-GitHub-Event header")
 	cmd.Flags().IntVar(&top, "top", 10, "classes to show per category; 0 for all")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {

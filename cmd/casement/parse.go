@@ -58,6 +58,7 @@ line. Exit code 9: some records were refused; 1: none could be read.`,
 	}
 	f := output(cmd, "jsonl", "json", "table")
 	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping file for JSON that no reader knows (repeatable)")
+	c.scans(cmd)
 	cmd.Flags().StringVar(&event, "event", "", "event name of the sender, e.g. the X-GitHub-Event header")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		a, err := c.readAlerts(ctx, args, mappings, event)

@@ -31,6 +31,7 @@ and nothing is touched.`,
 	f := lists(cmd)
 	j := judges(cmd)
 	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping file for JSON that no reader knows (repeatable)")
+	c.scans(cmd)
 	cmd.Flags().StringVar(&event, "event", "", "event name of the sender, e.g. the X-GitHub-Event header")
 	cmd.Flags().IntVar(&top, "top", 20, "cases to show; 0 for all")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
