@@ -85,9 +85,9 @@ func examplePolicy(t *testing.T) string {
 	return dir
 }
 
-// serve writes the configuration to a file, sets the server up from it and
+// serveConfig writes the configuration to a file, sets the server up from it and
 // starts it. A token named scanner may send alerts.
-func serve(t *testing.T, yaml string) *served {
+func serveConfig(t *testing.T, yaml string) *served {
 	t.Helper()
 	owners, err := filepath.Abs(filepath.Join(exampleConfig, "owners.yaml"))
 	if err != nil {
@@ -295,7 +295,7 @@ func TestServeBuckets(t *testing.T) {
 	t.Setenv("CASEMENT_TEST_S3_SECRET", connectortest.Canary)
 	t.Setenv("CASEMENT_TEST_S3_KEY", "root")
 	t.Setenv("CASEMENT_TEST_SIGNING", exampleSigning)
-	s := serve(t, fmt.Sprintf(`sources:
+	s := serveConfig(t, fmt.Sprintf(`sources:
   scanner: {kind: token, owner: platform}
 connectors:
   s3:
@@ -369,7 +369,7 @@ func TestServeOAuth(t *testing.T) {
 	t.Setenv("CASEMENT_TEST_TOKEN", token)
 	hook := newTold(t)
 	t.Setenv("CASEMENT_TEST_SIGNING", exampleSigning)
-	s := serve(t, fmt.Sprintf(`sources:
+	s := serveConfig(t, fmt.Sprintf(`sources:
   scanner: {kind: token}
 connectors:
   oauth:
@@ -441,7 +441,7 @@ func oauthToken(t *testing.T, addr string) (token, grant string) {
 // they are set up; an action then waits, says why, and a person is told.
 func TestActionWithoutConnector(t *testing.T) {
 	t.Setenv("CASEMENT_TEST_SIGNING", exampleSigning)
-	s := serve(t, "sources:\n  scanner: {kind: token}\nconnectors:\n  hook:\n    kind: webhook\n    params: {notify_url: \"http://127.0.0.1:1/\"}\n    secrets: {signing: env:CASEMENT_TEST_SIGNING}\nroutes:\n  security: {connector: hook}\n")
+	s := serveConfig(t, "sources:\n  scanner: {kind: token}\nconnectors:\n  hook:\n    kind: webhook\n    params: {notify_url: \"http://127.0.0.1:1/\"}\n    secrets: {signing: env:CASEMENT_TEST_SIGNING}\nroutes:\n  security: {connector: hook}\n")
 	id := s.alert(bucketAlert("customer-staging", "staging"))
 	c := s.until(id, "a held action", func(c remedy.Case) bool {
 		return len(c.Actions) > 0 && c.Actions[0].Status == remedy.ActionHeld
