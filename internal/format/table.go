@@ -26,26 +26,46 @@ func Rows(name string, body []byte, opt Options) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
+	out, _, err := rows(body, opt, false)
+	if err != nil {
+		// Some tools don't double quotes in cells. Read that way the file must
+		// fit its header in every row, else it is cut or damaged.
+		lazy, bad, lazyErr := rows(body, opt, true)
+		if lazyErr != nil || bad > 0 {
+			return nil, tableError(name, body, opt, err)
+		}
+		out = lazy
+	}
+	return out, nil
+}
+
+// rows reads all rows and counts those that don't fit the header. Empty cells
+// behind the last column are how some tools end a row.
+func rows(body []byte, opt Options, lazy bool) (out []Row, bad int, err error) {
 	r := newTable(body)
+	r.LazyQuotes = lazy
 	header, err := r.Read()
 	if err != nil {
-		return nil, tableError(name, body, opt, err)
+		return nil, 0, err
 	}
 	for i, h := range header {
 		header[i] = strings.TrimSpace(h)
 	}
-	var out []Row
 	for {
 		cells, err := r.Read()
 		if errors.Is(err, io.EOF) {
-			return out, nil
+			return out, bad, nil
 		}
 		if err != nil {
-			return nil, tableError(name, body, opt, err)
+			return nil, 0, err
 		}
 		line, column := r.FieldPos(0)
 		row := Row{Where: fmt.Sprintf("%s:%d:%d", First(opt.File, "input"), line, column)}
+		for len(cells) > len(header) && cells[len(cells)-1] == "" {
+			cells = cells[:len(cells)-1]
+		}
 		if len(cells) != len(header) {
+			bad++
 			row.Err = fmt.Sprintf("the row has %d cells, the header %d", len(cells), len(header))
 		} else {
 			row.Cells = make(map[string]string, len(cells))

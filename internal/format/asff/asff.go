@@ -44,6 +44,9 @@ func (Reader) Detect(p format.Probe) int {
 			best = max(best, 80)
 		}
 	}
+	if p.Value("findings") == "[" && !p.Has("findings[]") && best == 0 {
+		best = 25 // an empty list: nothing found, whoever looked
+	}
 	if p.Has("detail.findings") && strings.HasPrefix(p.Value("detail-type"), "Security Hub Findings") {
 		return 98
 	}
