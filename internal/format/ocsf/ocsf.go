@@ -11,6 +11,8 @@
 package ocsf
 
 import (
+	"bytes"
+	"encoding/json"
 	"fmt"
 	"strings"
 
@@ -44,7 +46,7 @@ func (Reader) Name() string { return Name }
 
 // Detect looks for a class of the Findings category with its required fields.
 func (Reader) Detect(p format.Probe) int {
-	for _, at := range []string{"", "[]."} {
+	for _, at := range []string{"", "[].", "Findings[].", "findings[].", "detail.findings[]."} {
 		class := p.Value(at + "class_uid")
 		switch {
 		case class == "":
@@ -69,27 +71,62 @@ func (Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 			res.Refuse(v.Where, "", v.Err)
 			continue
 		}
-		var e event
-		if err := format.Unmarshal(v.Raw, &e); err != nil {
-			res.Refuse(v.Where, "", "event: "+format.Reason(err))
+		// Security Hub sends an EventBridge event with detail.findings, and
+		// answers GetFindingsV2 with Findings.
+		var w struct {
+			ClassUID format.Number     `json:"class_uid"`
+			Findings []json.RawMessage `json:"Findings"` // "findings" as well: keys match in any case
+			Detail   struct {
+				Findings []json.RawMessage `json:"findings"`
+			} `json:"detail"`
+		}
+		if wrapped(v.Raw) {
+			if err := format.Unmarshal(v.Raw, &w); err != nil {
+				res.Refuse(v.Where, "", "envelope: "+format.Reason(err))
+				continue
+			}
+		}
+		if w.ClassUID != 0 || len(w.Findings)+len(w.Detail.Findings) == 0 {
+			read(&res, v.Raw, v.Where, opt)
 			continue
 		}
-		if err := e.check(); err != nil {
-			res.Refuse(v.Where, e.id(), err.Error())
-			continue
+		for i, raw := range w.Findings {
+			read(&res, raw, format.Pointer(opt, v.Where, "Findings", i), opt)
 		}
-		if why := e.notAFinding(); why != "" {
-			res.Suppress(v.Where, e.id(), why)
-			continue
+		for i, raw := range w.Detail.Findings {
+			read(&res, raw, format.Pointer(opt, v.Where, "detail", "findings", i), opt)
 		}
-		f := e.finding()
-		f.Tenant = opt.Tenant
-		if f.FirstSeen.IsZero() {
-			f.FirstSeen = opt.Now
-		}
-		res.Keep(f, v.Where)
 	}
 	return format.Finish(res, body, opt)
+}
+
+// wrapped reports whether a value may be an envelope; most are events, which
+// are decoded only once.
+func wrapped(raw []byte) bool {
+	return bytes.Contains(raw, []byte(`"Findings"`)) || bytes.Contains(raw, []byte(`"findings"`))
+}
+
+// read reads one event.
+func read(res *format.Result, raw []byte, where string, opt format.Options) {
+	var e event
+	if err := format.Unmarshal(raw, &e); err != nil {
+		res.Refuse(where, "", "event: "+format.Reason(err))
+		return
+	}
+	if err := e.check(); err != nil {
+		res.Refuse(where, e.id(), err.Error())
+		return
+	}
+	if why := e.notAFinding(); why != "" {
+		res.Suppress(where, e.id(), why)
+		return
+	}
+	f := e.finding()
+	f.Tenant = opt.Tenant
+	if f.FirstSeen.IsZero() {
+		f.FirstSeen = opt.Now
+	}
+	res.Keep(f, where)
 }
 
 // From reads one OCSF event as a finding (not yet normalized). It returns an
