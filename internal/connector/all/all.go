@@ -21,6 +21,7 @@ import (
 func Kinds() []Kind {
 	return []Kind{
 		jiraKind(),
+		kubernetesKind(),
 		minioKind(),
 		nftablesKind(),
 		oauthKind(),
