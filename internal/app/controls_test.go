@@ -47,7 +47,14 @@ func controls() []control {
 			s := targets.StartMinIO(t)
 			return func(t testing.TB) connectortest.Bench { return s.Bucket(t) }
 		}},
+		{"kubernetes", "remove-subject", "access", "P3", true, startKubernetes},
+		{"kubernetes", "quarantine", "isolated", "P1", false, startKubernetes},
 	}
+}
+
+func startKubernetes(t testing.TB) func(testing.TB) connectortest.Bench {
+	k := targets.StartKubernetes(t)
+	return func(t testing.TB) connectortest.Bench { return k.Bench(t) }
 }
 
 // desk is an app that is driven by hand.
