@@ -81,7 +81,7 @@ func TestExampleConfiguration(t *testing.T) {
 func TestEveryExampleIsRead(t *testing.T) {
 	seen := 0
 	err := filepath.WalkDir("../../examples", func(p string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() {
+		if err != nil || d.IsDir() || d.Type()&fs.ModeSymlink != 0 { // the link leads to the shipped mappings, which have their own tests
 			return err
 		}
 		b, err := os.ReadFile(p)
