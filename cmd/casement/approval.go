@@ -172,7 +172,11 @@ func (c *cli) showCard(k remedy.Case, a remedy.Action) {
 	c.fact("last change", orWords(a.Plan.LastModifier, "nobody knows by whom"), "")
 	c.fact("asked", orWords(strings.Join(a.Approval.From, ", "), "nobody")+"; backup "+orWords(k.Judgement.Routing.Backup, "nobody")+"; "+span(a.Approval.ExpiresAt.Sub(c.now()))+" left", "")
 	if n := a.Approval.Needed; n > 1 {
-		c.fact("given", fmt.Sprintf("%d of %d", len(a.Approval.Grants), n), "")
+		why := ""
+		if a.Plan.LastModifier == "" {
+			why = "; more than one, as nobody knows who made the last change"
+		}
+		c.fact("given", fmt.Sprintf("%d of %d%s", len(a.Approval.Grants), n, why), "")
 	}
 }
 
@@ -223,6 +227,9 @@ func (c *cli) decideCommand(word string) *cobra.Command {
 			defer resp.Body.Close()
 			if word == "approve" {
 				fmt.Fprintf(c.out, "approved: %s on %s\n", a.Spec.Name, clean(cs.Asset.Name))
+				if a.Approval.Needed > len(a.Approval.Grants)+1 {
+					fmt.Fprintf(c.out, "%d of %d approvals are given: another person has to approve before anything is changed\n", len(a.Approval.Grants)+1, a.Approval.Needed)
+				}
 				c.pending(k)
 			} else {
 				fmt.Fprintf(c.out, "rejected: nothing is changed at %s\n", clean(cs.Asset.Name))

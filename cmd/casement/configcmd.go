@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -27,9 +28,8 @@ func (c *cli) configValidateCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "validate",
 		Short: "Load the configuration and list every fault",
-		Long: `Load the configuration (files, environment) and list every fault at once with file,
-line and column: unknown keys, settings that a connector does not have, files that are
-not there. Secrets are not resolved. A literal secret is a fault; it is not repeated in
+		Long: `Load the configuration (files, environment), and the policy and owners it names, and list
+every fault with file, line and column. A literal secret is a fault; it is not repeated in
 the message. Exit code 3 if there is one.`,
 		Example: "  casement config validate\n  casement config validate --config /etc/casement -o json",
 		Args:    cobra.NoArgs,
@@ -55,6 +55,9 @@ the message. Exit code 3 if there is one.`,
 		if len(issues) > 0 {
 			return &exitError{code: codeConfig, err: fmt.Errorf("the configuration has %s:\n%w", plural(len(issues), "fault"), issues)}
 		}
+		if err := c.validateNamed(l); err != nil {
+			return err
+		}
 		from := "no file: defaults and environment"
 		if len(l.Files) > 0 {
 			from = strings.Join(l.Files, ", ")
@@ -64,6 +67,19 @@ the message. Exit code 3 if there is one.`,
 		return nil
 	})
 	return cmd
+}
+
+// validateNamed loads what the configuration names, as serve would.
+func (c *cli) validateNamed(l *config.Loaded) error {
+	_, perr := c.loadPack(l.Policy.Dir)
+	files, ferr := c.readOwners(l.Owners.Files)
+	if ferr == nil {
+		_, ferr = c.directory(files)
+	}
+	if err := errors.Join(perr, ferr); err != nil {
+		return firstCode(perr, ferr, err)
+	}
+	return nil
 }
 
 func (c *cli) configShowCommand() *cobra.Command {

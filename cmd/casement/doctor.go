@@ -114,7 +114,7 @@ func (c *cli) examineSecrets(ctx context.Context, p *patient, l *config.Loaded) 
 		}
 	}
 	if bad == 0 && len(refs) > 0 {
-		p.ok("secrets", "%s lead somewhere", plural(len(refs), "reference"))
+		p.ok("secrets", "%s resolved", plural(len(refs), "reference"))
 	}
 }
 

@@ -60,6 +60,9 @@ public key that casement ledger verify printed there to check its checkpoints as
 		} else {
 			c.showLedger(rep, file)
 		}
+		if err == nil && rep.OK && verifier != "" && rep.Checkpoints == 0 {
+			err = failf(codeUnverified, "export again: a checkpoint is signed every few minutes", "the chains hold, but no checkpoint signed by that key is in %s: where it ends is not proven", file)
+		}
 		if err == nil && !rep.OK {
 			err = failf(codeUnverified, "keep the data folder as it is, and compare it with a backup and with checkpoints kept elsewhere", "the ledger does not hold: %s", rep.Fault)
 		}
@@ -83,6 +86,8 @@ func (c *cli) showLedger(rep app.LedgerReport, file string) {
 	check := "none yet"
 	if rep.Checkpoints > 0 {
 		check = fmt.Sprintf("%s with good signatures, the newest of %s", plural(rep.Checkpoints, "checkpoint"), rep.Newest.UTC().Format(time.RFC3339))
+	} else if file != "" && rep.Verifier != "" {
+		check = "the export holds none: a tail that was cut off would not show"
 	} else if file != "" {
 		check = "not checked: no --verifier was given, so a tail that was cut off would not show"
 	}

@@ -35,7 +35,8 @@ func TestScripts(t *testing.T) {
 			e.Setenv("HOME", e.WorkDir)
 			return nil
 		},
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "awaits": awaits, "generate": generate, "freeport": freeport},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){"exits": exits, "awaits": awaits, "generate": generate, "freeport": freeport,
+			"capture": capture, "until": until, "target": target, "tamper": tamper},
 	})
 }
 
@@ -250,7 +251,7 @@ func FuzzClean(f *testing.F) {
 // TestScriptsAreThere: a lost directory must not pass as an empty suite.
 func TestScriptsAreThere(t *testing.T) {
 	files, err := filepath.Glob("testdata/script/*.txtar")
-	if err != nil || len(files) < 3 {
+	if err != nil || len(files) < 16 {
 		t.Errorf("only %d scripts (%v)", len(files), err)
 	}
 }

@@ -34,7 +34,9 @@ func (r *run) undo(ctx context.Context) error {
 	if scope, err := r.e.Guards.Paused(ctx, scopes); err != nil || scope != "" {
 		return r.paused(ctx)
 	}
-	o, err := actor.Undo(ctx, a.Spec.Verb, r.request(a, nil))
+	q := r.request(a, nil)
+	q.Key = a.UndoKey()
+	o, err := actor.Undo(ctx, a.Spec.Verb, q)
 	r.e.Failpoint("after undo")
 	done := remedy.UndoDone{Action: a.ID, Detail: o.Detail}
 	if err != nil {

@@ -28,7 +28,7 @@ func (s *step) handleUndo(do Do) error {
 		if err != nil {
 			return err
 		}
-		s.emit(UndoIntended{Action: a.ID, Key: a.Key + ".undo" + strconv.Itoa(a.Undos)})
+		s.emit(UndoIntended{Action: a.ID, Key: a.UndoKey()})
 	case UndoDone:
 		a, err := s.at1(d.Action, 0, ActionUndoing)
 		if err != nil {
@@ -41,6 +41,10 @@ func (s *step) handleUndo(do Do) error {
 	}
 	return nil
 }
+
+// UndoKey is the once-key of an action's undo: another one than the act's, or a
+// target that acts once per key would drop the undo as a repeat of the act.
+func (a Action) UndoKey() string { return a.Key + ".undo" + strconv.Itoa(a.Undos) }
 
 // undo starts changing an action back. A case closed by it is open again.
 func (s *step) undo(a Action, reason string) {

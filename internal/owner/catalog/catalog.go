@@ -113,6 +113,10 @@ func faults(file string, err error) []error {
 	var one *yaml.LoadError
 	if errors.As(err, &one) {
 		message := one.Message
+		if key, ok := strings.CutPrefix(message, "field "); ok && strings.Contains(key, " not found in type ") {
+			key, _, _ = strings.Cut(key, " not found in type ")
+			message = fmt.Sprintf("unknown key %q", key)
+		}
 		if one.ContextMsg != "" {
 			message = one.ContextMsg + ": " + message
 		}
