@@ -34,9 +34,9 @@ type client struct {
 	http  *http.Client
 	// live is true when a server works off what a command asks for.
 	live bool
-	// where names the install for people.
-	where string
-	close func() error
+	// where names the install for people, pages is the address of its pages.
+	where, pages string
+	close        func() error
 	// tickets opens the tickets that wait, where no server does it.
 	tickets func(ctx context.Context) error
 }
@@ -86,7 +86,7 @@ func remoteClient(base, token string) (*client, error) {
 
 func newClient(base, token string, t http.RoundTripper, where string) *client {
 	jar, _ := cookiejar.New(nil) // nil options: cannot fail
-	return &client{base: base, token: token, live: true, where: where, close: func() error { return nil },
+	return &client{base: base, token: token, live: true, where: where, pages: base, close: func() error { return nil },
 		http: &http.Client{Transport: t, Jar: jar, Timeout: callTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
@@ -164,7 +164,7 @@ func (c *cli) ownApp(ctx context.Context, dir string) (*client, error) {
 		return nil, err
 	}
 	k := newClient("https://casement.invalid", a.LocalToken(), inProcess{a.Handler}, dir)
-	k.live, k.tickets = false, a.OpenTickets
+	k.live, k.tickets, k.pages = false, a.OpenTickets, base
 	k.close = func() error { return a.Stop(context.WithoutCancel(ctx)) }
 	return k, nil
 }

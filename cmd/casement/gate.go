@@ -39,7 +39,8 @@ count until their dates, and each blocked exposure gets a case with a ticket the
 	c.scans(cmd)
 	cmd.Flags().BoolVar(&g.noTicket, "no-ticket", false, "only judge; open no case and no ticket")
 	cmd.Flags().BoolVar(&g.allowEmpty, "allow-empty", false, "a valid report without findings passes (default: it is an error, as a scanner that saw nothing looks the same)")
-	cmd.RunE = c.does(func(ctx context.Context, args []string) error { return c.gate(ctx, &g, f, args) })
+	cmd.Flags().StringVar(&g.status, "status", "", "tell a forge the verdict: address of the commit's statuses, https://HOST/api/v1/repos/OWNER/REPO/statuses/SHA (GitHub, Gitea); token from "+statusToken)
+	cmd.RunE = c.does(func(ctx context.Context, args []string) error { return c.gateAndTell(ctx, &g, f, args) })
 	return cmd
 }
 
@@ -47,55 +48,57 @@ count until their dates, and each blocked exposure gets a case with a ticket the
 type gating struct {
 	*judging
 	mappings             []string
-	project              string
+	project, status      string
 	noTicket, allowEmpty bool
 }
 
 // gate judges the reports and prints the verdict; what it can't decide fails.
-func (c *cli) gate(ctx context.Context, g *gating, f *formats, args []string) error {
+func (c *cli) gate(ctx context.Context, g *gating, f *formats, args []string) (v gateVerdict, err error) {
 	j, err := c.judge(ctx, g.judging)
 	if err != nil {
-		return err
+		return v, err
 	}
 	if g.project != "" && c.asset.of.UID == "" {
 		if err := c.asset.Set("repository=" + g.project); err != nil {
-			return err
+			return v, err
 		}
 	}
 	a, err := c.readAlerts(ctx, args, g.mappings, "")
 	if err != nil {
-		return err
+		return v, err
 	}
 	if verdict := c.tell(a); verdict != nil {
 		why := verdict
 		if len(a.errs) != 1 || len(a.summary.Formats) > 0 {
 			why = errors.New(gateFault(a))
 		}
-		return failf(codeError, "mend the report: what can't be read can't be judged", "the gate fails closed: %w", why)
+		return v, failf(codeError, "mend the report: what can't be read can't be judged", "the gate fails closed: %w", why)
 	}
 	if a.summary.Read == 0 && !g.allowEmpty {
-		return failf(codeError, "check that the scanner ran over the right place; --allow-empty accepts it", "the gate fails closed: the report holds no findings at all")
+		return v, failf(codeError, "check that the scanner ran over the right place; --allow-empty accepts it", "the gate fails closed: the report holds no findings at all")
 	}
 	k, err := c.gateInstall(ctx)
 	if err != nil {
-		return err
+		return v, err
 	}
 	if k != nil {
 		defer func() { _ = k.close() }() // nothing is written after the verdict
+		v.pages = k.pages
 	}
 	opt := gate.Options{Project: g.project, At: c.now()}
 	if k != nil {
 		if opt.Exceptions, err = k.gateExceptions(ctx); err != nil {
-			return failf(codeOf(err), "casement doctor", "the gate fails closed: exceptions can't be read: %w", err)
+			return v, failf(codeOf(err), "casement doctor", "the gate fails closed: exceptions can't be read: %w", err)
 		}
 	}
 	rep := gate.Evaluate(j, a.findings, opt)
+	v.rep = &rep
 	var ticketErr error
 	if k != nil && !g.noTicket && rep.Blocked > 0 {
 		ticketErr = c.openTickets(ctx, k, &rep)
 	}
 	if err := c.printGate(f, rep); err != nil {
-		return err
+		return v, err
 	}
 	if ticketErr != nil {
 		c.report(fmt.Errorf("tickets were not opened: %w", ticketErr))
@@ -104,9 +107,9 @@ func (c *cli) gate(ctx context.Context, g *gating, f *formats, args []string) er
 		if k == nil && f.word == "table" {
 			c.sayf("no install is known, so no ticket was opened; set CASEMENT_URL and CASEMENT_TOKEN, or --data")
 		}
-		return failf(codeGate, "mend what is listed, or ask for an exception: "+askFor(rep), "the gate blocks: %s", plural(rep.Blocked, "exposure"))
+		return v, failf(codeGate, "mend what is listed, or ask for an exception: "+askFor(rep), "the gate blocks: %s", plural(rep.Blocked, "exposure"))
 	}
-	return nil
+	return v, nil
 }
 
 // askFor is the command that asks for an exception of the first blocked exposure.
