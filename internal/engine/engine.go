@@ -275,10 +275,12 @@ func (e *Engine) Sweep(ctx context.Context, now time.Time, n int) (int, error) {
 		return 0, err
 	}
 	units := make([]Unit, 0, len(ids))
+	var faults []error // one case that can't be ticked holds no other up
 	for _, id := range ids {
 		c, err := e.Store.Load(ctx, id)
 		if err != nil {
-			return 0, fmt.Errorf("case %s is due and can't be loaded: %w", id, err)
+			faults = append(faults, fmt.Errorf("case %s is due and can't be loaded: %w", id, err))
+			continue
 		}
 		events, err := remedy.Handle(c, remedy.Command{At: now, By: remedy.Actor{Kind: remedy.System, ID: "clock"}, Do: remedy.Tick{}})
 		if err != nil {
@@ -295,18 +297,18 @@ func (e *Engine) Sweep(ctx context.Context, now time.Time, n int) (int, error) {
 	errs, err := e.Store.Commit(ctx, units, nil)
 	e.Failpoint("after sweep commit")
 	if err != nil {
-		return 0, err
+		return 0, errors.Join(append(faults, err)...)
 	}
 	done := 0
-	for _, err := range errs {
+	for i, err := range errs {
 		switch {
 		case err == nil:
 			done++
 		case !errors.Is(err, ErrConflict): // a conflict is due again at once
-			return done, err
+			faults = append(faults, fmt.Errorf("case %s is due and can't be stored: %w", units[i].Case.ID, err))
 		}
 	}
-	return done, nil
+	return done, errors.Join(faults...)
 }
 
 // Step does everything that is due at now, one thing after the other, and
