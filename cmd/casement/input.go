@@ -21,8 +21,9 @@ import (
 	"github.com/casement/casement/internal/format/mapping"
 )
 
-// maxInput bounds one file of alerts; it is read whole.
-const maxInput = 1 << 30
+// maxInput bounds one file of alerts; it is read whole, and what it becomes takes
+// several times its size.
+const maxInput = 256 << 20
 
 // summary counts what became of the records of all files.
 type summary struct {
@@ -58,6 +59,9 @@ func (c *cli) readNamed(name string) ([]byte, error) {
 		if info, err := f.Stat(); err == nil && info.IsDir() {
 			return nil, failf(codeUsage, "name the files in it", "%s is a directory", name)
 		}
+		if info, err := f.Stat(); err == nil && info.Size() > maxInput {
+			return nil, tooLarge(name) // before a byte of it is in memory
+		}
 		r = f
 	} else if isTerminal(c.in) {
 		c.sayf("reading standard input; end it with Ctrl-D")
@@ -67,9 +71,13 @@ func (c *cli) readNamed(name string) ([]byte, error) {
 	case err != nil:
 		return nil, fileError(name, err)
 	case len(b) > maxInput:
-		return nil, failf(codeError, "split it", "%s is larger than 1 GiB", name)
+		return nil, tooLarge(name)
 	}
 	return b, nil
+}
+
+func tooLarge(name string) error {
+	return failf(codeError, "split it", "%s is larger than %d MiB", name, maxInput>>20)
 }
 
 // fileError words a failure to read a file, with the code that fits.

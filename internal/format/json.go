@@ -133,6 +133,7 @@ type Value struct {
 func lineValues(body []byte, opt Options) ([]Value, int) {
 	var out []Value
 	good, offset := 0, 0
+	p := places{file: opt.File, body: body}
 	for line := range bytes.Lines(body) {
 		at := offset
 		offset += len(line)
@@ -140,7 +141,7 @@ func lineValues(body []byte, opt Options) ([]Value, int) {
 		if len(line) == 0 {
 			continue
 		}
-		v := Value{Where: Position(opt.File, body, at)}
+		v := Value{Where: p.at(at)}
 		if json.Valid(line) {
 			v.Raw = line
 			good++
@@ -161,6 +162,7 @@ func lineValues(body []byte, opt Options) ([]Value, int) {
 
 func streamValues(body []byte, opt Options) ([]Value, int) {
 	var out []Value
+	p := places{file: opt.File, body: body}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	for {
 		var raw json.RawMessage
@@ -168,11 +170,11 @@ func streamValues(body []byte, opt Options) ([]Value, int) {
 		at := int(dec.InputOffset())
 		if err != nil {
 			if len(bytes.TrimSpace(body[at:])) > 0 {
-				out = append(out, Value{Where: Position(opt.File, body, at), Err: "not valid JSON from here on: " + err.Error()})
+				out = append(out, Value{Where: p.at(at), Err: "not valid JSON from here on: " + err.Error()})
 			}
 			break
 		}
-		out = append(out, Value{Raw: raw, Where: Position(opt.File, body, at-len(raw))})
+		out = append(out, Value{Raw: raw, Where: p.at(at - len(raw))})
 	}
 	good := 0
 	for _, v := range out {

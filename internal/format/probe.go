@@ -154,6 +154,28 @@ func Position(file string, body []byte, offset int) string {
 	return fmt.Sprintf("%s:%d:%d", file, line, 1+utf8.RuneCount(body[start:offset]))
 }
 
+// places names offsets of one body, each at or after the one before, in one walk
+// over it: Position for each would be quadratic in the number of lines.
+type places struct {
+	file string
+	body []byte
+	// start is where the line of the last offset begins, lines what is before it.
+	start, lines int
+}
+
+func (p *places) at(offset int) string {
+	offset = max(p.start, min(offset, len(p.body)))
+	if i := bytes.LastIndexByte(p.body[p.start:offset], '\n'); i >= 0 {
+		p.lines += bytes.Count(p.body[p.start:offset], []byte{'\n'})
+		p.start += i + 1
+	}
+	file := p.file
+	if file == "" {
+		file = "input"
+	}
+	return fmt.Sprintf("%s:%d:%d", file, 1+p.lines, 1+utf8.RuneCount(p.body[p.start:offset]))
+}
+
 func trimBOM(body []byte) []byte { return bytes.TrimPrefix(body, []byte("\uFEFF")) }
 
 func invalidUTF8(b []byte) int {
