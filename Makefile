@@ -7,7 +7,9 @@ SUM     := $(GO) run gotest.tools/gotestsum@v1.13.0
 FUZZ    ?= 120
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-full race fuzz mutants kill generate deps lint setup targets
+BENCH   ?=
+
+.PHONY: help bench build demo test test-full race fuzz mutants kill generate deps lint setup targets
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -42,6 +44,10 @@ mutants: ## break the core in fixed ways; every break must be found
 
 kill: ## kill -9 the server under load, 200 times
 	CASEMENT_KILLS=200 $(GO) test -count=1 -timeout 60m -run 'TestKill$$' -v ./internal/app
+
+bench: build ## measure beside the floors, on this disk (BENCH: flags, e.g. BENCH="-run p1,p5 -d 2s -repeat 1")
+	$(GO) build -trimpath -o bin/casement-bench ./cmd/casement-bench
+	bin/casement-bench -casement $(BIN) -dir bin $(BENCH)
 
 generate: ## make generated files anew (pages, picture of states, dependency list)
 	go run -modfile=tools/go.mod github.com/a-h/templ/cmd/templ generate -path internal/web

@@ -1,6 +1,9 @@
 package main
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // duplicates is P1: one alert a request, nine of ten repeat an earlier one.
 func duplicates(b *bench) ([]row, error) {
@@ -46,7 +49,7 @@ func repeats(b *bench) ([]row, error) {
 			b.drop(p)
 			return nil, err
 		}
-		settleEffects(p)
+		idle(p, time.Minute)
 		s, err := b.measure(p, load{to: p.alerts(), conns: 64, dur: b.dur, plan: func(i int) int { return first + i*7919%known }})
 		b.drop(p)
 		if err != nil {

@@ -32,6 +32,15 @@ func scenarios() []scenario {
 		{"distinct", "intake, all distinct", uniques},
 		{"p2", "batches of 100", batches},
 		{"p11", "CPU per duplicate", repeats},
+		{"p3", "alert to action", latency},
+		{"p4", "actions a second", actions},
+		{"p5", "kill -9: lost", kills},
+		{"p6", "kill half way: exactly once", exactlyOnce},
+		{"p7", "another alert's data", confusion},
+		{"p8", "memory and start", footprint},
+		{"p10", "size", size},
+		{"p12", "three times the capacity", overload},
+		{"steps", "case steps", steps},
 	}
 }
 

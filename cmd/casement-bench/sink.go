@@ -19,6 +19,8 @@ type sink struct {
 	down atomic.Bool
 
 	mu sync.Mutex
+	// sent is when each finding's alert was sent first.
+	sent map[int]time.Time
 	// first is the first arrival of each finding's number, raw counts all.
 	first map[int]time.Time
 	raw   int
@@ -43,7 +45,7 @@ func newSink() (*sink, error) {
 func (s *sink) reset() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.first, s.raw, s.keys, s.cases, s.wrong = map[int]time.Time{}, 0, map[string]int{}, map[int]string{}, nil
+	s.sent, s.first, s.raw, s.keys, s.cases, s.wrong = map[int]time.Time{}, map[int]time.Time{}, 0, map[string]int{}, map[int]string{}, nil
 }
 
 // message is what of the product's webhook is looked at.
@@ -117,4 +119,60 @@ func (s *sink) settle(want int, quiet, limit time.Duration) {
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
+}
+
+// send notes when an alert was sent.
+func (s *sink) send(n int, at time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, again := s.sent[n]; !again {
+		s.sent[n] = at
+	}
+}
+
+// sentAndArrived is how long each finding took from sending to arrival.
+func (s *sink) sentAndArrived() map[int]time.Duration {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := map[int]time.Duration{}
+	for n, at := range s.first {
+		if from, ok := s.sent[n]; ok {
+			out[n] = at.Sub(from)
+		}
+	}
+	return out
+}
+
+// latest is the last first arrival.
+func (s *sink) latest() time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var last time.Time
+	for _, at := range s.first {
+		if at.After(last) {
+			last = at
+		}
+	}
+	return last
+}
+
+// has says whether a finding's action arrived.
+func (s *sink) has(n int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, ok := s.first[n]
+	return ok
+}
+
+// compare returns what does not fit the cases the senders were told.
+func (s *sink) compare(cases map[int]string) []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wrong := s.wrong
+	for n, c := range s.cases {
+		if cases[n] != c {
+			wrong = append(wrong, fmt.Sprintf("finding %d was told case %s, its action names %s", n, cases[n], c))
+		}
+	}
+	return wrong
 }

@@ -69,7 +69,7 @@ type Config struct {
 	// under its own name (an action on one that is not set up is held for a
 	// person), and the Notifiers as channels.
 	Environment *policy.Environment
-	// Workers run effects; 8 if zero.
+	// Workers run effects; 64 if zero: they wait for targets, not for the CPU.
 	Workers int
 	// MaxBody of one intake request and Quarantine of a tenant, in bytes, and
 	// Inflight requests; 0 is the default.
@@ -135,7 +135,7 @@ func New(ctx context.Context, cfg Config) (a *App, err error) {
 		cfg.Listen = DefaultListen
 	}
 	if cfg.Workers == 0 {
-		cfg.Workers = 8
+		cfg.Workers = 64
 	}
 	a = &App{cfg: cfg, hub: newHub(), rejudge: make(chan struct{}, 1)}
 	defer func() {

@@ -10,7 +10,9 @@ import (
 	"testing"
 
 	"github.com/casement/casement/internal/app"
+	"github.com/casement/casement/internal/connector"
 	"github.com/casement/casement/internal/intake"
+	"github.com/casement/casement/internal/policy/pack"
 	"github.com/casement/casement/internal/policy/policytest"
 )
 
@@ -18,10 +20,26 @@ import (
 // Figures of the whole server come from cmd/casement-bench; this one is for
 // profiles: go test ./internal/app -run xxx -bench Take -cpuprofile cpu.out
 func BenchmarkTake(b *testing.B) {
-	for _, kind := range []string{"distinct", "repeats"} {
+	for _, kind := range []string{"distinct", "repeats", "acts"} {
 		b.Run(kind, func(b *testing.B) {
 			env := policytest.Environment()
-			a, err := app.New(context.Background(), app.Config{DataDir: b.TempDir(), Listen: "127.0.0.1:0", Environment: &env})
+			cfg := app.Config{DataDir: b.TempDir(), Listen: "127.0.0.1:0", Environment: &env}
+			told := make(counter, 1<<20)
+			if kind == "acts" {
+				env.Channels = []string{"sink"}
+				for _, f := range pack.Default() {
+					switch {
+					case strings.Contains(f.Name, "tests"):
+						continue
+					case strings.Contains(f.Name, "routes"):
+						f.Data = []byte("kind: routes\nroutes:\n  - name: all\n    notify: [sink]\n")
+					}
+					cfg.Policy = append(cfg.Policy, f)
+				}
+				cfg.Authors = []string{"casement"}
+				cfg.Notifiers = map[string]connector.Notifier{"sink": told}
+			}
+			a, err := app.New(context.Background(), cfg)
 			if err != nil {
 				b.Fatal(err)
 			}
@@ -58,9 +76,22 @@ func BenchmarkTake(b *testing.B) {
 				})
 			}
 			wg.Wait()
+			if kind == "acts" {
+				for range b.N {
+					<-told
+				}
+			}
 			b.StopTimer()
 		})
 	}
+}
+
+// counter is told of every notice.
+type counter chan struct{}
+
+func (c counter) Notify(context.Context, connector.Notice) error {
+	c <- struct{}{}
+	return nil
 }
 
 func benchAlert(n, i int) []byte {

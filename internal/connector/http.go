@@ -45,8 +45,8 @@ func NewHTTPClient(o HTTPOptions) *http.Client {
 	t := &http.Transport{
 		DialContext:            o.Network.DialContext,
 		ForceAttemptHTTP2:      true,
-		MaxIdleConns:           20,
-		MaxIdleConnsPerHost:    4,
+		MaxIdleConns:           256,
+		MaxIdleConnsPerHost:    64, // as many as run effects: a new connection costs more than a call
 		IdleConnTimeout:        60 * time.Second,
 		TLSHandshakeTimeout:    10 * time.Second,
 		ResponseHeaderTimeout:  o.Timeout,

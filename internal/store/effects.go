@@ -136,12 +136,16 @@ func (w *writer) claim(now int64, until time.Time, n int) ([]record.Lease, error
 	if err != nil && !errors.Is(err, errEnough) {
 		return nil, err
 	}
+	if len(found) == 0 {
+		return nil, nil
+	}
 	leases := make([]record.Lease, 0, len(found))
-	for _, e := range found {
-		l := record.Lease{Row: e.EffectRow, Attempt: e.Attempt + 1, Until: utc(until)}
-		if l.Epoch, err = w.next(epochCounter); err != nil {
-			return nil, err
-		}
+	last, err := w.draw(epochCounter, len(found))
+	if err != nil {
+		return nil, err
+	}
+	for i, e := range found {
+		l := record.Lease{Row: e.EffectRow, Attempt: e.Attempt + 1, Until: utc(until), Epoch: last - uint64(len(found)-1-i)}
 		if _, err := w.exec("UPDATE effect SET epoch = ?, attempt = ?, lease_until = ?, next_at = ? WHERE id = ?", l.Epoch, l.Attempt, nanos(until), nanos(until), e.ID); err != nil {
 			return nil, err
 		}
@@ -154,9 +158,12 @@ func (w *writer) claim(now int64, until time.Time, n int) ([]record.Lease, error
 var errEnough = errors.New("enough")
 
 // next draws the next number of a counter, from 1.
-func (w *writer) next(name string) (uint64, error) {
+func (w *writer) next(name string) (uint64, error) { return w.draw(name, 1) }
+
+// draw draws the next count numbers of a counter and returns the last.
+func (w *writer) draw(name string, count int) (uint64, error) {
 	var n uint64
-	err := w.get([]any{&n}, "INSERT INTO counter (tenant, name, n) VALUES ('', ?, 1) ON CONFLICT DO UPDATE SET n = n + 1 RETURNING n", name)
+	err := w.get([]any{&n}, "INSERT INTO counter (tenant, name, n) VALUES ('', ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n RETURNING n", name, count)
 	return n, err
 }
 
