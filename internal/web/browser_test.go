@@ -84,7 +84,11 @@ func (b *tab) do(what string, steps ...chromedp.Action[chromedp.Void]) {
 func see(sel chromedp.CSS) chromedp.Action[chromedp.Void]   { return chromedp.WaitVisible(sel) }
 func click(sel chromedp.CSS) chromedp.Action[chromedp.Void] { return chromedp.Click(sel) }
 
-// shoot writes a screenshot of the whole page when run with -update.
+// tallest is the height of the tallest screenshot, in CSS pixels: the timeline
+// of a case goes on below it.
+const tallest = 1700
+
+// shoot writes a screenshot of the page when run with -update.
 func (b *tab) shoot(name string, width int64, scheme string) {
 	b.t.Helper()
 	if !updating() {
@@ -95,7 +99,12 @@ func (b *tab) shoot(name string, width int64, scheme string) {
 		b.t.Fatal(err)
 	}
 	b.do("resize", chromedp.EmulateViewport(width, 800))
-	png, err := chromedp.Run(b.ctx, chromedp.FullScreenshot(100))
+	high, err := chromedp.Run(b.ctx, chromedp.Evaluate[int64](`document.documentElement.scrollHeight`))
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.do("resize", chromedp.EmulateViewport(width, min(high, tallest)))
+	png, err := chromedp.Run(b.ctx, chromedp.CaptureScreenshot())
 	if err != nil {
 		b.t.Fatalf("screenshot %s: %v", name, err)
 	}
@@ -127,6 +136,7 @@ func TestBrowser(t *testing.T) {
 	b.do("open the list", chromedp.Navigate(srv.URL+"/cases"), see(`table.list`))
 	b.shoot("cases", 1440, "light")
 	b.shoot("cases-dark", 1440, "dark")
+	b.shoot("cases-narrow", 390, "light")
 
 	b.do("choose a risk class", chromedp.Func(func(ctx context.Context, target *chromedp.Target) error {
 		_, err := chromedp.Evaluate[bool](`(function(){const s=document.querySelector("select[name=risk]");s.value="K1";
@@ -141,8 +151,33 @@ func TestBrowser(t *testing.T) {
 	b.shoot("case", 1360, "light")
 	b.do("open the approvals", chromedp.Navigate(srv.URL+"/approvals"), see(`.asks`))
 	b.shoot("approvals", 1180, "light")
+	b.do("open the card", chromedp.Navigate(srv.URL+"/approvals/c-invoices/e1.1"), see(`#approve`))
+	b.shoot("approval-narrow", 390, "dark")
+	b.do("set a ticket to done", chromedp.Navigate(srv.URL+"/tickets"), see(`a[href="/tickets/1"]`), click(`a[href="/tickets/1"]`), see(`#to-check`))
+	b.shoot("ticket", 1180, "light")
+	b.do("set a ticket to done", click(`#to-check`), see(`.said`))
+	c, err := w.model.Load(context.Background(), "c-invoices")
+	if err != nil || c.Tickets[0].Status != "done" {
+		t.Errorf("the case does not know of the claim: %+v (%v)", c.Tickets, err)
+	}
 
-	b.do("approve", chromedp.Navigate(srv.URL+"/approvals/c-invoices/e1.1"), see(`#approve`), click(`#approve`), see(`.decided`))
+	// By keyboard alone: Tab comes to the button, which shows its focus, and
+	// Enter approves.
+	b.do("approve", chromedp.Navigate(srv.URL+"/approvals/c-invoices/e1.1"), see(`#approve`))
+	for i := 0; ; i++ {
+		b.do("tab", chromedp.KeyEvent("\t"))
+		at, err := chromedp.Run(b.ctx, chromedp.Evaluate[string](`document.activeElement.id+" "+getComputedStyle(document.activeElement).outlineStyle`))
+		if err != nil || i == 60 {
+			t.Fatalf("Tab does not come to the button: at %q (%v)", at, err)
+		}
+		if !strings.HasSuffix(at, "solid") {
+			t.Errorf("the focus can't be seen at %q", at)
+		}
+		if strings.HasPrefix(at, "approve ") {
+			break
+		}
+	}
+	b.do("approve", chromedp.KeyEvent("\r"), see(`.decided`))
 	status, err := chromedp.Run(b.ctx, chromedp.Text(chromedp.CSS(`.decided`)))
 	if err != nil || !strings.Contains(status, "Approved by dana as approver") {
 		t.Errorf("after the click the card says %q (%v)", status, err)

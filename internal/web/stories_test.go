@@ -1,11 +1,14 @@
 package web
 
 import (
+	"context"
 	"time"
 
+	"github.com/casement/casement/internal/connector/tracker"
 	"github.com/casement/casement/internal/deadline"
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/remedy"
+	"github.com/casement/casement/internal/store"
 )
 
 const (
@@ -87,7 +90,18 @@ func (w *world) storyApproval() remedy.Case {
 	j.Decision.Tickets = []remedy.TicketSpec{{System: "tracker", Template: "exposure"}}
 	l := w.open("c-invoices", 52*minute, publicBucket("aws.securityhub", "S3.2", a), j)
 	l.planned(51*minute, "e1.1", 1, planFor(a.Name, "u-lee"), "GET without credentials answered 200 with 48 kB of 2026/10/inv-88213.pdf")
-	l.at(50*minute, system(), remedy.TicketOpened{N: 1, Ref: "SEC-1041", URL: "/tickets/SEC-1041"})
+	tk, _, err := w.tickets.CreateTicket(context.Background(), "c-invoices/1", store.Ticket{Tenant: finding.DefaultTenant, Project: "payments", CaseID: "c-invoices",
+		Title: "[K1] Bucket acme-invoices-archive can be read by anyone", Status: tracker.StatusOpen, Assignee: "team-payments", CreatedAt: epoch().Add(-50 * minute),
+		Body:   "restricted data readable by anyone on the internet\n\nAsset: acme-invoices-archive (bucket) in production\nSource: aws.securityhub, rule S3.2\n\nMarking this ticket as done starts a check, it does not close the case.",
+		Fields: map[string]string{"asset": "arn:aws:s3:::acme-invoices-archive", "class": "storage.public", "risk": "K1", "environment": "production"}})
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.tickets.AddTicketComment(context.Background(), finding.DefaultTenant, "1", store.TicketComment{TicketID: tk.ID, By: "casement", At: epoch().Add(-20 * minute),
+		Text: "Not fixed: the probe still sees the exposure. GET without credentials answered 200"}); err != nil {
+		w.t.Fatal(err)
+	}
+	l.at(50*minute, system(), remedy.TicketOpened{N: 1, Ref: "T-1", URL: "/tickets/1"})
 	l.see("c-invoices", 47*minute, publicBucket("prowler", "s3_bucket_public_access", a), j, "same exposure: public storage of arn:aws:s3:::acme-invoices-archive")
 	l.at(34*minute, person("u-lee"), remedy.Ack{})
 	l.at(33*minute, person("u-lee"), remedy.Comment{Note: l.note("The monthly export was switched to this bucket on Friday. Nobody outside reads it, blocking is fine for us.")})

@@ -245,6 +245,10 @@ type summary struct {
 	Since  time.Time
 	// Again: the exposure was closed before and came back.
 	Again bool
+	// Seen is what is known of the exposure, SeenAt when a probe saw it; zero if
+	// none did.
+	Seen   mark
+	SeenAt time.Time
 }
 
 func (s *server) summarize(c remedy.Case, names people) summary {
@@ -258,6 +262,7 @@ func (s *server) summarize(c remedy.Case, names people) summary {
 	if c.Exception != nil { // the duties are off, the exposure is not
 		v.Clocked, v.NoClock = false, "excepted until "+c.Exception.Until.Format("2 Jan 2006")
 	}
+	v.Seen, v.SeenAt = verdictOf(c, now), c.LastProbe.At
 	ep := c.Episode()
 	v.Since = ep.DetectedAt
 	end := now
