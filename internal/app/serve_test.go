@@ -89,11 +89,17 @@ func examplePolicy(t *testing.T) string {
 // starts it. A token named scanner may send alerts.
 func serveConfig(t *testing.T, yaml string) *served {
 	t.Helper()
+	return serveFrom(t, examplePolicy(t), yaml)
+}
+
+// serveFrom is serveConfig with another policy.
+func serveFrom(t *testing.T, policyDir, yaml string) *served {
+	t.Helper()
 	owners, err := filepath.Abs(filepath.Join(exampleConfig, "owners.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := loaded(t, fmt.Sprintf("data: {dir: %s}\nserver: {listen: \"127.0.0.1:0\"}\npolicy: {dir: %s}\nowners: {files: [%s]}\n", t.TempDir(), examplePolicy(t), owners)+yaml)
+	l := loaded(t, fmt.Sprintf("data: {dir: %s}\nserver: {listen: \"127.0.0.1:0\"}\npolicy: {dir: %s}\nowners: {files: [%s]}\n", t.TempDir(), policyDir, owners)+yaml)
 	cfg, err := app.Setup(t.Context(), l)
 	if err != nil {
 		t.Fatal(err)
