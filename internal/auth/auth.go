@@ -14,7 +14,7 @@ package auth
 import (
 	"context"
 	"errors"
-	"fmt"
+	"sync"
 	"time"
 
 	"github.com/alexedwards/scs/v2"
@@ -149,7 +149,9 @@ type Service struct {
 	byIP  *limiter
 	// hashing bounds the memory that concurrent logins may take.
 	hashing chan struct{}
-	decoy   string
+	// decoy is checked for unknown users; made at the first login, not at start,
+	// because it takes as long as a login.
+	decoy func() (string, error)
 }
 
 // New returns a service.
@@ -157,10 +159,7 @@ func New(c Config) (*Service, error) {
 	if c.Password == (PasswordParams{}) {
 		c.Password = DefaultPasswordParams()
 	}
-	decoy, err := HashPassword("a password that nobody has", c.Password)
-	if err != nil {
-		return nil, fmt.Errorf("prepare logins: %w", err)
-	}
+	decoy := sync.OnceValues(func() (string, error) { return HashPassword("a password that nobody has", c.Password) })
 	s := &Service{Config: c, decoy: decoy, hashing: make(chan struct{}, 2)}
 	s.byWho, s.byIP = newLimiter(loginsPerName()), newLimiter(loginsPerAddress())
 	s.Web = newSessions(c.Sessions, c.Secure)

@@ -84,9 +84,13 @@ func (s *Service) Login(ctx context.Context, name, password, address string) (Pr
 	if err != nil && !errors.Is(err, ErrNotFound) {
 		return Principal{}, err
 	}
-	stored := u.PasswordHash
-	if stored == "" {
-		stored = s.decoy
+	// Asked for by every login, so that the first unknown user takes no longer.
+	stored, err := s.decoy()
+	if err != nil {
+		return Principal{}, err
+	}
+	if u.PasswordHash != "" {
+		stored = u.PasswordHash
 	}
 	ok, stale, err := s.verify(ctx, stored, password)
 	if err != nil {

@@ -125,7 +125,7 @@ type run struct {
 
 // outcome commits a command with the lease as its licence.
 func (r *run) outcome(ctx context.Context, do remedy.Do, extra func(*Unit)) (remedy.Case, error) {
-	return r.e.tell(ctx, r.c.ID, func(c remedy.Case) (remedy.Command, error) {
+	return r.e.tellAs(ctx, r.c.ID, &r.c, func(c remedy.Case) (remedy.Command, error) {
 		return remedy.Command{At: r.now, By: remedy.Actor{Kind: remedy.System, ID: "engine"}, Do: do}, nil
 	}, func(u *Unit) {
 		l := r.l

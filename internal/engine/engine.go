@@ -152,9 +152,20 @@ func (e *Engine) TellAt(ctx context.Context, id string, version uint64, cmd reme
 // tell builds the command from the case as loaded and lets extra add to the
 // unit before it is committed.
 func (e *Engine) tell(ctx context.Context, id string, build func(remedy.Case) (remedy.Command, error), extra func(*Unit)) (remedy.Case, error) {
+	return e.tellAs(ctx, id, nil, build, extra)
+}
+
+// tellAs is tell with the case as it was when it was loaded before, or nil. What
+// comes of an old one never counts: a commit refuses it, and so do we when the
+// case refuses the command.
+func (e *Engine) tellAs(ctx context.Context, id string, as *remedy.Case, build func(remedy.Case) (remedy.Command, error), extra func(*Unit)) (remedy.Case, error) {
 	for try := 1; ; try++ {
-		c, err := e.Store.Load(ctx, id)
-		if err != nil {
+		var c remedy.Case
+		var err error
+		old := as != nil
+		if old {
+			c, as = *as, nil
+		} else if c, err = e.Store.Load(ctx, id); err != nil {
 			return c, err
 		}
 		cmd, err := build(c)
@@ -162,6 +173,9 @@ func (e *Engine) tell(ctx context.Context, id string, build func(remedy.Case) (r
 			return c, err
 		}
 		events, err := remedy.Handle(c, cmd)
+		if err != nil && old {
+			continue
+		}
 		if err != nil {
 			return c, err
 		}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/casement/casement/internal/ledger"
@@ -74,10 +75,19 @@ func (s *SQLite) Sequence(ctx context.Context, n int) (int64, ledger.Hash, error
 			return fmt.Errorf("the tree is no longer of size %d: %w", size, record.ErrConflict)
 		}
 		base := ledger.StoredCount(size)
-		for i, h := range stored {
-			if _, err := w.exec("INSERT INTO tree_node (tenant, idx, hash) VALUES ('', ?, ?)", base+int64(i), h[:]); err != nil {
+		for len(stored) > 0 {
+			part := stored[:min(len(stored), nodesAtOnce)]
+			if len(part) < nodesAtOnce {
+				part = part[:1] // one statement each for the rest
+			}
+			args := make([]any, 0, 2*len(part))
+			for i, h := range part {
+				args = append(args, base+int64(i), h[:])
+			}
+			if _, err := w.exec("INSERT INTO tree_node (tenant, idx, hash) VALUES ('', ?, ?)"+strings.Repeat(", ('', ?, ?)", len(part)-1), args...); err != nil {
 				return err
 			}
+			base, stored = base+int64(len(part)), stored[len(part):]
 		}
 		return nil
 	})
@@ -86,6 +96,9 @@ func (s *SQLite) Sequence(ctx context.Context, n int) (int64, ledger.Hash, error
 	}
 	return grown, root, nil
 }
+
+// nodesAtOnce is how many hashes of the tree one statement stores.
+const nodesAtOnce = 64
 
 // nodes reads stored hashes of the tree.
 func (s *SQLite) nodes(ctx context.Context) ledger.Reader {
@@ -120,7 +133,9 @@ func (s *SQLite) Consistency(ctx context.Context, older, newer int64) (ledger.Pr
 func (s *SQLite) Tail(ctx context.Context) (Tail, error) {
 	var t Tail
 	var oldest sql.NullInt64
-	err := s.one(ctx, []any{&t.Events, &oldest}, "SELECT count(*), min(at) FROM event WHERE pos > coalesce((SELECT n FROM counter WHERE tenant = '' AND name = '"+treeSize+"'), 0)")
+	// Positions have no gaps and events come in order: nothing needs counting.
+	err := s.one(ctx, []any{&t.Events, &oldest}, `SELECT coalesce((SELECT max(pos) FROM event), 0) - size, (SELECT at FROM event WHERE pos = size + 1)
+		FROM (SELECT coalesce((SELECT n FROM counter WHERE tenant = '' AND name = '`+treeSize+`'), 0) AS size)`)
 	if err != nil {
 		return t, fmt.Errorf("read the tail: %w", err)
 	}

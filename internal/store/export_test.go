@@ -23,3 +23,17 @@ func (s *SQLite) Queued() int {
 func (s *SQLite) CountSome(ctx context.Context, n int) error {
 	return s.put(ctx, func(w *writer) error { return w.fold(n) })
 }
+
+// Plan says how SQLite would run a statement.
+func (s *SQLite) Plan(ctx context.Context, text string) (string, error) {
+	var plan string
+	rows, err := s.check.QueryContext(ctx, "EXPLAIN QUERY PLAN "+text)
+	err = eachRow(rows, err, func(row scanner) error {
+		var a, b, c int
+		var step string
+		err := row.Scan(&a, &b, &c, &step)
+		plan += step + "; "
+		return err
+	})
+	return plan, err
+}

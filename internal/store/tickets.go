@@ -59,7 +59,7 @@ func (s *SQLite) CreateTicket(ctx context.Context, onceKey string, t Ticket) (ou
 	var id int64
 	err = s.put(ctx, func(w *writer) error {
 		if onceKey != "" {
-			err := w.get([]any{&id}, "SELECT id FROM ticket WHERE tenant = ? AND once_key = ?", t.Tenant, onceKey)
+			err := w.get([]any{&id}, "SELECT id FROM ticket WHERE tenant = ? AND once_key = ? AND once_key <> ''", t.Tenant, onceKey)
 			if !errors.Is(err, sql.ErrNoRows) {
 				return err
 			}
