@@ -119,7 +119,7 @@ func exactlyOnce(b *bench) ([]row, error) {
 	b.sink.settle(findings, 20*time.Second, 5*time.Minute)
 	time.Sleep(time.Second) // a double would arrive now
 	n, keys, raw := b.sink.arrived()
-	const inFlight = 16
+	const inFlight = 64 // as many as the product runs at a time
 	met := keys == findings && n == findings && raw <= findings+inFlight
 	return []row{{ID: "P6", What: fmt.Sprintf("effective actions for %d alerts of %d findings, killed half way", total+len(o.Acked), findings), Got: float64(keys), Unit: "actions",
 		Target: fmt.Sprintf("exactly %d", findings), Met: met, Hard: true, Note: fmt.Sprintf("%d raw arrivals, %d distinct findings, %d acknowledged before the kill", raw, n, len(o.Acked))}}, nil

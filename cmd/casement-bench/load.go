@@ -29,8 +29,9 @@ type outcome struct {
 	// Alerts accepted.
 	Alerts  int
 	Elapsed time.Duration
-	// Latency of accepted requests.
-	Latency []time.Duration
+	// Latency of accepted requests, from the instant they were due; Service from
+	// the instant they were sent, which is later when the generator is behind.
+	Latency, Service []time.Duration
 	// Acked are the numbers of the alerts accepted, in no order, if kept.
 	Acked []int
 }
@@ -44,6 +45,7 @@ func (o *outcome) add(x outcome) {
 	o.NoRetryAfter += x.NoRetryAfter
 	o.Alerts += x.Alerts
 	o.Latency = append(o.Latency, x.Latency...)
+	o.Service = append(o.Service, x.Service...)
 	o.Acked = append(o.Acked, x.Acked...)
 }
 
@@ -140,6 +142,7 @@ func (l load) one(next *atomic.Int64, start, end time.Time) outcome {
 				continue
 			}
 		}
+		sent := time.Now()
 		status, retry, answer, err := c.post(body)
 		switch {
 		case err != nil:
@@ -153,6 +156,7 @@ func (l load) one(next *atomic.Int64, start, end time.Time) outcome {
 			o.Accepted++
 			o.Alerts += batch
 			o.Latency = append(o.Latency, time.Since(due))
+			o.Service = append(o.Service, time.Since(sent))
 			if l.keepAcked {
 				o.Acked = append(o.Acked, numbers...)
 			}
