@@ -152,6 +152,9 @@ func (c *cli) ownApp(ctx context.Context, dir string) (*client, error) {
 	if cfg.Owners, err = c.readOwners(l.Owners.Files); err != nil {
 		return nil, err
 	}
+	if cfg.KEV, err = app.ReadKEV(l.Policy.KEV); err != nil {
+		return nil, &exitError{code: codeConfig, err: err}
+	}
 	a, err := app.New(ctx, cfg)
 	if errors.Is(err, store.ErrLocked) {
 		return nil, failf(codeConflict, "if casement serve runs there, wait until it is up; else end that process", "%w", err)

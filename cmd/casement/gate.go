@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -324,6 +325,9 @@ func (c *cli) showBlocked(r gate.Result) {
 	}
 	c.fact("where", where, "")
 	c.fact("why", r.Reason(), "")
+	if slices.Contains(r.Unknown, "kev") {
+		c.fact("", "is it known exploited? --kev FILE or policy.kev, a copy of CISA's list, tells", dim)
+	}
 	if r.Owner != "" {
 		c.fact("owner", r.Owner, "")
 	}

@@ -163,14 +163,18 @@ func (c *cli) judge(_ context.Context, j *judging) (judge.Judge, error) {
 		return out, err
 	}
 	out = judge.Judge{Pack: p, Directory: d}
-	if j.kev != "" {
-		b, err := c.readNamed(j.kev)
-		if err != nil {
-			return out, err
+	if j.kev == "" {
+		if out.KEV, err = app.ReadKEV(l.Policy.KEV); err != nil {
+			return out, &exitError{code: codeConfig, err: err}
 		}
-		if out.KEV, err = judge.ReadKEV(b); err != nil {
-			return out, failf(codeConfig, "", "%s: %w", j.kev, err)
-		}
+		return out, nil
+	}
+	b, err := c.readNamed(j.kev)
+	if err != nil {
+		return out, err
+	}
+	if out.KEV, err = judge.ReadKEV(b); err != nil {
+		return out, failf(codeConfig, "", "%s: %w", j.kev, err)
 	}
 	return out, nil
 }

@@ -50,13 +50,11 @@ type Config struct {
 	Listen string
 	// BaseURL is the address people reach the pages under; "" follows Listen.
 	BaseURL string
-	// Policy files and the principals who wrote them; nil is the default pack.
+	// Policy, Authors, Owners and KEV are the first Rules.
 	Policy  []policy.File
 	Authors []string
-	// Owners are catalog files.
-	Owners []catalog.File
-	// KEV is a copy of CISA's list, zero if there is none.
-	KEV judge.KEV
+	Owners  []catalog.File
+	KEV     judge.KEV
 	// Sources that may send alerts, by signature.
 	Sources []intake.Source
 	// Connectors by name, already wrapped in their decorators.
@@ -79,8 +77,8 @@ type Config struct {
 	Budgets Budgets
 	// TLS is the server's certificate; nil serves plain HTTP.
 	TLS *tls.Certificate
-	// Reload reads policy and owners anew; nil: they stay as given.
-	Reload func() (rules []policy.File, authors []string, owners []catalog.File, err error)
+	// Reload reads what judges anew; nil: it stays as given.
+	Reload func() (Rules, error)
 	// Metrics serves /metrics to this machine.
 	Metrics bool
 	// Version of the program, shown on pages.
@@ -94,6 +92,17 @@ type Config struct {
 // Budgets bound the changes to outside systems of the whole install; 0 is no
 // bound.
 type Budgets struct{ PerHour, PerDay int }
+
+// Rules are what judges: files of the operator, read anew by Reload.
+type Rules struct {
+	// Policy files and the principals who wrote them; nil is the default pack.
+	Policy  []policy.File
+	Authors []string
+	// Owners are catalog files.
+	Owners []catalog.File
+	// KEV is a copy of CISA's list, zero if there is none.
+	KEV judge.KEV
+}
 
 // App is one install.
 type App struct {
@@ -144,7 +153,7 @@ func New(ctx context.Context, cfg Config) (a *App, err error) {
 			a = nil
 		}
 	}()
-	l, err := a.load(cfg.Policy, cfg.Authors, cfg.Owners)
+	l, err := a.load(Rules{cfg.Policy, cfg.Authors, cfg.Owners, cfg.KEV})
 	if err != nil {
 		return a, err
 	}
@@ -195,7 +204,8 @@ func ignoreClosed(err error) error {
 }
 
 // load parses policy and owners and checks them whole.
-func (a *App) load(files []policy.File, authors []string, owners []catalog.File) (*live, error) {
+func (a *App) load(r Rules) (*live, error) {
+	files, authors, owners := r.Policy, r.Authors, r.Owners
 	if files == nil {
 		files, authors = pack.Default(), []string{"casement"}
 	}
@@ -226,7 +236,7 @@ func (a *App) load(files []policy.File, authors []string, owners []catalog.File)
 	if err != nil {
 		return nil, err
 	}
-	return &live{judge: judge.Judge{Pack: p, Directory: dir, KEV: a.cfg.KEV}, files: files}, nil
+	return &live{judge: judge.Judge{Pack: p, Directory: dir, KEV: r.KEV}, files: files}, nil
 }
 
 // people wires accounts, sessions and entitlement.

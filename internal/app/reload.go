@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/record"
@@ -29,11 +30,11 @@ func (a *App) Reload(ctx context.Context) error {
 	}
 	a.reloading.Lock()
 	defer a.reloading.Unlock()
-	rules, authors, owners, err := a.cfg.Reload()
+	rules, err := a.cfg.Reload()
 	if err != nil {
 		return err
 	}
-	next, err := a.load(rules, authors, owners)
+	next, err := a.load(rules)
 	if err != nil {
 		return err
 	}
@@ -59,7 +60,13 @@ func (a *App) Reload(ctx context.Context) error {
 }
 
 // versions names what judges.
-func (l *live) versions() string { return l.judge.Pack.Version() + "/" + l.judge.Directory.Version() }
+func (l *live) versions() string {
+	v := l.judge.Pack.Version() + "/" + l.judge.Directory.Version()
+	if at := l.judge.KEV.AsOf; !at.IsZero() {
+		v += "/kev-" + at.Format(time.RFC3339)
+	}
+	return v
+}
 
 // rejudging is the pass over the open cases.
 type rejudging struct {

@@ -20,6 +20,7 @@ import (
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/format/mapping"
 	"github.com/casement/casement/internal/intake"
+	"github.com/casement/casement/internal/judge"
 	"github.com/casement/casement/internal/owner/catalog"
 	"github.com/casement/casement/internal/policy"
 	"github.com/casement/casement/internal/policy/pack"
@@ -41,14 +42,15 @@ func Setup(ctx context.Context, l *config.Loaded) (Config, error) {
 	s.connectors(&cfg)
 	s.routes(&cfg)
 	s.sources(&cfg)
-	var err error
-	if cfg.Policy, cfg.Authors, cfg.Owners, err = files(l); err != nil {
+	r, err := files(l)
+	if err != nil {
 		return Config{}, errors.Join(s.issues.Sorted().Err(), err)
 	}
+	cfg.Policy, cfg.Authors, cfg.Owners, cfg.KEV = r.Policy, r.Authors, r.Owners, r.KEV
 	if err := s.issues.Sorted().Err(); err != nil {
 		return Config{}, err
 	}
-	cfg.Reload = func() ([]policy.File, []string, []catalog.File, error) { return files(l) }
+	cfg.Reload = func() (Rules, error) { return files(l) }
 	return cfg, nil
 }
 
@@ -211,13 +213,16 @@ func (s *setup) mapping(name string, src *intake.Source) {
 }
 
 // files reads the policy and owner files of a configuration.
-func files(l *config.Loaded) (rules []policy.File, authors []string, owners []catalog.File, err error) {
-	rules, authors = pack.Default(), []string{"casement"}
+func files(l *config.Loaded) (r Rules, err error) {
+	r.Policy, r.Authors = pack.Default(), []string{"casement"}
 	if l.Policy.Dir != "" {
-		authors = nil // the documents name them
-		if rules, err = ReadPolicy(l.Policy.Dir); err != nil {
-			return nil, nil, nil, err
+		r.Authors = nil // the documents name them
+		if r.Policy, err = ReadPolicy(l.Policy.Dir); err != nil {
+			return r, err
 		}
+	}
+	if r.KEV, err = ReadKEV(l.Policy.KEV); err != nil {
+		return r, err
 	}
 	for _, name := range l.Owners.Files {
 		f := catalog.File{Name: name}
@@ -225,11 +230,27 @@ func files(l *config.Loaded) (rules []policy.File, authors []string, owners []ca
 			f.Repository, f.Name = repo, path
 		}
 		if f.Data, err = os.ReadFile(f.Name); err != nil {
-			return nil, nil, nil, fmt.Errorf("owners.files: %w", err)
+			return r, fmt.Errorf("owners.files: %w", err)
 		}
-		owners = append(owners, f)
+		r.Owners = append(r.Owners, f)
 	}
-	return rules, authors, owners, nil
+	return r, nil
+}
+
+// ReadKEV reads a copy of CISA's list; no path is no copy.
+func ReadKEV(path string) (judge.KEV, error) {
+	if path == "" {
+		return judge.KEV{}, nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return judge.KEV{}, fmt.Errorf("policy.kev: %w", err)
+	}
+	k, err := judge.ReadKEV(b)
+	if err != nil {
+		return k, fmt.Errorf("policy.kev: %s: %w", path, err)
+	}
+	return k, nil
 }
 
 // ErrNoPolicy is the cause when a policy directory holds no policy files.

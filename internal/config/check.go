@@ -45,6 +45,7 @@ func (l *Loaded) check(d *decoder) {
 			d.fail(d.origins["policy.dir"].issue("policy.dir", "name a directory with policy files", false, "%s is not a directory that can be read", dir))
 		}
 	}
+	l.readable(d, "policy.kev", l.Policy.KEV)
 }
 
 // reported says whether one of the issues is about the key or a part around it.

@@ -82,6 +82,9 @@ type Route struct {
 // Policy is where the rules are.
 type Policy struct {
 	Dir string `yaml:"dir" path:"1" doc:"policy directory; empty: the pack that ships with Casement"`
+	// KEV is read anew with the policy. Without it "known exploited" is unknown,
+	// which counts as the worst: every vulnerability gets the terms of a listed one.
+	KEV string `yaml:"kev" path:"1" doc:"copy of CISA's known exploited vulnerabilities (JSON); without it each vulnerability is judged as if it were listed"`
 }
 
 // Owners lists the ownership files.

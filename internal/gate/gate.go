@@ -112,6 +112,9 @@ type Result struct {
 	Rule  string `json:"rule"`
 	Why   string `json:"why,omitempty"`
 	Owner string `json:"owner,omitempty"`
+	// Unknown are facts that count as the worst because nobody knows them, and
+	// may relax the class once they are known.
+	Unknown []string `json:"unknown,omitempty"`
 	// Exception that let it pass, and until when.
 	Exception *Exception `json:"exception,omitempty"`
 	// Ended is the newest exception for it that is over.
@@ -200,11 +203,11 @@ func grouped(findings []finding.Finding) []exposure {
 // one judges one exposure.
 func one(j judge.Judge, g exposure, o Options) Result {
 	f := g.finding
-	v, _ := j.Judge(f, policy.CaseFacts{Members: len(g.uids)}, o.At)
+	v, why := j.Judge(f, policy.CaseFacts{Members: len(g.uids)}, o.At)
 	d := v.Decision
 	r := Result{Key: g.key, UIDs: g.uids, Title: f.Title, Class: f.Class, Risk: d.Class, Severity: f.Severity, Weakness: weakness(f),
 		Project: ProjectOf(f, o.Project), Package: f.Component.Name, Version: f.Component.Version, Fixed: f.Component.FixedVersion,
-		File: f.Location.File, Line: f.Location.Line, Do: Recommendation(f, j.Pack.ManualSteps(d.Playbook)), Rule: d.Rule, Why: d.Why, Error: d.Error, Finding: f}
+		File: f.Location.File, Line: f.Location.Line, Do: Recommendation(f, j.Pack.ManualSteps(d.Playbook)), Rule: d.Rule, Why: d.Why, Error: d.Error, Unknown: why.Trace.Would, Finding: f}
 	if v.Routing.Known {
 		r.Owner = v.Routing.Owner
 	}
@@ -319,6 +322,9 @@ func (r Result) Reason() string {
 	s := "rule " + r.Rule + ", risk class " + r.Risk.String()
 	if r.Why != "" {
 		s += ": " + r.Why
+	}
+	if len(r.Unknown) > 0 {
+		s += " Judged as the worst, because unknown: " + strings.Join(r.Unknown, ", ") + "."
 	}
 	return s
 }

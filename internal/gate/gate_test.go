@@ -267,3 +267,31 @@ func TestJUnit(t *testing.T) {
 		}
 	}
 }
+
+// TestUnknownShows: a class that stands only because a fact is unknown says so,
+// and goes once the fact is known.
+func TestUnknownShows(t *testing.T) {
+	p, issues := policy.Load([]policy.File{{Name: "p.yaml", Data: []byte(`kind: rules
+rules:
+  - name: package
+    when: class == "pipeline.vulnerable-package"
+    class:
+      - {when: is_yes(kev), class: K3}
+      - {class: K5}
+    ticket: true
+`)}}, policy.Environment{Systems: []string{"tracker"}})
+	if len(issues) > 0 {
+		t.Fatal(issues)
+	}
+	j := testJudge(t)
+	j.Pack = p
+	f := []finding.Finding{pkg("lib", "CVE-2020-1", finding.SeverityLow)}
+	r := Evaluate(j, f, Options{At: at("2026-06-01")}).Results[0]
+	if r.Outcome != Blocked || !strings.Contains(r.Reason(), "because unknown: kev") {
+		t.Errorf("without the list: %s, %q", r.Outcome, r.Reason())
+	}
+	j.KEV = judge.KEV{AsOf: at("2026-05-31"), CVE: map[string]bool{"CVE-2021-44228": true}}
+	if r = Evaluate(j, f, Options{At: at("2026-06-01")}).Results[0]; r.Outcome != Warned || strings.Contains(r.Reason(), "unknown") {
+		t.Errorf("with the list: %s, %q", r.Outcome, r.Reason())
+	}
+}
