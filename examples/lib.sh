@@ -65,9 +65,9 @@ prepare() {
 person() { casement user add "$1" --roles "$2" --mail "$1@example.com" --password env:PASSWORD --quiet >/dev/null; }
 
 # the_case: the id of the only case.
-the_case() { casement case list -o json | field 'x[0].id'; }
+the_case() { casement --quiet case list -o json | field 'x[0].id'; }
 
 # state CASE
-state() { casement case show "$1" -o json | field 'x.state'; }
+state() { casement --quiet case show "$1" -o json | field 'x.state'; }
 
 in_state() { [ "$(state "$1")" = "$2" ]; }

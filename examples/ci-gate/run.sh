@@ -49,5 +49,5 @@ printf '' >"$work/empty.json"
 code=0
 casement gate --quiet "$work/empty.json" 2>"$work/empty.txt" || code=$?
 expect "a scanner that wrote nothing stops it too" 1 "$code"
-casement ledger verify --quiet | head -1 | sed 's/^/  /'
+casement ledger verify --quiet | sed -n '1s/^/  /p'
 step "Done."
