@@ -77,6 +77,36 @@ func TestExampleConfiguration(t *testing.T) {
 	}
 }
 
+// TestSmallExamples: the configurations of the worked examples set a server up,
+// and the tests of their policies pass. run.sh puts addresses and secrets in.
+func TestSmallExamples(t *testing.T) {
+	t.Setenv("DOCS_SIGNING", exampleSigning)
+	for _, name := range []string{"first-case", "ci-gate"} {
+		l, issues, err := config.Load(config.Options{Path: filepath.Join("../../examples", name, "casement.yaml")})
+		if err != nil || len(issues) > 0 {
+			t.Fatal(name, err, issues)
+		}
+		cfg, err := app.Setup(t.Context(), l)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		cfg.DataDir, cfg.Listen = t.TempDir(), "127.0.0.1:0"
+		a, err := app.New(t.Context(), cfg)
+		if err != nil {
+			t.Fatal(name, err)
+		}
+		p, _ := a.Policy()
+		for _, r := range policy.RunTests(p) {
+			if !r.OK() {
+				t.Errorf("%s: %s %s: %v", name, r.Where, r.Name, r.Failures)
+			}
+		}
+		if err := a.Stop(t.Context()); err != nil {
+			t.Error(name, err)
+		}
+	}
+}
+
 // TestEveryExampleIsRead: nothing lies in examples/ that no test looks at.
 func TestEveryExampleIsRead(t *testing.T) {
 	seen := 0
@@ -102,6 +132,7 @@ func TestEveryExampleIsRead(t *testing.T) {
 		case strings.HasPrefix(filepath.ToSlash(p), exampleConfig): // TestExampleConfiguration
 		case strings.HasSuffix(p, "lib.sh"), strings.Contains(dir, "/saas-integration/"), strings.Contains(dir, "/ci-gate/"), strings.Contains(dir, "/cloud-identity/"):
 			// TestWorkedExamples in cmd/casement runs them.
+		case strings.Contains(dir, "/first-case/"): // TestSmallExamples; the first README session
 		default:
 			t.Errorf("%s: no test reads it; add it here", p)
 		}

@@ -55,6 +55,7 @@ func provenBy() map[string]string {
 		"routes.*.connector":       "TestServeBuckets",
 		"routes.*.params":          "TestServeBuckets",
 		"policy.dir":               "TestServeBuckets",
+		"policy.kev":               "TestKnownExploited",
 		"owners.files":             "TestServeBuckets",
 		"budgets.changes_per_hour": "TestInstallBudgets",
 		"budgets.changes_per_day":  "TestInstallBudgets",
@@ -351,4 +352,39 @@ func TestReload(t *testing.T) {
 	if c.RiskClass().String() != "K2" || now.Version() == old.Version() {
 		t.Errorf("class %s by policy %s", c.RiskClass(), now.Version())
 	}
+}
+
+// TestKnownExploited: CISA's list decides the class of a vulnerability, is read
+// anew with the policy, and open cases are judged by the new one; a damaged copy
+// leaves the old one in force.
+func TestKnownExploited(t *testing.T) {
+	dir, list := t.TempDir(), filepath.Join(t.TempDir(), "kev.json")
+	write := func(path, text string) {
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	kev := func(day, cve string) {
+		write(list, `{"dateReleased":"2026-11-`+day+`T00:00:00Z","vulnerabilities":[{"cveID":"`+cve+`"}]}`)
+	}
+	write(filepath.Join(dir, "rules.yaml"), "kind: rules\nmode: ticket\nrules:\n  - name: package\n    when: class == \"pipeline.vulnerable-package\"\n"+
+		"    class:\n      - {when: is_yes(kev), class: K3}\n      - {class: K5}\n    ticket: true\n    why: Known.\n")
+	kev("01", "CVE-2021-44228")
+	s := serveFrom(t, dir+", kev: "+list, "sources:\n  scanner: {kind: token}\n")
+	id := s.alert(`{"source":"scan","native_id":"1","title":"lib","class":"pipeline.vulnerable-package","severity":"low","weakness":{"cve":["CVE-2020-9488"]},` +
+		`"component":{"name":"lib","version":"1"},"asset":{"uid":"acme/shop","type":"repository"}}`)
+	is := func(class string) {
+		t.Helper()
+		s.until(id, "class "+class, func(c remedy.Case) bool { return c.RiskClass().String() == class })
+	}
+	is("K5")
+	write(list, "{")
+	if err := s.Reload(t.Context()); err == nil || !strings.Contains(err.Error(), "policy.kev") {
+		t.Errorf("a damaged list: %v", err)
+	}
+	kev("02", "CVE-2020-9488")
+	if err := s.Reload(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	is("K3")
 }
