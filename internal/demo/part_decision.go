@@ -86,7 +86,7 @@ func (s *stage) card(c remedy.Case, a remedy.Action) {
 		{"why now", fmt.Sprintf("%s. %s %s", c.RiskClass(), c.Judgement.Decision.Why, s.short(a.Before.Detail))},
 		{"blast", a.Plan.Blast},
 		{"undo", a.Plan.Undo},
-		{"time left", fmt.Sprintf("%s to answer; fix due %s UTC", took(a.Approval.ExpiresAt.Sub(time.Now()).Round(time.Second)), c.Clocks().Fix.Format("2 Jan 15:04"))},
+		{"time left", fmt.Sprintf("%s to answer; fix due %s UTC", took(time.Until(a.Approval.ExpiresAt).Round(time.Second)), c.Clocks().Fix.Format("2 Jan 15:04"))},
 		{"page", fmt.Sprintf("%s/approvals/%s/%s", s.server.url, c.ID, a.ID)},
 	}
 	s.out.print("")
