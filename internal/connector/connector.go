@@ -174,6 +174,12 @@ type Reopener interface {
 	Reopen(ctx context.Context, ref string) error
 }
 
+// Finisher is a Tracker whose ticket Casement may set to done, once a probe
+// proved the case closed.
+type Finisher interface {
+	Finish(ctx context.Context, ref string) error
+}
+
 // Follower is a Tracker that tells what people did to our tickets.
 type Follower interface {
 	// Changed returns the present state of our tickets that changed since an

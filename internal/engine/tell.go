@@ -145,12 +145,19 @@ func (r *run) ticket(ctx context.Context) error {
 			return r.ticketFailed(ctx, err)
 		}
 	}
-	if re, ok := tr.(connector.Reopener); ok && t.Status == "reopened" {
-		if err := re.Reopen(ctx, t.Ref); err != nil {
-			return r.ticketFailed(ctx, err)
-		}
+	var err error
+	re, reopens := tr.(connector.Reopener)
+	fi, finishes := tr.(connector.Finisher)
+	switch {
+	case reopens && t.Status == remedy.TicketReopened:
+		err = re.Reopen(ctx, t.Ref)
+	case finishes && t.Status == remedy.TicketProven:
+		err = fi.Finish(ctx, t.Ref)
 	}
-	_, err := r.outcome(ctx, remedy.TicketSaid{N: t.N, Told: t.Said}, nil)
+	if err != nil {
+		return r.ticketFailed(ctx, err)
+	}
+	_, err = r.outcome(ctx, remedy.TicketSaid{N: t.N, Told: t.Said}, nil)
 	return err
 }
 

@@ -331,7 +331,8 @@ type Ticket struct {
 	Template string `json:"template,omitempty"`
 	Ref      string `json:"ref,omitempty"`
 	URL      string `json:"url,omitempty"`
-	// Status is what the system says; "done" is a claim.
+	// Status is "wanted", "open", TicketReopened, TicketProven, or the system's
+	// own word for done, which is a claim.
 	Status string `json:"status"`
 	// Said and Told number what we have to say and what arrived there.
 	Said int `json:"said,omitempty"`
@@ -339,6 +340,12 @@ type Ticket struct {
 	// Lines are what is still to be said, oldest first: Said - Told of them.
 	Lines []string `json:"lines,omitempty"`
 }
+
+// What Casement itself makes of a ticket.
+const (
+	TicketReopened = "reopened" // the probe sees the exposure
+	TicketProven   = "proven"   // the probe proved that it is gone
+)
 
 // Message is one notice to people or systems, delivered by an effect.
 type Message struct {

@@ -190,6 +190,7 @@ func (s *step) reopen(detected time.Time, why string) {
 	s.emit(JudgeAsked{Why: "reopened"})
 	s.say("reopened", "Reopened: "+why, "", s.c.Owner(), s.c.Judgement.Routing.Backup)
 	s.tell("Reopened: " + why)
+	s.moveTickets(TicketReopened)
 }
 
 // close ends the episode and everything that had not begun.
@@ -199,6 +200,7 @@ func (s *step) close(how How, why string, note Note, until time.Time) {
 	s.say("closed", "Closed as "+string(how)+": "+why, "", s.c.Owner())
 	s.tell("Closed as " + string(how) + ": " + why)
 	if how == ClosedProven || how == ClosedGone {
+		s.moveTickets(TicketProven)
 		s.emit(ProbeScheduled{At: s.at.Add(recheckAfter(0))})
 	}
 }

@@ -108,6 +108,7 @@ func (s *step) planMade(d PlanMade) error {
 	old := a
 	d.Before = d.Before.known()
 	s.emit(Planned{Action: a.ID, Plan: d.Plan, Before: d.Before})
+	s.refute(ProbeSchedule, d.Before)
 	a, _ = s.c.Action(a.ID)
 	switch d.Before.Result {
 	case Gone:

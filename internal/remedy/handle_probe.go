@@ -50,6 +50,9 @@ func (s *step) probed(d Probed) error {
 	if o.Result == Inconclusive && s.c.Inconclusive == maxInconclusive {
 		s.escalate("the probe can't tell: " + o.Detail)
 	}
+	if run.Purpose != ProbeContinuity {
+		s.refute(run.Purpose, o)
+	}
 	switch run.Purpose {
 	case ProbeAfter:
 		s.probedAfter(run, o)
@@ -199,6 +202,9 @@ func (s *step) probedOpen(run ProbeRun, o Observation) {
 		s.probedRecheck(o)
 		return
 	}
+	if run.Purpose == ProbeSchedule && s.c.claimed() {
+		run.Purpose = ProbeClaim // said while an action ran, or not answered yet
+	}
 	next := s.every()
 	switch o.Result {
 	case Gone:
@@ -209,11 +215,6 @@ func (s *step) probedOpen(run ProbeRun, o Observation) {
 	case Inconclusive:
 		next = backoff(s.c.Inconclusive)
 	case Exposed:
-		if run.Purpose == ProbeClaim {
-			s.tell("Not fixed: the probe still sees the exposure. " + o.Detail)
-			s.reopenTickets()
-			s.say("claim_refuted", "Said to be fixed, still exposed: "+o.Detail, "", s.c.Owner())
-		}
 		s.uncontained(o)
 		if a, ok := s.c.current(); ok && a.Status == ActionHeld && a.Before.Result == NotExposed {
 			s.again(a, "now reproduced")
@@ -259,9 +260,29 @@ func (s *step) uncontained(o Observation) {
 	}
 }
 
-func (s *step) reopenTickets() {
+// refute: what a probe of any purpose sees of an open case goes against every
+// claim that stands.
+func (s *step) refute(p Purpose, o Observation) {
+	if o.Result != Exposed || !s.c.Open() || p != ProbeClaim && !s.c.claimed() {
+		return
+	}
+	s.tell("Not fixed: the probe still sees the exposure. " + o.Detail)
+	s.moveTickets(TicketReopened)
+	s.say("claim_refuted", "Said to be fixed, still exposed: "+o.Detail, "", s.c.Owner())
+}
+
+// claimed: a ticket stands at a word that means done.
+func (c Case) claimed() bool {
+	return slices.ContainsFunc(c.Tickets, func(t Ticket) bool {
+		return t.Ref != "" && t.Ref != TicketGivenUp && !slices.Contains([]string{"wanted", "open", TicketReopened, TicketProven}, t.Status)
+	})
+}
+
+func (s *step) moveTickets(to string) {
 	for _, t := range s.c.Tickets {
-		s.emit(TicketMoved{N: t.N, Status: "reopened"})
+		if t.Ref != "" && t.Ref != TicketGivenUp {
+			s.emit(TicketMoved{N: t.N, Status: to})
+		}
 	}
 }
 

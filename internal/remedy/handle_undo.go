@@ -80,6 +80,9 @@ func (s *step) handleOutbox(do Do) error {
 		for _, t := range s.c.Tickets {
 			if t.N == d.N && t.Ref == "" {
 				s.emit(TicketLinked{N: d.N, Ref: d.Ref, URL: d.URL})
+				if s.c.Closed == ClosedProven || s.c.Closed == ClosedGone { // meanwhile
+					s.emit(TicketMoved{N: d.N, Status: TicketProven})
+				}
 				return nil
 			}
 		}

@@ -46,6 +46,11 @@ func (l *laws) state(c Case) {
 	if c.Open() && !c.Episode().ContainedAt.IsZero() {
 		l.must(slices.ContainsFunc(c.Actions, func(a Action) bool { return a.Spec.Phase == Contain && a.After.Result == NotExposed }), "contained is proven")
 	}
+	for _, t := range c.Tickets {
+		l.must(!c.Open() || !l.refuted || !l.claims[t.N] || t.Ref == "" || t.Ref == TicketGivenUp, "no ticket stays at done while the probe sees the exposure: %d is %s", t.N, t.Status)
+		l.must(c.Open() || c.Closed != ClosedProven || t.Ref == TicketGivenUp || t.Status != TicketReopened, "a proven case leaves no ticket reopened: %d", t.N)
+		l.must(!c.Open() || t.Status != TicketProven, "a ticket is proven only while its case is closed: %d", t.N)
+	}
 	if c.Quiet() {
 		l.must(c.Open() && c.Exception == nil && !l.loud && !l.claimed, "a case is quiet only when nothing was acted, probed or claimed")
 	}

@@ -31,12 +31,14 @@ type laws struct {
 	said          map[string]bool   // what a clock said in this episode
 	loud, claimed bool              // acted or probed; claimed in this episode
 	passed        int               // re-probes passed since closing
+	claims        map[int]bool      // tickets that stand at done
+	refuted       bool              // the command at hand saw the exposure
 	snapshots     []Case
 	bytes         []string
 }
 
 func newLaws(fail func(string, ...any)) *laws {
-	return &laws{fail: fail, seen: map[string]bool{}, keys: map[string]string{}, work: map[string]string{}, messages: map[int]bool{}, said: map[string]bool{}}
+	return &laws{fail: fail, seen: map[string]bool{}, keys: map[string]string{}, work: map[string]string{}, messages: map[int]bool{}, said: map[string]bool{}, claims: map[int]bool{}}
 }
 
 // Fatalf lets asJSON report.
@@ -61,6 +63,7 @@ func (l *laws) step(c Case, cmd Command) (Case, bool) {
 		return c, false
 	}
 	after := c
+	l.refuted = false
 	for _, e := range evs {
 		l.heard(cmd.Do, e)
 		l.event(after, e)
@@ -160,6 +163,7 @@ func (l *laws) event(c Case, e Event) {
 func (l *laws) saw(o Observation, covers []string) {
 	l.loud = true
 	l.last, l.lastN, l.covers = o, l.n, covers
+	l.refuted = l.refuted || o.Result == Exposed
 	if o.Result == Exposed {
 		l.seen[o.Probe+"@"+o.Place] = true
 	}
@@ -262,7 +266,10 @@ func (l *laws) outbox(c Case, e Event) {
 	case MessageSent:
 		l.must(l.messages[b.N], "a message is delivered once: %d", b.N)
 		delete(l.messages, b.N)
+	case TicketWanted:
+		delete(l.claims, b.Ticket.N) // whoever spoke of it before spoke of none of ours
 	case TicketLinked:
+		delete(l.claims, b.N)
 		l.must(slices.ContainsFunc(c.Tickets, func(t Ticket) bool { return t.N == b.N && t.Ref == "" }) && b.Ref != "", "a ticket is opened once: %d", b.N)
 	case Acked:
 		l.must(c.Open(), "only an open case is acknowledged")
@@ -273,6 +280,7 @@ func (l *laws) outbox(c Case, e Event) {
 		l.must(b.Exception.By != b.Exception.Asked && b.Exception.Until.After(e.At), "an exception is granted by another and ends: %+v", b.Exception)
 	case TicketMoved:
 		l.claimed = l.claimed || b.Done
+		l.claims[b.N] = b.Done
 	}
 }
 

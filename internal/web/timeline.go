@@ -192,6 +192,9 @@ func describePeople(b remedy.Body, names people) entry {
 	case remedy.TicketLinked:
 		return say(kindNotice, "ticket", toneQuiet, "opened ticket", e.Ref)
 	case remedy.TicketMoved:
+		if !e.Done {
+			return say(kindNotice, "ticket", toneQuiet, "said of the ticket:", e.Status)
+		}
 		return say(kindNotice, "ticket", toneQuiet, "saw the ticket go to", e.Status, "a claim, not a proof: it is probed")
 	}
 	return entry{}

@@ -50,7 +50,7 @@ type Store interface {
 	SetStatus(ctx context.Context, id int64, status string, at time.Time) error
 }
 
-// Tracker implements connector.Tracker and connector.Reopener over a Store.
+// Tracker implements connector.Tracker, Reopener and Finisher over a Store.
 type Tracker struct {
 	Store Store
 	// BaseURL of the pages, without a slash at the end; a ticket is under
@@ -63,6 +63,7 @@ type Tracker struct {
 var (
 	_ connector.Tracker  = Tracker{}
 	_ connector.Reopener = Tracker{}
+	_ connector.Finisher = Tracker{}
 )
 
 // prefix of a reference: T-12.
@@ -110,11 +111,20 @@ func (t Tracker) Status(ctx context.Context, ref string) (word string, done bool
 
 // Reopen implements connector.Reopener.
 func (t Tracker) Reopen(ctx context.Context, ref string) error {
+	return t.set(ctx, ref, StatusOpen, "reopening")
+}
+
+// Finish implements connector.Finisher.
+func (t Tracker) Finish(ctx context.Context, ref string) error {
+	return t.set(ctx, ref, StatusDone, "finishing")
+}
+
+func (t Tracker) set(ctx context.Context, ref, status, doing string) error {
 	id, err := parseRef(ref)
 	if err != nil {
 		return err
 	}
-	return failed("reopening ticket "+ref, t.Store.SetStatus(ctx, id, StatusOpen, t.Now()))
+	return failed(doing+" ticket "+ref, t.Store.SetStatus(ctx, id, status, t.Now()))
 }
 
 func parseRef(ref string) (int64, error) {
