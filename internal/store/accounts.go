@@ -45,12 +45,30 @@ type logins struct {
 	tokens  recent.Values[string, Token]
 }
 
+// usersOf and tokensOf are nil for a store that remembers nothing.
+func (l *logins) usersOf() *recent.Values[string, User] {
+	if l == nil {
+		return nil
+	}
+	return &l.users
+}
+
+func (l *logins) tokensOf() *recent.Values[string, Token] {
+	if l == nil {
+		return nil
+	}
+	return &l.tokens
+}
+
 // rememberedLogins bounds each of the two.
 const rememberedLogins = 256
 
 // lookUp returns a remembered value or reads it. A value read while an account
 // changed is not remembered.
 func lookUp[V any](l *logins, values *recent.Values[string, V], key string, read func() (V, error)) (V, error) {
+	if l == nil {
+		return read()
+	}
 	l.mu.Lock()
 	v, ok := values.Get(key)
 	changes := l.changes
@@ -68,8 +86,11 @@ func lookUp[V any](l *logins, values *recent.Values[string, V], key string, read
 }
 
 // putAccount writes a change of accounts.
-func (s *SQLite) putAccount(ctx context.Context, p part) error {
-	err := s.put(ctx, p)
+func (s *tables) putAccount(ctx context.Context, p part) error {
+	err := s.db.put(ctx, p)
+	if s.logins == nil {
+		return err
+	}
 	s.logins.mu.Lock()
 	defer s.logins.mu.Unlock()
 	s.logins.changes++
@@ -82,12 +103,12 @@ const userColumns = "id, tenant, name, mail, roles, password_hash, disabled, cre
 
 // PutUser creates or replaces a user by id; ErrExists if the name belongs to
 // another one.
-func (s *SQLite) PutUser(ctx context.Context, u User) error {
+func (s *tables) PutUser(ctx context.Context, u User) error {
 	if u.ID == "" || u.Tenant == "" || u.Name == "" {
 		return fmt.Errorf("%w user: id, tenant and name are needed", ErrInvalid)
 	}
 	return s.putAccount(ctx, func(w *writer) error {
-		_, err := w.exec(`INSERT INTO user (id, tenant, name, mail, roles, password_hash, disabled, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+		_, err := w.exec(`INSERT INTO "user" (id, tenant, name, mail, roles, password_hash, disabled, created_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 			ON CONFLICT (id) DO UPDATE SET name = excluded.name, mail = excluded.mail, roles = excluded.roles, password_hash = excluded.password_hash, disabled = excluded.disabled`,
 			u.ID, u.Tenant, u.Name, u.Mail, jsonText(u.Roles), u.PasswordHash, u.Disabled, nanos(u.CreatedAt))
 		if isUnique(err) {
@@ -98,20 +119,20 @@ func (s *SQLite) PutUser(ctx context.Context, u User) error {
 }
 
 // User returns a user by id, or ErrNotFound.
-func (s *SQLite) User(ctx context.Context, id string) (User, error) {
-	return lookUp(&s.logins, &s.logins.users, id, func() (User, error) {
-		return s.user(ctx, id, "SELECT "+userColumns+" FROM user WHERE id = ?", id)
+func (s *tables) User(ctx context.Context, id string) (User, error) {
+	return lookUp(s.logins, s.logins.usersOf(), id, func() (User, error) {
+		return s.user(ctx, id, "SELECT "+userColumns+" FROM \"user\" WHERE id = ?", id)
 	})
 }
 
 // UserByName returns a user of a tenant by name, or ErrNotFound.
-func (s *SQLite) UserByName(ctx context.Context, tenant, name string) (User, error) {
-	return s.user(ctx, name, "SELECT "+userColumns+" FROM user WHERE tenant = ? AND name = ?", tenant, name)
+func (s *tables) UserByName(ctx context.Context, tenant, name string) (User, error) {
+	return s.user(ctx, name, "SELECT "+userColumns+" FROM \"user\" WHERE tenant = ? AND name = ?", tenant, name)
 }
 
-func (s *SQLite) user(ctx context.Context, what, text string, args ...any) (User, error) {
+func (s *tables) user(ctx context.Context, what, text string, args ...any) (User, error) {
 	var list []User
-	err := s.each(ctx, func(row scanner) error { return scanUser(row, &list) }, text, args...)
+	err := s.db.each(ctx, func(row scanner) error { return scanUser(row, &list) }, text, args...)
 	if err == nil && len(list) == 0 {
 		err = record.ErrNotFound
 	}
@@ -122,9 +143,9 @@ func (s *SQLite) user(ctx context.Context, what, text string, args ...any) (User
 }
 
 // Users returns the users of a tenant by name.
-func (s *SQLite) Users(ctx context.Context, tenant string) ([]User, error) {
+func (s *tables) Users(ctx context.Context, tenant string) ([]User, error) {
 	var list []User
-	err := s.each(ctx, func(row scanner) error { return scanUser(row, &list) }, "SELECT "+userColumns+" FROM user WHERE tenant = ? ORDER BY name", tenant)
+	err := s.db.each(ctx, func(row scanner) error { return scanUser(row, &list) }, "SELECT "+userColumns+" FROM \"user\" WHERE tenant = ? ORDER BY name", tenant)
 	if err != nil {
 		return nil, fmt.Errorf("read users: %w", err)
 	}
@@ -144,12 +165,12 @@ func scanUser(row scanner, list *[]User) error {
 }
 
 // DeleteUser removes a user with its tokens. Events that name its id stay.
-func (s *SQLite) DeleteUser(ctx context.Context, id string) error {
+func (s *tables) DeleteUser(ctx context.Context, id string) error {
 	return s.putAccount(ctx, func(w *writer) error {
 		if _, err := w.exec("DELETE FROM token WHERE user_id = ?", id); err != nil {
 			return err
 		}
-		return w.must("user "+id, "DELETE FROM user WHERE id = ?", id)
+		return w.must("user "+id, "DELETE FROM \"user\" WHERE id = ?", id)
 	})
 }
 
@@ -165,7 +186,7 @@ func (w *writer) must(what, text string, args ...any) error {
 const tokenColumns = "hash, tenant, id, user_id, name, roles, created_at, expires_at, used_at"
 
 // PutToken stores a new token.
-func (s *SQLite) PutToken(ctx context.Context, t Token) error {
+func (s *tables) PutToken(ctx context.Context, t Token) error {
 	if t.ID == "" || t.Hash == "" || t.Tenant == "" {
 		return fmt.Errorf("%w token: id, hash and tenant are needed", ErrInvalid)
 	}
@@ -180,13 +201,13 @@ func (s *SQLite) PutToken(ctx context.Context, t Token) error {
 }
 
 // TokenByHash returns the token with a hash, expired or not, or ErrNotFound.
-func (s *SQLite) TokenByHash(ctx context.Context, hash string) (Token, error) {
-	return lookUp(&s.logins, &s.logins.tokens, hash, func() (Token, error) { return s.tokenByHash(ctx, hash) })
+func (s *tables) TokenByHash(ctx context.Context, hash string) (Token, error) {
+	return lookUp(s.logins, s.logins.tokensOf(), hash, func() (Token, error) { return s.tokenByHash(ctx, hash) })
 }
 
-func (s *SQLite) tokenByHash(ctx context.Context, hash string) (Token, error) {
+func (s *tables) tokenByHash(ctx context.Context, hash string) (Token, error) {
 	var list []Token
-	err := s.each(ctx, func(row scanner) error { return scanToken(row, &list) }, "SELECT "+tokenColumns+" FROM token WHERE hash = ?", hash)
+	err := s.db.each(ctx, func(row scanner) error { return scanToken(row, &list) }, "SELECT "+tokenColumns+" FROM token WHERE hash = ?", hash)
 	if err == nil && len(list) == 0 {
 		err = record.ErrNotFound
 	}
@@ -197,9 +218,9 @@ func (s *SQLite) tokenByHash(ctx context.Context, hash string) (Token, error) {
 }
 
 // Tokens returns the tokens of a tenant, oldest first.
-func (s *SQLite) Tokens(ctx context.Context, tenant string) ([]Token, error) {
+func (s *tables) Tokens(ctx context.Context, tenant string) ([]Token, error) {
 	var list []Token
-	err := s.each(ctx, func(row scanner) error { return scanToken(row, &list) }, "SELECT "+tokenColumns+" FROM token WHERE tenant = ? ORDER BY created_at, id", tenant)
+	err := s.db.each(ctx, func(row scanner) error { return scanToken(row, &list) }, "SELECT "+tokenColumns+" FROM token WHERE tenant = ? ORDER BY created_at, id", tenant)
 	if err != nil {
 		return nil, fmt.Errorf("read tokens: %w", err)
 	}
@@ -220,14 +241,14 @@ func scanToken(row scanner, list *[]Token) error {
 
 // TokenUsed records the last use of a token. Call it at most once a minute per
 // token: it costs a sync.
-func (s *SQLite) TokenUsed(ctx context.Context, id string, at time.Time) error {
+func (s *tables) TokenUsed(ctx context.Context, id string, at time.Time) error {
 	return s.putAccount(ctx, func(w *writer) error {
-		return w.must("token "+id, "UPDATE token SET used_at = max(used_at, ?) WHERE id = ?", nanos(at), id)
+		return w.must("token "+id, "UPDATE token SET used_at = CASE WHEN used_at < ?1 THEN ?1 ELSE used_at END WHERE id = ?2", nanos(at), id)
 	})
 }
 
 // DeleteToken removes a token by id.
-func (s *SQLite) DeleteToken(ctx context.Context, tenant, id string) error {
+func (s *tables) DeleteToken(ctx context.Context, tenant, id string) error {
 	return s.putAccount(ctx, func(w *writer) error {
 		return w.must("token "+id, "DELETE FROM token WHERE tenant = ? AND id = ?", tenant, id)
 	})
@@ -236,12 +257,12 @@ func (s *SQLite) DeleteToken(ctx context.Context, tenant, id string) error {
 // Sessions keeps browser sessions; it has the methods of scs.CtxStore. Now
 // tells which sessions have expired.
 type Sessions struct {
-	store *SQLite
+	store *tables
 	now   func() time.Time
 }
 
 // Sessions returns the session store that reads the time from now.
-func (s *SQLite) Sessions(now func() time.Time) *Sessions { return &Sessions{s, now} }
+func (s *tables) Sessions(now func() time.Time) *Sessions { return &Sessions{s, now} }
 
 // Find is FindCtx without a context.
 func (x *Sessions) Find(token string) ([]byte, bool, error) {
@@ -251,7 +272,7 @@ func (x *Sessions) Find(token string) ([]byte, bool, error) {
 // FindCtx returns the data of a session that has not expired.
 func (x *Sessions) FindCtx(ctx context.Context, token string) ([]byte, bool, error) {
 	var b []byte
-	err := x.store.one(ctx, []any{&b}, "SELECT data FROM session WHERE token = ? AND expiry > ?", token, nanos(x.now()))
+	err := x.store.db.one(ctx, []any{&b}, "SELECT data FROM session WHERE token = ? AND expiry > ?", token, nanos(x.now()))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, false, nil
 	}
@@ -269,7 +290,7 @@ func (x *Sessions) Commit(token string, b []byte, expiry time.Time) error {
 // CommitCtx stores a session and sweeps out expired ones.
 func (x *Sessions) CommitCtx(ctx context.Context, token string, b []byte, expiry time.Time) error {
 	now := nanos(x.now())
-	return x.store.put(ctx, func(w *writer) error {
+	return x.store.db.put(ctx, func(w *writer) error {
 		if _, err := w.exec("DELETE FROM session WHERE expiry <= ?", now); err != nil {
 			return err
 		}
@@ -284,7 +305,7 @@ func (x *Sessions) Delete(token string) error { return x.DeleteCtx(context.Backg
 
 // DeleteCtx ends a session; one that does not exist is no error.
 func (x *Sessions) DeleteCtx(ctx context.Context, token string) error {
-	return x.store.put(ctx, func(w *writer) error {
+	return x.store.db.put(ctx, func(w *writer) error {
 		_, err := w.exec("DELETE FROM session WHERE token = ?", token)
 		return err
 	})
@@ -294,7 +315,7 @@ func (x *Sessions) DeleteCtx(ctx context.Context, token string) error {
 // a user who was disabled.
 func (x *Sessions) AllCtx(ctx context.Context) (map[string][]byte, error) {
 	out := map[string][]byte{}
-	err := x.store.each(ctx, func(row scanner) error {
+	err := x.store.db.each(ctx, func(row scanner) error {
 		var token string
 		var b []byte
 		err := row.Scan(&token, &b)

@@ -101,12 +101,12 @@ func (s *SQLite) Sequence(ctx context.Context, n int) (int64, ledger.Hash, error
 const nodesAtOnce = 64
 
 // nodes reads stored hashes of the tree.
-func (s *SQLite) nodes(ctx context.Context) ledger.Reader {
+func (s *tables) nodes(ctx context.Context) ledger.Reader {
 	return ledger.ReaderFunc(func(indexes []int64) ([]ledger.Hash, error) {
 		out := make([]ledger.Hash, len(indexes))
 		for i, x := range indexes {
 			var b []byte
-			if err := s.one(ctx, []any{&b}, "SELECT hash FROM tree_node WHERE tenant = '' AND idx = ?", x); err != nil {
+			if err := s.db.one(ctx, []any{&b}, "SELECT hash FROM tree_node WHERE tenant = '' AND idx = ?", x); err != nil {
 				return nil, fmt.Errorf("tree hash %d: %w", x, err)
 			}
 			if len(b) != len(out[i]) {
@@ -120,12 +120,12 @@ func (s *SQLite) nodes(ctx context.Context) ledger.Reader {
 
 // Inclusion returns the proof that the tree of a size holds the event at an
 // index.
-func (s *SQLite) Inclusion(ctx context.Context, size, index int64) (ledger.Proof, error) {
+func (s *tables) Inclusion(ctx context.Context, size, index int64) (ledger.Proof, error) {
 	return ledger.ProveInclusion(size, index, s.nodes(ctx))
 }
 
 // Consistency returns the proof that a newer tree begins with an older one.
-func (s *SQLite) Consistency(ctx context.Context, older, newer int64) (ledger.Proof, error) {
+func (s *tables) Consistency(ctx context.Context, older, newer int64) (ledger.Proof, error) {
 	return ledger.ProveConsistency(older, newer, s.nodes(ctx))
 }
 
@@ -144,8 +144,8 @@ func (s *SQLite) Tail(ctx context.Context) (Tail, error) {
 }
 
 // SaveCheckpoint keeps a signed checkpoint.
-func (s *SQLite) SaveCheckpoint(ctx context.Context, c StoredCheckpoint) error {
-	return s.put(ctx, func(w *writer) error {
+func (s *tables) SaveCheckpoint(ctx context.Context, c StoredCheckpoint) error {
+	return s.db.put(ctx, func(w *writer) error {
 		_, err := w.exec("INSERT INTO checkpoint (tenant, origin, size, root, at, follows, note) VALUES ('', ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
 			c.Origin, c.Size, c.Root[:], nanos(c.At), c.Follows[:], c.Note)
 		return err
@@ -153,9 +153,9 @@ func (s *SQLite) SaveCheckpoint(ctx context.Context, c StoredCheckpoint) error {
 }
 
 // Checkpoints returns the newest n checkpoints, newest first.
-func (s *SQLite) Checkpoints(ctx context.Context, n int) ([]StoredCheckpoint, error) {
+func (s *tables) Checkpoints(ctx context.Context, n int) ([]StoredCheckpoint, error) {
 	var list []StoredCheckpoint
-	err := s.each(ctx, func(row scanner) error {
+	err := s.db.each(ctx, func(row scanner) error {
 		var c StoredCheckpoint
 		var root, follows []byte
 		var at int64
@@ -176,52 +176,48 @@ func (s *SQLite) Checkpoints(ctx context.Context, n int) ([]StoredCheckpoint, er
 // chain, the tree, the checkpoints given (of one origin), the stored tree
 // hashes, and that every case stands exactly where its stream ends. It returns
 // what it looked at and the first fault.
-func (s *SQLite) VerifyLedger(ctx context.Context, checkpoints ...ledger.Checkpoint) (AuditReport, error) {
+func (s *tables) VerifyLedger(ctx context.Context, checkpoints ...ledger.Checkpoint) (AuditReport, error) {
 	var rep AuditReport
-	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return rep, fmt.Errorf("verify: %w", err)
-	}
-	defer func() { _ = tx.Rollback() }() // only read
-	var size int64
-	err = tx.QueryRowContext(ctx, "SELECT n FROM counter WHERE tenant = '' AND name = '"+treeSize+"'").Scan(&size)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return rep, fmt.Errorf("verify: %w", err)
-	}
 	a, err := ledger.NewAuditor(checkpoints...)
 	if err != nil {
 		return rep, fmt.Errorf("verify: %w", err)
 	}
-	rows, err := tx.QueryContext(ctx, "SELECT "+recordColumns+" FROM event ORDER BY pos")
-	err = eachRow(rows, err, func(row scanner) error {
-		pos, r, err := scanRecord(row)
-		if err != nil {
-			return err
+	err = s.db.snapshot(ctx, func(q querier) error {
+		size := int64(0)
+		err := q.each(func(row scanner) error { return row.Scan(&size) }, "SELECT n FROM counter WHERE tenant = '' AND name = '"+treeSize+"'")
+		if err == nil {
+			err = q.each(func(row scanner) error {
+				place, r, err := scanRecord(row)
+				if err != nil {
+					return err
+				}
+				if place >= 0 {
+					return a.Add(place, r)
+				}
+				rep.Unsequenced++
+				return a.AddUnsequenced(r)
+			}, s.recordsText())
 		}
-		if pos <= size {
-			return a.Add(pos-1, r)
+		rep.Sequenced, rep.Streams, rep.Root = a.Size(), a.Streams(), a.Root()
+		if err == nil {
+			err = a.Finish()
 		}
-		rep.Unsequenced++
-		return a.AddUnsequenced(r)
+		if err == nil && a.Size() != size {
+			err = &ledger.Fault{Kind: ledger.Truncated, Index: a.Size(), Detail: fmt.Sprintf("the tree has %d records, only %d are here", size, a.Size())}
+		}
+		if err == nil {
+			err = s.verifyNodes(ctx, size, rep.Root)
+		}
+		if err == nil {
+			rep.Cases, err = verifyCases(q)
+		}
+		return err
 	})
-	rep.Sequenced, rep.Streams, rep.Root = a.Size(), a.Streams(), a.Root()
-	if err == nil {
-		err = a.Finish()
-	}
-	if err == nil && a.Size() != size {
-		err = &ledger.Fault{Kind: ledger.Truncated, Index: a.Size(), Detail: fmt.Sprintf("the tree has %d records, only %d are here", size, a.Size())}
-	}
-	if err == nil {
-		err = s.verifyNodes(ctx, size, rep.Root)
-	}
-	if err == nil {
-		rep.Cases, err = verifyCases(ctx, tx)
-	}
 	return rep, err
 }
 
 // verifyNodes compares the root of the stored tree hashes with the computed one.
-func (s *SQLite) verifyNodes(ctx context.Context, size int64, want ledger.Hash) error {
+func (s *tables) verifyNodes(ctx context.Context, size int64, want ledger.Hash) error {
 	if size == 0 {
 		return nil
 	}
@@ -236,11 +232,9 @@ func (s *SQLite) verifyNodes(ctx context.Context, size int64, want ledger.Hash) 
 }
 
 // verifyCases compares every case with the end of its stream.
-func verifyCases(ctx context.Context, tx *sql.Tx) (int, error) {
+func verifyCases(q querier) (int, error) {
 	n := 0
-	rows, err := tx.QueryContext(ctx, `SELECT c.tenant, c.id, c.version, c.head, coalesce(e.hash, x''), coalesce(max(e.seq), 0)
-		FROM case_state c LEFT JOIN event e ON e.tenant = c.tenant AND e.stream = 'case/' || c.id GROUP BY c.id`)
-	err = eachRow(rows, err, func(row scanner) error {
+	err := q.each(func(row scanner) error {
 		var f ledger.Fault
 		var id string
 		var version, last uint64
@@ -261,7 +255,8 @@ func verifyCases(ctx context.Context, tx *sql.Tx) (int, error) {
 			return nil
 		}
 		return &f
-	})
+	}, `SELECT c.tenant, c.id, c.version, c.head, e.hash, coalesce(e.seq, 0) FROM case_state c LEFT JOIN event e
+		ON e.tenant = c.tenant AND e.stream = 'case/' || c.id AND e.seq = (SELECT max(l.seq) FROM event l WHERE l.tenant = c.tenant AND l.stream = 'case/' || c.id)`)
 	return n, err
 }
 
@@ -275,41 +270,27 @@ type exportLine struct {
 
 // ExportLedger writes all records in the order of their commit and then the
 // checkpoints, one JSON object per line. It holds no free text of people.
-func (s *SQLite) ExportLedger(ctx context.Context, w io.Writer) error {
-	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
-	if err != nil {
-		return fmt.Errorf("export: %w", err)
-	}
-	defer func() { _ = tx.Rollback() }() // only read
-	var size int64
-	err = tx.QueryRowContext(ctx, "SELECT n FROM counter WHERE tenant = '' AND name = '"+treeSize+"'").Scan(&size)
-	if err != nil && !errors.Is(err, sql.ErrNoRows) {
-		return fmt.Errorf("export: %w", err)
-	}
+func (s *tables) ExportLedger(ctx context.Context, w io.Writer) error {
 	out := bufio.NewWriter(w)
 	enc := json.NewEncoder(out)
-	rows, err := tx.QueryContext(ctx, "SELECT "+recordColumns+" FROM event ORDER BY pos")
-	err = eachRow(rows, err, func(row scanner) error {
-		pos, r, err := scanRecord(row)
+	err := s.db.snapshot(ctx, func(q querier) error {
+		err := q.each(func(row scanner) error {
+			place, r, err := scanRecord(row)
+			if err != nil {
+				return err
+			}
+			return enc.Encode(exportLine{Index: place, Record: &r})
+		}, s.recordsText())
 		if err != nil {
 			return err
 		}
-		line := exportLine{Index: -1, Record: &r}
-		if pos <= size {
-			line.Index = pos - 1
-		}
-		return enc.Encode(line)
-	})
-	if err != nil {
-		return fmt.Errorf("export: %w", err)
-	}
-	rows, err = tx.QueryContext(ctx, "SELECT note FROM checkpoint ORDER BY id")
-	err = eachRow(rows, err, func(row scanner) error {
-		line := exportLine{Index: -1}
-		if err := row.Scan(&line.Checkpoint); err != nil {
-			return err
-		}
-		return enc.Encode(line)
+		return q.each(func(row scanner) error {
+			line := exportLine{Index: -1}
+			if err := row.Scan(&line.Checkpoint); err != nil {
+				return err
+			}
+			return enc.Encode(line)
+		}, "SELECT note FROM checkpoint ORDER BY id")
 	})
 	if err != nil {
 		return fmt.Errorf("export: %w", err)

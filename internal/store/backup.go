@@ -70,7 +70,7 @@ func markCopy(ctx context.Context, path string, mark BackupMark) error {
 
 // Mark names this database as a copy, for folders that were copied by other
 // means than Backup.
-func (s *SQLite) Mark(ctx context.Context, mark BackupMark) error {
+func (s *tables) Mark(ctx context.Context, mark BackupMark) error {
 	b, err := json.Marshal(mark)
 	if err != nil {
 		return fmt.Errorf("mark the copy: %w", err)
@@ -79,7 +79,7 @@ func (s *SQLite) Mark(ctx context.Context, mark BackupMark) error {
 }
 
 // Marked returns the mark of a copy; false if this is none, or no longer.
-func (s *SQLite) Marked(ctx context.Context) (BackupMark, bool, error) {
+func (s *tables) Marked(ctx context.Context) (BackupMark, bool, error) {
 	var m BackupMark
 	b, err := s.Setting(ctx, "", backupSetting)
 	if errors.Is(err, record.ErrNotFound) {
@@ -92,17 +92,17 @@ func (s *SQLite) Marked(ctx context.Context) (BackupMark, bool, error) {
 }
 
 // Unmark ends the state of being a copy.
-func (s *SQLite) Unmark(ctx context.Context) error {
-	return s.put(ctx, func(w *writer) error {
+func (s *tables) Unmark(ctx context.Context) error {
+	return s.db.put(ctx, func(w *writer) error {
 		_, err := w.exec("DELETE FROM setting WHERE tenant = '' AND key = ?", backupSetting)
 		return err
 	})
 }
 
 // Touching returns the cases with an act or undo that waits or runs, by id.
-func (s *SQLite) Touching(ctx context.Context) ([]string, error) {
+func (s *tables) Touching(ctx context.Context) ([]string, error) {
 	var ids []string
-	err := s.each(ctx, func(row scanner) error {
+	err := s.db.each(ctx, func(row scanner) error {
 		var id string
 		err := row.Scan(&id)
 		ids = append(ids, id)
@@ -141,10 +141,10 @@ func (s *SQLite) takeOver(ctx context.Context) error {
 // VerifyReplay applies the events of every case to nothing and compares the
 // result with the stored case, byte for byte. It returns how many it compared
 // and the first case that differs.
-func (s *SQLite) VerifyReplay(ctx context.Context) (int, error) {
+func (s *tables) VerifyReplay(ctx context.Context) (int, error) {
 	n := 0
 	var ids [][2]string
-	err := s.each(ctx, func(row scanner) error {
+	err := s.db.each(ctx, func(row scanner) error {
 		var id [2]string
 		err := row.Scan(&id[0], &id[1])
 		ids = append(ids, id)

@@ -18,7 +18,7 @@ func ledgerBody(by string, body []byte) []byte {
 	return append(b, body...)
 }
 
-// scanRecord reads an event as the ledger sees it, with its position, without
+// scanRecord reads an event as the ledger sees it, with its place in the tree, without
 // decoding anything.
 func scanRecord(row scanner) (int64, ledger.Record, error) {
 	var r ledger.Record
@@ -32,4 +32,8 @@ func scanRecord(row scanner) (int64, ledger.Record, error) {
 	return pos, r, err
 }
 
-const recordColumns = "pos, tenant, stream, seq, type, schema, at, by, body, prev, hash"
+// recordsText reads all records with their places in the tree.
+func (s *tables) recordsText() string {
+	place, order := s.db.ledgerText()
+	return "SELECT " + place + ", tenant, stream, seq, type, schema, at, by, body, prev, hash FROM event ORDER BY " + order
+}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/casement/casement/internal/record"
@@ -15,6 +16,15 @@ import (
 // that is unknown, or whose case is no longer quiet, is ErrConflict of the
 // whole commit: what was thought to be a repeat has to be looked at anew.
 func (s *SQLite) Commit(ctx context.Context, units []record.Unit, seen []record.Sighting) ([]error, error) {
+	return commitTo(ctx, &s.group, units, seen)
+}
+
+// Commit stores units and sightings (engine.Store); see SQLite.Commit.
+func (s *Postgres) Commit(ctx context.Context, units []record.Unit, seen []record.Sighting) ([]error, error) {
+	return commitTo(ctx, &s.group, units, seen)
+}
+
+func commitTo(ctx context.Context, g *group, units []record.Unit, seen []record.Sighting) ([]error, error) {
 	errs := make([]error, len(units))
 	r := request{}
 	at := make([]int, 0, len(units)) // part i is unit at[i]
@@ -34,7 +44,7 @@ func (s *SQLite) Commit(ctx context.Context, units []record.Unit, seen []record.
 	if r.size() == 0 {
 		return errs, nil
 	}
-	if err := s.group.do(ctx, &r); err != nil {
+	if err := g.do(ctx, &r); err != nil {
 		return errs, err
 	}
 	for i, err := range r.errs {
@@ -95,7 +105,7 @@ func (w *writer) head(u *unit) ([32]byte, *projection, error) {
 	var raw []byte
 	var version uint64
 	err := w.get([]any{&version, &raw, &p.open, &p.word, &p.owner, &p.class, &p.urgency, &p.wake},
-		"SELECT version, head, open, word, owner, class, urgency, wake_at FROM case_state WHERE id = ? AND tenant = ?", u.Case.ID, u.Case.Tenant)
+		"SELECT version, head, open, word, owner, class, urgency, wake_at FROM case_state WHERE id = ? AND tenant = ?"+w.rowLock(), u.Case.ID, u.Case.Tenant)
 	switch {
 	case errors.Is(err, sql.ErrNoRows) && u.Before == 0:
 		return hash, nil, nil
@@ -160,7 +170,11 @@ func (w *writer) caseState(u *unit, before *projection, head [32]byte) error {
 }
 
 func (w *writer) count(tenant, word string, by int) error {
-	_, err := w.exec("INSERT INTO case_count (tenant, word, n) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n", tenant, word, by)
+	if w.memory == nil { // summed up by Checkpoint: writers must not wait for a row
+		_, err := w.exec("INSERT INTO case_count (tenant, word, n) VALUES (?, ?, ?)", tenant, word, by)
+		return err
+	}
+	_, err := w.exec("INSERT INTO case_count (tenant, word, n) VALUES (?, ?, ?) ON CONFLICT (tenant, word) DO UPDATE SET n = case_count.n + excluded.n", tenant, word, by)
 	return err
 }
 
@@ -200,8 +214,8 @@ func (w *writer) findings(u *unit) error {
 	now := nanos(u.Case.At)
 	for _, f := range u.findings {
 		_, err := w.exec(`INSERT INTO finding (tenant, uid, case_id, digest, body, first_seen, last_seen, sightings) VALUES (?, ?, ?, ?, ?, ?, ?, 1)
-			ON CONFLICT (tenant, uid) DO UPDATE SET sightings = sightings + (case_id = excluded.case_id), case_id = excluded.case_id,
-			digest = excluded.digest, body = excluded.body, last_seen = max(last_seen, excluded.last_seen)`,
+			ON CONFLICT (tenant, uid) DO UPDATE SET sightings = CASE WHEN finding.case_id = excluded.case_id THEN finding.sightings + 1 ELSE finding.sightings END, case_id = excluded.case_id,
+			digest = excluded.digest, body = excluded.body, last_seen = CASE WHEN finding.last_seen < excluded.last_seen THEN excluded.last_seen ELSE finding.last_seen END`,
 			u.Case.Tenant, f.uid, u.Case.ID, f.digest, f.body, now, now)
 		if err != nil {
 			return err
@@ -215,8 +229,12 @@ func (w *writer) paused(u *unit) error {
 	if len(u.PauseScopes) == 0 {
 		return nil
 	}
+	// Who throws the switch waits for this transaction, or this one sees it.
+	if err := w.lock(lockPauses, true); err != nil {
+		return err
+	}
 	var scope string
-	err := w.get([]any{&scope}, "SELECT scope FROM pause WHERE tenant IN ('', ?) AND scope IN (SELECT value FROM json_each(?)) LIMIT 1", u.Case.Tenant, jsonText(u.PauseScopes))
+	err := w.get([]any{&scope}, "SELECT scope FROM pause WHERE tenant IN ('', ?) AND scope IN (SELECT q.value FROM json_each(?) q) LIMIT 1", u.Case.Tenant, jsonText(u.PauseScopes))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil
 	}
@@ -228,9 +246,14 @@ func (w *writer) paused(u *unit) error {
 
 // reserve takes from budgets if there is room.
 func (w *writer) reserve(u *unit) error {
+	for _, key := range budgetKeys(u.Reserve) {
+		if err := w.lock("budget/"+key, false); err != nil {
+			return err
+		}
+	}
 	for _, b := range u.Reserve {
-		n, err := w.exec(`INSERT INTO budget (tenant, key, at, n) SELECT ?, ?, ?, ? WHERE
-			(SELECT coalesce(sum(n), 0) FROM budget WHERE key = ? AND at >= ?) + ? <= ?`,
+		n, err := w.exec(`INSERT INTO budget (tenant, key, at, n) SELECT ?, ?, CAST(? AS BIGINT), CAST(? AS BIGINT) WHERE
+			(SELECT coalesce(sum(n), 0) FROM budget WHERE key = ? AND at >= ?) + CAST(? AS BIGINT) <= CAST(? AS BIGINT)`,
 			u.Case.Tenant, b.Key, nanos(b.At), b.N, b.Key, nanos(b.From), b.N, b.Limit)
 		if err != nil {
 			return err
@@ -240,6 +263,17 @@ func (w *writer) reserve(u *unit) error {
 		}
 	}
 	return nil
+}
+
+// budgetKeys are the keys of reservations in one order, so that two who need
+// the same ones never wait for each other.
+func budgetKeys(list []record.Reservation) []string {
+	keys := make([]string, len(list))
+	for i, b := range list {
+		keys[i] = b.Key
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
 }
 
 // attachments stores facts and notes.

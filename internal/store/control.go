@@ -54,11 +54,14 @@ func checkPause(p Pause) error {
 
 // SetPause throws the kill switch for a scope and records it in the guardrail
 // stream, in one commit. A scope that is paused already keeps its first entry.
-func (s *SQLite) SetPause(ctx context.Context, p Pause) error {
+func (s *tables) SetPause(ctx context.Context, p Pause) error {
 	if err := checkPause(p); err != nil {
 		return err
 	}
-	return s.put(ctx, func(w *writer) error {
+	return s.db.put(ctx, func(w *writer) error {
+		if err := w.lock(lockPauses, false); err != nil {
+			return err
+		}
 		n, err := w.exec("INSERT INTO pause (tenant, scope, by, at, reason) VALUES (?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", p.Tenant, p.Scope, actorText(p.By), nanos(p.At), string(p.Reason.Hash))
 		if err != nil || n == 0 {
 			return err
@@ -69,11 +72,11 @@ func (s *SQLite) SetPause(ctx context.Context, p Pause) error {
 
 // ClearPause ends the pause of p's tenant and scope and records by whom and
 // why; ErrNotFound if it is not paused.
-func (s *SQLite) ClearPause(ctx context.Context, p Pause) error {
+func (s *tables) ClearPause(ctx context.Context, p Pause) error {
 	if err := checkPause(p); err != nil {
 		return err
 	}
-	return s.put(ctx, func(w *writer) error {
+	return s.db.put(ctx, func(w *writer) error {
 		n, err := w.exec("DELETE FROM pause WHERE tenant = ? AND scope = ?", p.Tenant, p.Scope)
 		if err != nil {
 			return err
@@ -94,9 +97,9 @@ func (w *writer) guardrail(p Pause, typ string) error {
 }
 
 // Pauses returns all thrown kill switches, by tenant and scope.
-func (s *SQLite) Pauses(ctx context.Context) ([]Pause, error) {
+func (s *tables) Pauses(ctx context.Context) ([]Pause, error) {
 	var list []Pause
-	err := s.each(ctx, func(row scanner) error {
+	err := s.db.each(ctx, func(row scanner) error {
 		var p Pause
 		var by string
 		var at int64
@@ -109,7 +112,7 @@ func (s *SQLite) Pauses(ctx context.Context) ([]Pause, error) {
 		list = append(list, p)
 		return err
 	}, `SELECT p.tenant, scope, by, at, reason, coalesce(n.salt, ''), coalesce(n.text, '') FROM pause p
-		LEFT JOIN note n ON n.tenant = iif(p.tenant = '', '`+systemTenant+`', p.tenant) AND n.hash = p.reason ORDER BY p.tenant, scope`)
+		LEFT JOIN note n ON n.tenant = CASE WHEN p.tenant = '' THEN '`+systemTenant+`' ELSE p.tenant END AND n.hash = p.reason ORDER BY p.tenant, scope`)
 	if err != nil {
 		return nil, fmt.Errorf("read pauses: %w", err)
 	}
@@ -117,27 +120,27 @@ func (s *SQLite) Pauses(ctx context.Context) ([]Pause, error) {
 }
 
 // Setting returns the value of a key, or ErrNotFound.
-func (s *SQLite) Setting(ctx context.Context, tenant, key string) ([]byte, error) {
+func (s *tables) Setting(ctx context.Context, tenant, key string) ([]byte, error) {
 	var b []byte
-	err := s.one(ctx, []any{&b}, "SELECT value FROM setting WHERE tenant = ? AND key = ?", tenant, key)
+	err := s.db.one(ctx, []any{&b}, "SELECT value FROM setting WHERE tenant = ? AND key = ?", tenant, key)
 	return b, notFound(err, "setting", key)
 }
 
 // SetSetting stores the value of a key.
-func (s *SQLite) SetSetting(ctx context.Context, tenant, key string, value []byte) error {
+func (s *tables) SetSetting(ctx context.Context, tenant, key string, value []byte) error {
 	if value == nil {
 		value = []byte{}
 	}
-	return s.put(ctx, func(w *writer) error {
-		_, err := w.exec("INSERT INTO setting (tenant, key, value) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", tenant, key, value)
+	return s.db.put(ctx, func(w *writer) error {
+		_, err := w.exec("INSERT INTO setting (tenant, key, value) VALUES (?, ?, ?) ON CONFLICT (tenant, key) DO UPDATE SET value = excluded.value", tenant, key, value)
 		return err
 	})
 }
 
 // CompareAndSetSetting stores the value if the stored one equals old (nil: is
 // missing); otherwise record.ErrConflict. It serves leases and one-time links.
-func (s *SQLite) CompareAndSetSetting(ctx context.Context, tenant, key string, old, value []byte) error {
-	return s.put(ctx, func(w *writer) error {
+func (s *tables) CompareAndSetSetting(ctx context.Context, tenant, key string, old, value []byte) error {
+	return s.db.put(ctx, func(w *writer) error {
 		var have []byte
 		err := w.get([]any{&have}, "SELECT value FROM setting WHERE tenant = ? AND key = ?", tenant, key)
 		missing := errors.Is(err, sql.ErrNoRows)
@@ -151,7 +154,7 @@ func (s *SQLite) CompareAndSetSetting(ctx context.Context, tenant, key string, o
 			_, err = w.exec("DELETE FROM setting WHERE tenant = ? AND key = ?", tenant, key)
 			return err
 		}
-		_, err = w.exec("INSERT INTO setting (tenant, key, value) VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET value = excluded.value", tenant, key, value)
+		_, err = w.exec("INSERT INTO setting (tenant, key, value) VALUES (?, ?, ?) ON CONFLICT (tenant, key) DO UPDATE SET value = excluded.value", tenant, key, value)
 		return err
 	})
 }
@@ -185,7 +188,7 @@ func (e Exception) Active(at time.Time) bool {
 // PutException stores a new standing exception and records it in the guardrail
 // stream. It must be bounded in time, name what it is for, and be approved by
 // somebody other than who asked.
-func (s *SQLite) PutException(ctx context.Context, e Exception, at time.Time) error {
+func (s *tables) PutException(ctx context.Context, e Exception, at time.Time) error {
 	switch {
 	case e.ID == "" || e.Tenant == "" || at.IsZero():
 		return fmt.Errorf("%w exception: id, tenant and time are needed", ErrInvalid)
@@ -202,7 +205,7 @@ func (s *SQLite) PutException(ctx context.Context, e Exception, at time.Time) er
 		return fmt.Errorf("exception %s: %w", e.ID, err)
 	}
 	event := StreamEvent{Tenant: e.Tenant, Stream: StreamGuardrail, Type: EventExceptionGranted, Schema: 1, At: at, By: remedy.Actor{Kind: remedy.Person, ID: e.Approved}, Body: body}
-	return s.put(ctx, func(w *writer) error {
+	return s.db.put(ctx, func(w *writer) error {
 		_, err := w.exec(`INSERT INTO exception (id, tenant, kind, class, package, project, weakness, from_at, until_at, asked_by, approved_by, reason, revoked_at)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)`, e.ID, e.Tenant, e.Kind, e.Class, e.Package, e.Project, e.Weakness, nanos(e.From), nanos(e.Until), e.Asked, e.Approved, string(e.Reason.Hash))
 		if isUnique(err) {
@@ -219,9 +222,9 @@ func (s *SQLite) PutException(ctx context.Context, e Exception, at time.Time) er
 }
 
 // RevokeException ends a standing exception at once and records by whom.
-func (s *SQLite) RevokeException(ctx context.Context, tenant, id string, by remedy.Actor, at time.Time) error {
+func (s *tables) RevokeException(ctx context.Context, tenant, id string, by remedy.Actor, at time.Time) error {
 	body, _ := json.Marshal(map[string]string{"id": id}) // strings cannot fail
-	return s.put(ctx, func(w *writer) error {
+	return s.db.put(ctx, func(w *writer) error {
 		n, err := w.exec("UPDATE exception SET revoked_at = ? WHERE tenant = ? AND id = ? AND revoked_at = 0", nanos(at), tenant, id)
 		if err != nil {
 			return err
@@ -236,9 +239,9 @@ func (s *SQLite) RevokeException(ctx context.Context, tenant, id string, by reme
 
 // Exceptions returns the standing exceptions of a tenant that end after an
 // instant, revoked ones included, by end.
-func (s *SQLite) Exceptions(ctx context.Context, tenant string, after time.Time) ([]Exception, error) {
+func (s *tables) Exceptions(ctx context.Context, tenant string, after time.Time) ([]Exception, error) {
 	var list []Exception
-	err := s.each(ctx, func(row scanner) error {
+	err := s.db.each(ctx, func(row scanner) error {
 		var e Exception
 		var from, until, revoked int64
 		err := row.Scan(&e.ID, &e.Tenant, &e.Kind, &e.Class, &e.Package, &e.Project, &e.Weakness, &from, &until, &e.Asked, &e.Approved, &e.ReasonHash, &revoked, &e.Reason.Salt, &e.Reason.Text)

@@ -49,6 +49,10 @@ func (w *writer) settleLease(u *unit) error {
 // holds checks that a lease is still the newest claim of its effect, case and
 // object.
 func (w *writer) holds(l record.Lease) error {
+	// No claim may be under way while this is looked at.
+	if err := w.lock(lockClaims, true); err != nil {
+		return err
+	}
 	var id string
 	err := w.get([]any{&id}, `SELECT id FROM effect AS e WHERE id = ? AND epoch = ? AND lease_until > 0 AND dropped = 0
 		AND NOT EXISTS (SELECT 1 FROM effect o WHERE o.case_id = e.case_id AND o.lease_until > 0 AND o.epoch > e.epoch)
@@ -81,8 +85,8 @@ func (w *writer) effects(u *unit) error {
 		_, err := w.exec(`INSERT INTO effect (id, tenant, case_id, effect_id, kind, action, n, object, not_before, next_at, epoch, lease_until, attempt, dropped, last_error)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, '')
 			ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, action = excluded.action, n = excluded.n, object = excluded.object,
-			not_before = excluded.not_before, next_at = max(excluded.next_at, lease_until),
-			epoch = iif(dropped, 0, epoch), attempt = iif(dropped, 0, attempt), dropped = 0`,
+			not_before = excluded.not_before, next_at = CASE WHEN excluded.next_at < effect.lease_until THEN effect.lease_until ELSE excluded.next_at END,
+			epoch = CASE WHEN effect.dropped = 1 THEN 0 ELSE effect.epoch END, attempt = CASE WHEN effect.dropped = 1 THEN 0 ELSE effect.attempt END, dropped = 0`,
 			e.ID, e.Tenant, e.CaseID, e.Effect.ID, string(e.Effect.Kind), e.Effect.Action, e.Effect.N, e.Object, at, at)
 		if err != nil {
 			return err
@@ -92,17 +96,17 @@ func (w *writer) effects(u *unit) error {
 }
 
 // Claim leases due effects (engine.Effects).
-func (s *SQLite) Claim(ctx context.Context, now time.Time, lease time.Duration, n int) ([]record.Lease, error) {
+func (s *tables) Claim(ctx context.Context, now time.Time, lease time.Duration, n int) ([]record.Lease, error) {
 	// Asking first costs no sync when nothing is due, which is most of the time.
-	var due bool
-	if err := s.one(ctx, []any{&due}, "SELECT EXISTS (SELECT 1 FROM effect WHERE next_at <= ?)", nanos(now)); err != nil {
+	var due int
+	if err := s.db.one(ctx, []any{&due}, "SELECT count(*) FROM (SELECT 1 FROM effect WHERE next_at <= ? LIMIT 1) q", nanos(now)); err != nil {
 		return nil, fmt.Errorf("claim effects: %w", err)
 	}
-	if !due || n <= 0 {
+	if due == 0 || n <= 0 {
 		return nil, nil
 	}
 	var leases []record.Lease
-	err := s.put(ctx, func(w *writer) (err error) {
+	err := s.db.put(ctx, func(w *writer) (err error) {
 		leases, err = w.claim(nanos(now), now.Add(lease), n)
 		return err
 	})
@@ -113,16 +117,15 @@ func (s *SQLite) Claim(ctx context.Context, now time.Time, lease time.Duration, 
 }
 
 func (w *writer) claim(now int64, until time.Time, n int) ([]record.Lease, error) {
+	if err := w.lock(lockClaims, false); err != nil {
+		return nil, err
+	}
 	if _, err := w.exec("DELETE FROM effect WHERE dropped = 1 AND next_at <= ?", now); err != nil {
 		return nil, err
 	}
 	var found []EffectStatus
-	rows, err := w.query("SELECT "+effectColumns+` FROM effect AS e WHERE next_at <= ?
-		AND NOT EXISTS (SELECT 1 FROM effect o WHERE o.case_id = e.case_id AND o.lease_until > ?)
-		AND NOT EXISTS (SELECT 1 FROM effect o WHERE e.object <> '' AND o.object = e.object AND o.object <> '' AND o.lease_until > ?)
-		ORDER BY next_at, id`, now, now, now)
 	busy := map[string]bool{}
-	err = eachRow(rows, err, func(row scanner) error {
+	err := w.each(func(row scanner) error {
 		e, err := scanEffect(row)
 		if err != nil || busy["case "+e.CaseID] || (e.Object != "" && busy["object "+e.Object]) {
 			return err
@@ -132,7 +135,10 @@ func (w *writer) claim(now int64, until time.Time, n int) ([]record.Lease, error
 			return errEnough
 		}
 		return nil
-	})
+	}, "SELECT "+effectColumns+` FROM effect AS e WHERE next_at <= ?
+		AND NOT EXISTS (SELECT 1 FROM effect o WHERE o.case_id = e.case_id AND o.lease_until > ?)
+		AND NOT EXISTS (SELECT 1 FROM effect o WHERE e.object <> '' AND o.object = e.object AND o.object <> '' AND o.lease_until > ?)
+		ORDER BY next_at, id`+w.skipLocked(), now, now, now)
 	if err != nil && !errors.Is(err, errEnough) {
 		return nil, err
 	}
@@ -163,27 +169,30 @@ func (w *writer) next(name string) (uint64, error) { return w.draw(name, 1) }
 // draw draws the next count numbers of a counter and returns the last.
 func (w *writer) draw(name string, count int) (uint64, error) {
 	var n uint64
-	err := w.get([]any{&n}, "INSERT INTO counter (tenant, name, n) VALUES ('', ?, ?) ON CONFLICT DO UPDATE SET n = n + excluded.n RETURNING n", name, count)
+	err := w.get([]any{&n}, "INSERT INTO counter (tenant, name, n) VALUES ('', ?, ?) ON CONFLICT (tenant, name) DO UPDATE SET n = counter.n + excluded.n RETURNING n", name, count)
 	return n, err
 }
 
 // Extend prolongs a lease (engine.Effects). A lease that ran out is lost once
 // anything of its case or on its object was claimed.
-func (s *SQLite) Extend(ctx context.Context, l record.Lease, until time.Time) error {
-	return s.put(ctx, func(w *writer) error {
+func (s *tables) Extend(ctx context.Context, l record.Lease, until time.Time) error {
+	return s.db.put(ctx, func(w *writer) error {
 		if err := w.holds(l); err != nil {
 			return err
 		}
-		_, err := w.exec("UPDATE effect SET lease_until = ?, next_at = ? WHERE id = ?", nanos(until), nanos(until), l.Row.ID)
+		n, err := w.exec("UPDATE effect SET lease_until = ?, next_at = ? WHERE id = ? AND epoch = ? AND dropped = 0", nanos(until), nanos(until), l.Row.ID, l.Epoch)
+		if err == nil && n == 0 {
+			err = staleError(l)
+		}
 		return err
 	})
 }
 
 // Release gives an effect back (engine.Effects); reason is shown to people and
 // must hold no secret. Releasing a dropped effect removes it and is ErrStale.
-func (s *SQLite) Release(ctx context.Context, l record.Lease, at time.Time, reason string) error {
+func (s *tables) Release(ctx context.Context, l record.Lease, at time.Time, reason string) error {
 	dropped := false
-	err := s.put(ctx, func(w *writer) error {
+	err := s.db.put(ctx, func(w *writer) error {
 		gone, err := w.exec("DELETE FROM effect WHERE id = ? AND epoch = ? AND dropped = 1", l.Row.ID, l.Epoch)
 		if dropped = gone > 0; err != nil || dropped {
 			return err
@@ -202,9 +211,9 @@ func (s *SQLite) Release(ctx context.Context, l record.Lease, at time.Time, reas
 
 // EffectsOf returns the effects of a case that wait or run, next first. With
 // an empty id it returns those of all cases, at most n.
-func (s *SQLite) EffectsOf(ctx context.Context, caseID string, n int) ([]EffectStatus, error) {
+func (s *tables) EffectsOf(ctx context.Context, caseID string, n int) ([]EffectStatus, error) {
 	var list []EffectStatus
-	err := s.each(ctx, func(row scanner) error {
+	err := s.db.each(ctx, func(row scanner) error {
 		e, err := scanEffect(row)
 		list = append(list, e)
 		return err

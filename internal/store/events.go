@@ -5,13 +5,18 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 
 	"github.com/casement/casement/internal/remedy"
 )
 
-// eventColumns begin with the position and the size of the tree.
-const eventColumns = "pos, coalesce((SELECT n FROM counter WHERE tenant = '' AND name = '" + treeSize + "'), 0), tenant, stream, seq, type, schema, at, by, body, prev, hash"
+// eventsText begins a read of events: the position, the place in the tree, the
+// event.
+func (s *tables) eventsText() string {
+	place, _ := s.db.ledgerText()
+	return "SELECT pos, " + place + ", tenant, stream, seq, type, schema, at, by, body, prev, hash FROM event "
+}
 
 // append writes records after number seq of a stream, whose hash is head, and
 // returns the new head.
@@ -42,12 +47,12 @@ func checkStream(e StreamEvent) error {
 
 // AppendEvent appends an event to a stream that is not a case and returns its
 // number in the stream.
-func (s *SQLite) AppendEvent(ctx context.Context, e StreamEvent) (uint64, error) {
+func (s *tables) AppendEvent(ctx context.Context, e StreamEvent) (uint64, error) {
 	if err := checkStream(e); err != nil {
 		return 0, err
 	}
 	var seq uint64
-	err := s.put(ctx, func(w *writer) (err error) {
+	err := s.db.put(ctx, func(w *writer) (err error) {
 		seq, err = w.appendEvent(e)
 		return err
 	})
@@ -55,6 +60,9 @@ func (s *SQLite) AppendEvent(ctx context.Context, e StreamEvent) (uint64, error)
 }
 
 func (w *writer) appendEvent(e StreamEvent) (uint64, error) {
+	if err := w.lock("stream/"+e.Tenant+"/"+e.Stream, false); err != nil {
+		return 0, err
+	}
 	var seq uint64
 	var raw []byte
 	var head [32]byte
@@ -73,16 +81,13 @@ func (w *writer) appendEvent(e StreamEvent) (uint64, error) {
 
 func scanEvent(row scanner) (StoredEvent, error) {
 	var e StoredEvent
-	var pos, size, at int64
+	var pos, at int64
 	var by string
 	var prev, hash []byte
-	if err := row.Scan(&pos, &size, &e.Tenant, &e.Stream, &e.Seq, &e.Type, &e.Schema, &at, &by, &e.Body, &prev, &hash); err != nil {
+	if err := row.Scan(&pos, &e.TreeIndex, &e.Tenant, &e.Stream, &e.Seq, &e.Type, &e.Schema, &at, &by, &e.Body, &prev, &hash); err != nil {
 		return e, err
 	}
-	e.At, e.TreeIndex = instant(at), -1
-	if pos <= size {
-		e.TreeIndex = pos - 1
-	}
+	e.At = instant(at)
 	copy(e.Prev[:], prev)
 	copy(e.Hash[:], hash)
 	var err error
@@ -103,22 +108,30 @@ func (e *StoredEvent) decode() error {
 }
 
 // Events returns the history of a case, oldest first, with decoded bodies.
-func (s *SQLite) Events(ctx context.Context, tenant, caseID string) ([]StoredEvent, error) {
+func (s *tables) Events(ctx context.Context, tenant, caseID string) ([]StoredEvent, error) {
 	return s.Stream(ctx, tenant, CaseStream(caseID), 0, -1)
+}
+
+// limit is the LIMIT of a number that may be negative for "all".
+func limit(n int) int64 {
+	if n < 0 {
+		return math.MaxInt64
+	}
+	return int64(n)
 }
 
 // Stream returns up to n events of a stream after number seq, oldest first; a
 // negative n returns all.
-func (s *SQLite) Stream(ctx context.Context, tenant, stream string, seq uint64, n int) ([]StoredEvent, error) {
+func (s *tables) Stream(ctx context.Context, tenant, stream string, seq uint64, n int) ([]StoredEvent, error) {
 	var list []StoredEvent
-	err := s.each(ctx, func(row scanner) error {
+	err := s.db.each(ctx, func(row scanner) error {
 		e, err := scanEvent(row)
 		if err != nil {
 			return err
 		}
 		list = append(list, e)
 		return list[len(list)-1].decode()
-	}, "SELECT "+eventColumns+" FROM event WHERE tenant = ? AND stream = ? AND seq > ? ORDER BY seq LIMIT ?", tenant, stream, seq, n)
+	}, s.eventsText()+"WHERE tenant = ? AND stream = ? AND seq > ? ORDER BY seq LIMIT ?", tenant, stream, seq, limit(n))
 	if err != nil {
 		return nil, fmt.Errorf("read stream %s: %w", stream, err)
 	}
@@ -130,14 +143,14 @@ func (s *SQLite) Stream(ctx context.Context, tenant, stream string, seq uint64, 
 // what pages, numbers and backtests follow.
 func (s *SQLite) EventsSince(ctx context.Context, pos int64, n int) ([]StoredEvent, int64, error) {
 	var list []StoredEvent
-	err := s.each(ctx, func(row scanner) error {
+	err := s.db.each(ctx, func(row scanner) error {
 		e, err := scanEvent(row)
 		if err != nil {
 			return err
 		}
 		list = append(list, e)
 		return list[len(list)-1].decode()
-	}, "SELECT "+eventColumns+" FROM event WHERE pos > ? ORDER BY pos LIMIT ?", pos, n)
+	}, s.eventsText()+"WHERE pos > ? ORDER BY pos LIMIT ?", pos, n)
 	if err != nil {
 		return nil, pos, fmt.Errorf("read events: %w", err)
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/jackc/pgx/v5/pgconn"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
 
@@ -19,12 +20,11 @@ import (
 // maxGroup is the number of parts that share one commit.
 const maxGroup = 256
 
-// writer is the only connection that writes. Its statements are prepared once,
-// by their text. It is used under group.mu's leadership only.
+// writer writes inside a transaction, on the link of its store. It is used by
+// one goroutine at a time.
 type writer struct {
-	conn   *sql.Conn
-	stmts  map[string]*sql.Stmt
-	memory *memory
+	link
+	memory *memory // nil for a store that is not alone on its database
 	// changed counts what changed since the transaction began: a part that fails
 	// before it changed anything leaves nothing to take back.
 	changed int
@@ -32,31 +32,10 @@ type writer struct {
 	txn txn
 }
 
-func (w *writer) prepare(text string) (*sql.Stmt, error) {
-	if s, ok := w.stmts[text]; ok {
-		return s, nil
-	}
-	s, err := w.conn.PrepareContext(context.Background(), text)
-	if err != nil {
-		return nil, fmt.Errorf("prepare %q: %w", text, err)
-	}
-	w.stmts[text] = s
-	return s, nil
-}
-
 // exec runs a statement and returns the number of rows it changed.
 func (w *writer) exec(text string, args ...any) (int64, error) {
-	s, err := w.prepare(text)
-	if err != nil {
-		return 0, err
-	}
-	res, err := s.ExecContext(context.Background(), args...)
-	if err != nil {
-		w.changed++
-		return 0, err
-	}
-	n, err := res.RowsAffected()
-	if n > 0 {
+	n, err := w.link.exec(text, args...)
+	if err != nil || n > 0 {
 		w.changed++
 	}
 	return n, err
@@ -64,24 +43,11 @@ func (w *writer) exec(text string, args ...any) (int64, error) {
 
 // get scans one row; sql.ErrNoRows if there is none.
 func (w *writer) get(dest []any, text string, args ...any) error {
-	s, err := w.prepare(text)
-	if err != nil {
-		return err
-	}
-	err = s.QueryRowContext(context.Background(), args...).Scan(dest...)
+	err := w.link.get(dest, text, args...)
 	if !strings.HasPrefix(text, "SELECT") || err != nil && !errors.Is(err, sql.ErrNoRows) {
-		w.changed++ // SQLite may have rolled back by itself
+		w.changed++ // the database may have rolled back by itself
 	}
 	return err
-}
-
-// query runs a statement that returns rows; the caller closes them.
-func (w *writer) query(text string, args ...any) (*sql.Rows, error) {
-	s, err := w.prepare(text)
-	if err != nil {
-		return nil, err
-	}
-	return s.QueryContext(context.Background(), args...)
 }
 
 // part is stored whole or not at all, in a savepoint of its own.
@@ -228,12 +194,15 @@ func (g *group) write(batch []*request) {
 	if err == nil {
 		return
 	}
-	if len(batch) == 1 {
+	if len(batch) == 1 && !pgAgain(err) {
 		batch[0].err = err
 		return
 	}
 	for _, r := range batch {
 		r.err = g.attempt([]*request{r}, true)
+		for try := 1; pgAgain(r.err) && try < pgTries; try++ {
+			r.err = g.attempt([]*request{r}, true)
+		}
 	}
 }
 
@@ -252,13 +221,13 @@ func (g *group) attempt(batch []*request, savepoints bool) (err error) {
 	if savepoints {
 		part = g.savepoint
 	}
-	if _, err := g.w.exec("BEGIN IMMEDIATE"); err != nil {
+	if err := g.w.begin(); err != nil {
 		return g.failed(err)
 	}
 	done := false
 	defer func() {
 		if !done {
-			_, _ = g.w.exec("ROLLBACK") // fails if SQLite rolled back by itself
+			g.w.rollback()
 		}
 	}()
 	for _, r := range batch {
@@ -287,11 +256,14 @@ func (g *group) attempt(batch []*request, savepoints bool) (err error) {
 // repeats were logged.
 func (g *group) commit(pos int64, batch []*request) error {
 	t, m := &g.w.txn, g.w.memory
+	if m == nil {
+		return g.w.commit()
+	}
 	if pos > 0 || len(t.counted) > 0 {
 		m.counting.Lock()
 		defer m.counting.Unlock()
 	}
-	if _, err := g.w.exec("COMMIT"); err != nil {
+	if err := g.w.commit(); err != nil {
 		return err
 	}
 	for _, k := range t.counted {
@@ -343,6 +315,9 @@ func (g *group) plainly(_ string, f part) (lost, err error) {
 	if l, ok := errors.AsType[lostError](err); ok {
 		return l.error, nil
 	}
+	if pgAgain(err) {
+		return err, nil
+	}
 	if err != nil && g.w.changed != before {
 		return errUndo, nil
 	}
@@ -392,9 +367,12 @@ func (g *group) failed(err error) error {
 	return storageError(err)
 }
 
-// storageError maps SQLite's "no room" to record.ErrFull and keeps the rest.
+// storageError maps the database's "no room" to record.ErrFull and keeps the rest.
 func storageError(err error) error {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code()&0xff == sqlite3.SQLITE_FULL {
+		return fmt.Errorf("%w: %w", record.ErrFull, err)
+	}
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == pgDiskFull {
 		return fmt.Errorf("%w: %w", record.ErrFull, err)
 	}
 	return err
@@ -402,6 +380,9 @@ func storageError(err error) error {
 
 // isUnique reports a violated unique index or primary key.
 func isUnique(err error) bool {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return e.Code == pgUnique
+	}
 	e, ok := errors.AsType[*sqlite.Error](err)
 	return ok && (e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
 }

@@ -24,7 +24,7 @@ func checkInbox(it InboxItem) error {
 
 // InboxPut keeps a raw body that will be worked on from it.NextAt, and returns
 // its id when it is on disk.
-func (s *SQLite) InboxPut(ctx context.Context, it InboxItem) (int64, error) {
+func (s *tables) InboxPut(ctx context.Context, it InboxItem) (int64, error) {
 	return s.inboxInsert(ctx, it, false, -1)
 }
 
@@ -32,11 +32,11 @@ func (s *SQLite) InboxPut(ctx context.Context, it InboxItem) (int64, error) {
 // it.Error and the person or team it waits for in it.Owner. quota bounds the
 // bytes in quarantine of the tenant; beyond it nothing is stored and the error
 // is record.ErrFull. A quarantined body is never removed by itself.
-func (s *SQLite) QuarantinePut(ctx context.Context, it InboxItem, quota int64) (int64, error) {
+func (s *tables) QuarantinePut(ctx context.Context, it InboxItem, quota int64) (int64, error) {
 	return s.inboxInsert(ctx, it, true, quota)
 }
 
-func (s *SQLite) inboxInsert(ctx context.Context, it InboxItem, quarantined bool, quota int64) (int64, error) {
+func (s *tables) inboxInsert(ctx context.Context, it InboxItem, quarantined bool, quota int64) (int64, error) {
 	if err := checkInbox(it); err != nil {
 		return 0, err
 	}
@@ -48,7 +48,7 @@ func (s *SQLite) inboxInsert(ctx context.Context, it InboxItem, quarantined bool
 		it.Body = []byte{}
 	}
 	var id int64
-	err = s.put(ctx, func(w *writer) error {
+	err = s.db.put(ctx, func(w *writer) error {
 		if quota >= 0 {
 			if err := w.quota(it.Tenant, int64(len(it.Body)), quota); err != nil {
 				return err
@@ -61,6 +61,9 @@ func (s *SQLite) inboxInsert(ctx context.Context, it InboxItem, quarantined bool
 }
 
 func (w *writer) quota(tenant string, add, quota int64) error {
+	if err := w.lock("quarantine/"+tenant, false); err != nil {
+		return err
+	}
 	var used int64
 	if err := w.get([]any{&used}, "SELECT coalesce(sum(length(body)), 0) FROM inbox WHERE tenant = ? AND quarantined = 1", tenant); err != nil {
 		return err
@@ -73,19 +76,19 @@ func (w *writer) quota(tenant string, add, quota int64) error {
 
 // InboxNext claims up to n bodies that are due, oldest first, until now+lease;
 // a claim that ends without InboxDone or InboxRetry is given out again.
-func (s *SQLite) InboxNext(ctx context.Context, now time.Time, lease time.Duration, n int) ([]InboxItem, error) {
-	var due bool
-	if err := s.one(ctx, []any{&due}, "SELECT EXISTS (SELECT 1 FROM inbox WHERE quarantined = 0 AND next_at <= ?)", nanos(now)); err != nil {
+func (s *tables) InboxNext(ctx context.Context, now time.Time, lease time.Duration, n int) ([]InboxItem, error) {
+	var due int
+	if err := s.db.one(ctx, []any{&due}, "SELECT count(*) FROM (SELECT 1 FROM inbox WHERE quarantined = 0 AND next_at <= ? LIMIT 1) q", nanos(now)); err != nil {
 		return nil, fmt.Errorf("read inbox: %w", err)
 	}
-	if !due || n <= 0 {
+	if due == 0 || n <= 0 {
 		return nil, nil
 	}
 	var list []InboxItem
-	err := s.put(ctx, func(w *writer) error {
+	err := s.db.put(ctx, func(w *writer) error {
 		list = nil
-		rows, err := w.query("SELECT "+inboxColumns+" FROM inbox WHERE quarantined = 0 AND next_at <= ? ORDER BY next_at, id LIMIT ?", nanos(now), n)
-		if err := eachRow(rows, err, func(row scanner) error { return scanInbox(row, &list) }); err != nil {
+		err := w.each(func(row scanner) error { return scanInbox(row, &list) }, "SELECT "+inboxColumns+" FROM inbox WHERE quarantined = 0 AND next_at <= ? ORDER BY next_at, id LIMIT ?"+w.skipLocked(), nanos(now), n)
+		if err != nil {
 			return err
 		}
 		for i := range list {
@@ -121,8 +124,8 @@ func scanInbox(row scanner, list *[]InboxItem) error {
 
 // inboxChange runs a statement on the row of a claim; ErrStale if the claim
 // was lost.
-func (s *SQLite) inboxChange(ctx context.Context, it InboxItem, text string, args ...any) error {
-	return s.put(ctx, func(w *writer) error {
+func (s *tables) inboxChange(ctx context.Context, it InboxItem, text string, args ...any) error {
+	return s.db.put(ctx, func(w *writer) error {
 		n, err := w.exec(text+" WHERE id = ? AND epoch = ? AND quarantined = 0", append(args, it.ID, it.Epoch)...)
 		if err == nil && n == 0 {
 			err = fmt.Errorf("inbox item %d: %w", it.ID, record.ErrStale)
@@ -132,25 +135,25 @@ func (s *SQLite) inboxChange(ctx context.Context, it InboxItem, text string, arg
 }
 
 // InboxDone removes a claimed body after its findings were committed.
-func (s *SQLite) InboxDone(ctx context.Context, it InboxItem) error {
+func (s *tables) InboxDone(ctx context.Context, it InboxItem) error {
 	return s.inboxChange(ctx, it, "DELETE FROM inbox")
 }
 
 // InboxRetry gives a claimed body back until at, with the reason.
-func (s *SQLite) InboxRetry(ctx context.Context, it InboxItem, at time.Time, reason string) error {
+func (s *tables) InboxRetry(ctx context.Context, it InboxItem, at time.Time, reason string) error {
 	return s.inboxChange(ctx, it, "UPDATE inbox SET epoch = 0, next_at = ?, error = ?", nanos(at), reason)
 }
 
 // InboxQuarantine moves a claimed body to quarantine: it waits for owner, and
 // speaks up again at at. body replaces the stored one (encrypted).
-func (s *SQLite) InboxQuarantine(ctx context.Context, it InboxItem, body []byte, at time.Time, owner, reason string) error {
+func (s *tables) InboxQuarantine(ctx context.Context, it InboxItem, body []byte, at time.Time, owner, reason string) error {
 	return s.inboxChange(ctx, it, "UPDATE inbox SET quarantined = 1, epoch = 0, body = ?, next_at = ?, owner = ?, error = ?", body, nanos(at), owner, reason)
 }
 
 // InboxCount returns how many bodies of a tenant wait, and how many lie in
 // quarantine.
-func (s *SQLite) InboxCount(ctx context.Context, tenant string) (waiting, quarantined int, err error) {
-	err = s.one(ctx, []any{&waiting, &quarantined}, "SELECT count(*) FILTER (WHERE quarantined = 0), count(*) FILTER (WHERE quarantined = 1) FROM inbox WHERE tenant = ?", tenant)
+func (s *tables) InboxCount(ctx context.Context, tenant string) (waiting, quarantined int, err error) {
+	err = s.db.one(ctx, []any{&waiting, &quarantined}, "SELECT count(*) FILTER (WHERE quarantined = 0), count(*) FILTER (WHERE quarantined = 1) FROM inbox WHERE tenant = ?", tenant)
 	if err != nil {
 		return 0, 0, fmt.Errorf("count inbox: %w", err)
 	}
@@ -159,9 +162,9 @@ func (s *SQLite) InboxCount(ctx context.Context, tenant string) (waiting, quaran
 
 // Quarantine lists quarantined bodies of a tenant after an id (0 for the
 // beginning), oldest first.
-func (s *SQLite) Quarantine(ctx context.Context, tenant string, after int64, n int) ([]InboxItem, error) {
+func (s *tables) Quarantine(ctx context.Context, tenant string, after int64, n int) ([]InboxItem, error) {
 	var list []InboxItem
-	err := s.each(ctx, func(row scanner) error { return scanInbox(row, &list) },
+	err := s.db.each(ctx, func(row scanner) error { return scanInbox(row, &list) },
 		"SELECT "+inboxColumns+" FROM inbox WHERE tenant = ? AND quarantined = 1 AND id > ? ORDER BY id LIMIT ?", tenant, after, n)
 	if err != nil {
 		return nil, fmt.Errorf("read quarantine: %w", err)
@@ -171,22 +174,22 @@ func (s *SQLite) Quarantine(ctx context.Context, tenant string, after int64, n i
 
 // QuarantineRelease gives a quarantined body back to the inbox with body as
 // its (decrypted) content, due at at.
-func (s *SQLite) QuarantineRelease(ctx context.Context, tenant string, id int64, body []byte, at time.Time) error {
+func (s *tables) QuarantineRelease(ctx context.Context, tenant string, id int64, body []byte, at time.Time) error {
 	return s.quarantineChange(ctx, tenant, id, "UPDATE inbox SET quarantined = 0, attempts = 0, body = ?, next_at = ?", body, nanos(at))
 }
 
 // QuarantineRemind sets when a quarantined body speaks up again.
-func (s *SQLite) QuarantineRemind(ctx context.Context, tenant string, id int64, at time.Time) error {
+func (s *tables) QuarantineRemind(ctx context.Context, tenant string, id int64, at time.Time) error {
 	return s.quarantineChange(ctx, tenant, id, "UPDATE inbox SET next_at = ?", nanos(at))
 }
 
 // QuarantineDrop removes a quarantined body by the decision of a person, who
 // is recorded in the source's stream.
-func (s *SQLite) QuarantineDrop(ctx context.Context, tenant string, id int64, e StreamEvent) error {
+func (s *tables) QuarantineDrop(ctx context.Context, tenant string, id int64, e StreamEvent) error {
 	if err := checkStream(e); err != nil {
 		return err
 	}
-	return s.put(ctx, func(w *writer) error {
+	return s.db.put(ctx, func(w *writer) error {
 		if err := w.quarantined(tenant, id, "DELETE FROM inbox"); err != nil {
 			return err
 		}
@@ -195,8 +198,8 @@ func (s *SQLite) QuarantineDrop(ctx context.Context, tenant string, id int64, e 
 	})
 }
 
-func (s *SQLite) quarantineChange(ctx context.Context, tenant string, id int64, text string, args ...any) error {
-	return s.put(ctx, func(w *writer) error { return w.quarantined(tenant, id, text, args...) })
+func (s *tables) quarantineChange(ctx context.Context, tenant string, id int64, text string, args ...any) error {
+	return s.db.put(ctx, func(w *writer) error { return w.quarantined(tenant, id, text, args...) })
 }
 
 func (w *writer) quarantined(tenant string, id int64, text string, args ...any) error {
@@ -208,9 +211,9 @@ func (w *writer) quarantined(tenant string, id int64, text string, args ...any) 
 }
 
 // QuarantineDue returns quarantined bodies whose reminder has come.
-func (s *SQLite) QuarantineDue(ctx context.Context, now time.Time, n int) ([]InboxItem, error) {
+func (s *tables) QuarantineDue(ctx context.Context, now time.Time, n int) ([]InboxItem, error) {
 	var list []InboxItem
-	err := s.each(ctx, func(row scanner) error { return scanInbox(row, &list) },
+	err := s.db.each(ctx, func(row scanner) error { return scanInbox(row, &list) },
 		"SELECT "+inboxColumns+" FROM inbox WHERE quarantined = 1 AND next_at <= ? ORDER BY next_at, id LIMIT ?", nanos(now), n)
 	if err != nil {
 		return nil, fmt.Errorf("read due quarantine: %w", err)
@@ -219,9 +222,9 @@ func (s *SQLite) QuarantineDue(ctx context.Context, now time.Time, n int) ([]Inb
 }
 
 // InboxNextDue returns when the next waiting body is due; zero for none.
-func (s *SQLite) InboxNextDue(ctx context.Context) (time.Time, error) {
+func (s *tables) InboxNextDue(ctx context.Context) (time.Time, error) {
 	var at sql.NullInt64
-	err := s.one(ctx, []any{&at}, "SELECT min(next_at) FROM inbox WHERE quarantined = 0")
+	err := s.db.one(ctx, []any{&at}, "SELECT min(next_at) FROM inbox WHERE quarantined = 0")
 	if err != nil && !errors.Is(err, sql.ErrNoRows) {
 		return time.Time{}, fmt.Errorf("read inbox: %w", err)
 	}

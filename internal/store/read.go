@@ -27,10 +27,10 @@ func notFound(err error, what, id string) error {
 }
 
 // Load returns the case (engine.Store).
-func (s *SQLite) Load(ctx context.Context, id string) (remedy.Case, error) {
+func (s *tables) Load(ctx context.Context, id string) (remedy.Case, error) {
 	var c remedy.Case
 	var state []byte
-	if err := s.quick(ctx, []any{&state}, "SELECT state FROM case_state WHERE id = ?", id); err != nil {
+	if err := quick(ctx, s.db, []any{&state}, "SELECT state FROM case_state WHERE id = ?", id); err != nil {
 		return c, notFound(err, "case", id)
 	}
 	if err := json.Unmarshal(state, &c); err != nil {
@@ -41,12 +41,12 @@ func (s *SQLite) Load(ctx context.Context, id string) (remedy.Case, error) {
 
 // Keys returns the cases bound to keys (engine.Store). A key without a case is
 // not in the map.
-func (s *SQLite) Keys(ctx context.Context, keys []record.CaseKey) (map[record.CaseKey][]record.CaseRef, error) {
+func (s *tables) Keys(ctx context.Context, keys []record.CaseKey) (map[record.CaseKey][]record.CaseRef, error) {
 	out := make(map[record.CaseKey][]record.CaseRef, len(keys))
 	if len(keys) == 0 {
 		return out, nil
 	}
-	err := s.reads.do(ctx, func(q querier) error {
+	err := s.db.reads(ctx, func(q querier) error {
 		for _, k := range keys {
 			if _, done := out[k]; done {
 				continue
@@ -92,7 +92,12 @@ func (s *SQLite) Known(ctx context.Context, tenant string, uids []string) (map[s
 	if len(missing) == 0 {
 		return out, nil
 	}
-	err := s.reads.do(ctx, func(q querier) error {
+	return out, s.lookUpFindings(ctx, tenant, missing, out)
+}
+
+// lookUpFindings adds to out what the database knows of findings.
+func (s *tables) lookUpFindings(ctx context.Context, tenant string, missing []string, out map[string]record.Known) error {
+	err := s.db.reads(ctx, func(q querier) error {
 		for _, uid := range missing {
 			err := q.each(func(row scanner) error {
 				var k record.Known
@@ -107,16 +112,16 @@ func (s *SQLite) Known(ctx context.Context, tenant string, uids []string) (map[s
 		return nil
 	})
 	if err != nil {
-		return nil, fmt.Errorf("read known findings: %w", err)
+		return fmt.Errorf("read known findings: %w", err)
 	}
-	return out, nil
+	return nil
 }
 
 // quick reads one row with the reads of all who ask now; sql.ErrNoRows if there
 // is none.
-func (s *SQLite) quick(ctx context.Context, dest []any, text string, args ...any) error {
+func quick(ctx context.Context, db database, dest []any, text string, args ...any) error {
 	found := false
-	err := s.reads.do(ctx, func(q querier) error {
+	err := db.reads(ctx, func(q querier) error {
 		return q.each(func(row scanner) error {
 			found = true
 			return row.Scan(dest...)
@@ -129,9 +134,9 @@ func (s *SQLite) quick(ctx context.Context, dest []any, text string, args ...any
 }
 
 // Due returns cases whose wake-up has come, earliest first (engine.Store).
-func (s *SQLite) Due(ctx context.Context, now time.Time, n int) ([]string, error) {
+func (s *tables) Due(ctx context.Context, now time.Time, n int) ([]string, error) {
 	var ids []string
-	err := s.each(ctx, func(row scanner) error {
+	err := s.db.each(ctx, func(row scanner) error {
 		var id string
 		err := row.Scan(&id)
 		ids = append(ids, id)
@@ -144,9 +149,9 @@ func (s *SQLite) Due(ctx context.Context, now time.Time, n int) ([]string, error
 }
 
 // NextDue returns the next instant at which something is due (engine.Store).
-func (s *SQLite) NextDue(ctx context.Context, now time.Time) (time.Time, error) {
+func (s *tables) NextDue(ctx context.Context, now time.Time) (time.Time, error) {
 	var wake, effect sql.NullInt64
-	err := s.one(ctx, []any{&wake, &effect}, `SELECT (SELECT min(wake_at) FROM case_state WHERE wake_at > 0 AND wake_at > ?),
+	err := s.db.one(ctx, []any{&wake, &effect}, `SELECT (SELECT min(wake_at) FROM case_state WHERE wake_at > 0 AND wake_at > ?),
 		(SELECT min(next_at) FROM effect WHERE next_at > ?)`, nanos(now), nanos(now))
 	if err != nil {
 		return time.Time{}, fmt.Errorf("read the next due instant: %w", err)
@@ -158,10 +163,10 @@ func (s *SQLite) NextDue(ctx context.Context, now time.Time) (time.Time, error) 
 }
 
 // Finding returns the stored finding (engine.Store).
-func (s *SQLite) Finding(ctx context.Context, tenant, uid string) (finding.Finding, error) {
+func (s *tables) Finding(ctx context.Context, tenant, uid string) (finding.Finding, error) {
 	var f finding.Finding
 	var body []byte
-	if err := s.quick(ctx, []any{&body}, "SELECT body FROM finding WHERE tenant = ? AND uid = ?", tenant, uid); err != nil {
+	if err := quick(ctx, s.db, []any{&body}, "SELECT body FROM finding WHERE tenant = ? AND uid = ?", tenant, uid); err != nil {
 		return f, notFound(err, "finding", uid)
 	}
 	if err := json.Unmarshal(body, &f); err != nil {
@@ -172,10 +177,16 @@ func (s *SQLite) Finding(ctx context.Context, tenant, uid string) (finding.Findi
 
 // Findings returns the findings of a case with their counters, by uid.
 func (s *SQLite) Findings(ctx context.Context, caseID string) ([]FindingRow, error) {
-	var list []FindingRow
 	s.memory.counting.Lock()
 	defer s.memory.counting.Unlock()
-	err := s.each(ctx, func(row scanner) error {
+	return s.findings(ctx, caseID, s.memory.repeatsOf)
+}
+
+// findings reads those of a case; more are the repeats that are not in the
+// database.
+func (s *tables) findings(ctx context.Context, caseID string, uncounted func(uidKey) repeats) ([]FindingRow, error) {
+	var list []FindingRow
+	err := s.db.each(ctx, func(row scanner) error {
 		var r FindingRow
 		var k uidKey
 		var body []byte
@@ -183,12 +194,12 @@ func (s *SQLite) Findings(ctx context.Context, caseID string) ([]FindingRow, err
 		if err := row.Scan(&k.tenant, &k.uid, &body, &r.CaseID, &r.Digest, &first, &last, &r.Sightings); err != nil {
 			return err
 		}
-		more := s.memory.repeatsOf(k)
+		more := uncounted(k)
 		r.Sightings += more.n
 		r.FirstSeen, r.LastSeen = instant(first), instant(max(last, more.last))
 		list = append(list, r)
 		return json.Unmarshal(body, &list[len(list)-1].Finding)
-	}, `SELECT f.tenant, f.uid, f.body, f.case_id, f.digest, f.first_seen, max(f.last_seen, coalesce(s.last_seen, 0)), f.sightings + coalesce(s.n, 0)
+	}, `SELECT f.tenant, f.uid, f.body, f.case_id, f.digest, f.first_seen, CASE WHEN f.last_seen < coalesce(s.last_seen, 0) THEN s.last_seen ELSE f.last_seen END, f.sightings + coalesce(s.n, 0)
 		FROM finding f LEFT JOIN sighting s ON s.tenant = f.tenant AND s.uid = f.uid WHERE f.case_id = ? ORDER BY f.uid`, caseID)
 	if err != nil {
 		return nil, fmt.Errorf("read findings of case %s: %w", caseID, err)
@@ -197,21 +208,21 @@ func (s *SQLite) Findings(ctx context.Context, caseID string) ([]FindingRow, err
 }
 
 // Fact returns a snapshot of facts by its content address.
-func (s *SQLite) Fact(ctx context.Context, tenant, hash string) ([]byte, error) {
+func (s *tables) Fact(ctx context.Context, tenant, hash string) ([]byte, error) {
 	var b []byte
-	err := s.quick(ctx, []any{&b}, "SELECT body FROM fact WHERE tenant = ? AND hash = ?", tenant, hash)
+	err := quick(ctx, s.db, []any{&b}, "SELECT body FROM fact WHERE tenant = ? AND hash = ?", tenant, hash)
 	return b, notFound(err, "facts", hash)
 }
 
 // Notes returns the free text behind note hashes; an erased note is not in the
 // map.
-func (s *SQLite) Notes(ctx context.Context, tenant string, hashes []remedy.Note) (map[remedy.Note]record.NoteText, error) {
+func (s *tables) Notes(ctx context.Context, tenant string, hashes []remedy.Note) (map[remedy.Note]record.NoteText, error) {
 	out := map[remedy.Note]record.NoteText{}
 	list := make([]string, len(hashes))
 	for i, h := range hashes {
 		list[i] = string(h)
 	}
-	err := s.each(ctx, func(row scanner) error {
+	err := s.db.each(ctx, func(row scanner) error {
 		var n record.NoteText
 		err := row.Scan(&n.Hash, &n.Salt, &n.Text)
 		out[n.Hash] = n
@@ -225,8 +236,8 @@ func (s *SQLite) Notes(ctx context.Context, tenant string, hashes []remedy.Note)
 
 // EraseNote removes the text and salt of a note for ever; the ledger, which
 // holds only the hash, stays whole.
-func (s *SQLite) EraseNote(ctx context.Context, tenant string, hash remedy.Note) error {
-	return s.put(ctx, func(w *writer) error {
+func (s *tables) EraseNote(ctx context.Context, tenant string, hash remedy.Note) error {
+	return s.db.put(ctx, func(w *writer) error {
 		n, err := w.exec("DELETE FROM note WHERE tenant = ? AND hash = ?", tenant, string(hash))
 		if err == nil && n == 0 {
 			err = fmt.Errorf("note %s: %w", hash, record.ErrNotFound)
@@ -236,15 +247,15 @@ func (s *SQLite) EraseNote(ctx context.Context, tenant string, hash remedy.Note)
 }
 
 // Counts returns how many cases of a tenant are in which state.
-func (s *SQLite) Counts(ctx context.Context, tenant string) (map[string]int, error) {
+func (s *tables) Counts(ctx context.Context, tenant string) (map[string]int, error) {
 	out := map[string]int{}
-	err := s.each(ctx, func(row scanner) error {
+	err := s.db.each(ctx, func(row scanner) error {
 		var word string
 		var n int
 		err := row.Scan(&word, &n)
 		out[word] = n
 		return err
-	}, "SELECT word, n FROM case_count WHERE tenant = ? AND n > 0", tenant)
+	}, "SELECT word, sum(n) FROM case_count WHERE tenant = ? GROUP BY word HAVING sum(n) > 0", tenant)
 	if err != nil {
 		return nil, fmt.Errorf("count cases: %w", err)
 	}
@@ -254,7 +265,7 @@ func (s *SQLite) Counts(ctx context.Context, tenant string) (map[string]int, err
 // ListCases returns up to limit cases that pass the filter, the most urgent
 // first: open before closed, by risk class and next duty. cursor is "" or the
 // Next of the page before.
-func (s *SQLite) ListCases(ctx context.Context, f CaseFilter, cursor string, limit int) (CasePage, error) {
+func (s *tables) ListCases(ctx context.Context, f CaseFilter, cursor string, limit int) (CasePage, error) {
 	urgency, id, err := parseCursor(cursor)
 	if err != nil {
 		return CasePage{}, err
@@ -262,7 +273,7 @@ func (s *SQLite) ListCases(ctx context.Context, f CaseFilter, cursor string, lim
 	text, args := listQuery(f, urgency, id, limit+1)
 	var page CasePage
 	var keys []string
-	err = s.each(ctx, func(row scanner) error {
+	err = s.db.each(ctx, func(row scanner) error {
 		r, urgency, err := scanCase(row)
 		page.Cases = append(page.Cases, r)
 		keys = append(keys, cursorOf(urgency, r.ID))
@@ -300,7 +311,7 @@ func listQuery(f CaseFilter, urgency int64, id string, limit int) (string, []any
 		args = append(args, f.Open == finding.Yes)
 	}
 	if f.Text != "" {
-		q += " AND (instr(lower(id), ?) OR instr(lower(title), ?) OR instr(lower(asset), ?))"
+		q += " AND (instr(lower(id), ?) > 0 OR instr(lower(title), ?) > 0 OR instr(lower(asset), ?) > 0)"
 		t := asciiLower(f.Text)
 		args = append(args, t, t, t)
 	}

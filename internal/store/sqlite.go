@@ -37,6 +37,7 @@ const (
 
 // SQLite is the store of one machine: one file, one process, one writer.
 type SQLite struct {
+	tables
 	path  string
 	lock  *os.File
 	write *sql.DB
@@ -45,9 +46,8 @@ type SQLite struct {
 	check *sql.DB
 	// memory holds what was committed and would be read again.
 	memory *memory
-	logins logins
-	// reads serves the engine's short reads.
-	reads readGroup
+	// short serves the engine's short reads.
+	short readGroup
 
 	stmtsMu sync.RWMutex
 	stmts   map[string]*sql.Stmt
@@ -65,8 +65,8 @@ func Open(ctx context.Context, folder string) (*SQLite, error) {
 		return nil, err
 	}
 	s := &SQLite{path: filepath.Join(folder, DatabaseFile), lock: lock, memory: newMemory(), stmts: map[string]*sql.Stmt{}}
-	s.reads.stmts = map[string]*sql.Stmt{}
-	s.logins.users, s.logins.tokens = recent.New[string, User](rememberedLogins), recent.New[string, Token](rememberedLogins)
+	s.short.stmts = map[string]*sql.Stmt{}
+	s.tables = tables{db: s, logins: &logins{users: recent.New[string, User](rememberedLogins), tokens: recent.New[string, Token](rememberedLogins)}}
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
@@ -92,14 +92,14 @@ func (s *SQLite) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("open database %s: %w", s.path, err)
 	}
-	s.group.w = &writer{conn: conn, stmts: map[string]*sql.Stmt{}, memory: s.memory}
+	s.group.w = &writer{link: &liteLink{conn, map[string]*sql.Stmt{}}, memory: s.memory}
 	if s.check, err = s.connect("rw", 1, "wal_autocheckpoint(0)", "synchronous(full)"); err != nil {
 		return err
 	}
 	if s.read, err = s.connect("ro", readers, "query_only(1)", "cache_size(-16384)", "temp_store(memory)"); err != nil {
 		return err
 	}
-	if s.reads.conn, err = s.read.Conn(ctx); err != nil {
+	if s.short.conn, err = s.read.Conn(ctx); err != nil {
 		return fmt.Errorf("open database %s: %w", s.path, err)
 	}
 	if err := s.loadSightings(ctx); err != nil {
@@ -151,7 +151,7 @@ func migrate(ctx context.Context, db *sql.DB) error {
 // Close waits for the commit under way, closes the files and frees the folder.
 func (s *SQLite) Close() error {
 	s.group.shut()
-	errs := []error{s.reads.shut()}
+	errs := []error{s.short.shut()}
 	s.stmtsMu.Lock()
 	for _, st := range s.stmts {
 		errs = append(errs, st.Close())
@@ -159,10 +159,7 @@ func (s *SQLite) Close() error {
 	clear(s.stmts)
 	s.stmtsMu.Unlock()
 	if w := s.group.w; w != nil {
-		for _, st := range w.stmts {
-			errs = append(errs, st.Close())
-		}
-		errs = append(errs, w.conn.Close())
+		errs = append(errs, w.link.(*liteLink).close())
 		s.group.w = nil
 	}
 	// The writer last: closing the last connection checkpoints the WAL.
@@ -206,6 +203,33 @@ func (s *SQLite) stmt(ctx context.Context, text string) (*sql.Stmt, error) {
 	}
 	s.stmts[text] = st
 	return st, nil
+}
+
+func (s *SQLite) reads(ctx context.Context, f func(q querier) error) error { return s.short.do(ctx, f) }
+
+// snapshot implements database.
+func (s *SQLite) snapshot(ctx context.Context, f func(q querier) error) error {
+	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = tx.Rollback() }() // only read
+	return f(liteSnapshot{ctx, tx})
+}
+
+type liteSnapshot struct {
+	ctx context.Context
+	tx  *sql.Tx
+}
+
+func (q liteSnapshot) each(f func(scanner) error, text string, args ...any) error {
+	rows, err := q.tx.QueryContext(q.ctx, text, args...)
+	return eachRow(rows, err, f)
+}
+
+// ledgerText implements database: pos counts the commits without gaps.
+func (s *SQLite) ledgerText() (place, order string) {
+	return "CASE WHEN pos <= coalesce((SELECT n FROM counter WHERE tenant = '' AND name = '" + treeSize + "'), 0) THEN pos - 1 ELSE -1 END", "pos"
 }
 
 // scanner is what a row offers, single or one of many.

@@ -100,46 +100,55 @@ func TestFolderIsPrivateAndLocked(t *testing.T) {
 	}
 }
 
-// BenchmarkOpen opens one case per call: three events, a finding, a key and an
-// effect.
-func BenchmarkOpen(b *testing.B) {
-	for _, callers := range []int{1, 64} {
-		b.Run(strconv.Itoa(callers)+"callers", func(b *testing.B) {
-			benchCommit(b, callers, func(caller, n int) record.Unit {
-				id := strconv.Itoa(caller) + "-" + strconv.Itoa(n)
-				return storetest.NewCase("case-"+id, "key-"+id)
-			})
-		})
+// openUnit opens one case: three events, a finding, a key and an effect.
+func openUnit(caller, n int) record.Unit {
+	id := strconv.Itoa(caller) + "-" + strconv.Itoa(n)
+	return storetest.NewCase("case-"+id, "key-"+id)
+}
+
+// stepUnits step one case per caller: two events, the case, a new wake-up, one
+// effect done and one added.
+func stepUnits(callers int) func(caller, n int) record.Unit {
+	cases := make([]record.Unit, callers)
+	return func(caller, n int) record.Unit {
+		if n == 0 {
+			cases[caller] = storetest.NewCase("case-"+strconv.Itoa(caller), "key-"+strconv.Itoa(caller))
+			return cases[caller]
+		}
+		last := cases[caller]
+		u := storetest.Step(last.Case, remedy.Acked{}, storetest.Epoch().Add(time.Duration(n)*time.Millisecond))
+		second := storetest.Step(u.Case, remedy.AssignedTo{To: "team-a"}, u.Case.At)
+		second.Before, second.Events = u.Before, append(u.Events, second.Events...)
+		second.DropEffects = []string{last.AddEffects[0].ID}
+		second.AddEffects = []record.EffectRow{storetest.Effect(last.Case.ID, "message/"+strconv.Itoa(n), "")}
+		cases[caller] = second
+		return second
 	}
 }
 
-// BenchmarkStep steps one case per call: two events, the case, a new wake-up,
-// one effect done and one added.
+func BenchmarkOpen(b *testing.B) {
+	for _, callers := range []int{1, 64} {
+		b.Run(strconv.Itoa(callers)+"callers", func(b *testing.B) { benchCommit(b, open(b, b.TempDir()), callers, openUnit) })
+	}
+}
+
 func BenchmarkStep(b *testing.B) {
 	for _, callers := range []int{1, 64} {
 		b.Run(strconv.Itoa(callers)+"callers", func(b *testing.B) {
-			cases := make([]record.Unit, callers)
-			benchCommit(b, callers, func(caller, n int) record.Unit {
-				if n == 0 {
-					cases[caller] = storetest.NewCase("case-"+strconv.Itoa(caller), "key-"+strconv.Itoa(caller))
-					return cases[caller]
-				}
-				last := cases[caller]
-				u := storetest.Step(last.Case, remedy.Acked{}, storetest.Epoch().Add(time.Duration(n)*time.Millisecond))
-				second := storetest.Step(u.Case, remedy.AssignedTo{To: "team-a"}, u.Case.At)
-				second.Before, second.Events = u.Before, append(u.Events, second.Events...)
-				second.DropEffects = []string{last.AddEffects[0].ID}
-				second.AddEffects = []record.EffectRow{storetest.Effect(last.Case.ID, "message/"+strconv.Itoa(n), "")}
-				cases[caller] = second
-				return second
-			})
+			benchCommit(b, open(b, b.TempDir()), callers, stepUnits(callers))
 		})
 	}
 }
 
+// benched is a store that is measured.
+type benched interface {
+	storetest.Backend
+	Checkpoint(ctx context.Context) error
+	Stats(ctx context.Context) (store.Stats, error)
+}
+
 // benchCommit commits b.N units from several callers beside a checkpointer.
-func benchCommit(b *testing.B, callers int, unit func(caller, n int) record.Unit) {
-	s := open(b, b.TempDir())
+func benchCommit(b *testing.B, s benched, callers int, unit func(caller, n int) record.Unit) {
 	ctx, stop := context.WithCancel(context.Background())
 	var checkpoints, wg sync.WaitGroup
 	checkpoints.Go(func() {

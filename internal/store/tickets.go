@@ -48,7 +48,7 @@ const ticketColumns = "id, tenant, project, case_id, title, body, fields, status
 
 // CreateTicket stores a new ticket under a once-key: a second call with the
 // same key returns the ticket of the first, created is false.
-func (s *SQLite) CreateTicket(ctx context.Context, onceKey string, t Ticket) (out Ticket, created bool, err error) {
+func (s *tables) CreateTicket(ctx context.Context, onceKey string, t Ticket) (out Ticket, created bool, err error) {
 	if t.Tenant == "" || t.Title == "" || t.Status == "" || t.CreatedAt.IsZero() {
 		return Ticket{}, false, fmt.Errorf("%w ticket: tenant, title, status and time are needed", ErrInvalid)
 	}
@@ -57,7 +57,7 @@ func (s *SQLite) CreateTicket(ctx context.Context, onceKey string, t Ticket) (ou
 		return Ticket{}, false, fmt.Errorf("ticket: %w", err)
 	}
 	var id int64
-	err = s.put(ctx, func(w *writer) error {
+	err = s.db.put(ctx, func(w *writer) error {
 		if onceKey != "" {
 			err := w.get([]any{&id}, "SELECT id FROM ticket WHERE tenant = ? AND once_key = ? AND once_key <> ''", t.Tenant, onceKey)
 			if !errors.Is(err, sql.ErrNoRows) {
@@ -76,18 +76,18 @@ func (s *SQLite) CreateTicket(ctx context.Context, onceKey string, t Ticket) (ou
 }
 
 // TicketByKey returns the ticket created under a once-key, or ErrNotFound.
-func (s *SQLite) TicketByKey(ctx context.Context, tenant, onceKey string) (Ticket, error) {
+func (s *tables) TicketByKey(ctx context.Context, tenant, onceKey string) (Ticket, error) {
 	return s.ticket(ctx, onceKey, "SELECT "+ticketColumns+" FROM ticket WHERE tenant = ? AND once_key = ? AND once_key <> ''", tenant, onceKey)
 }
 
 // Ticket returns a ticket by id, or ErrNotFound.
-func (s *SQLite) Ticket(ctx context.Context, tenant string, id int64) (Ticket, error) {
+func (s *tables) Ticket(ctx context.Context, tenant string, id int64) (Ticket, error) {
 	return s.ticket(ctx, fmt.Sprint(id), "SELECT "+ticketColumns+" FROM ticket WHERE tenant = ? AND id = ?", tenant, id)
 }
 
-func (s *SQLite) ticket(ctx context.Context, what, text string, args ...any) (Ticket, error) {
+func (s *tables) ticket(ctx context.Context, what, text string, args ...any) (Ticket, error) {
 	var list []Ticket
-	err := s.each(ctx, func(row scanner) error { return scanTicket(row, &list) }, text, args...)
+	err := s.db.each(ctx, func(row scanner) error { return scanTicket(row, &list) }, text, args...)
 	if err == nil && len(list) == 0 {
 		err = record.ErrNotFound
 	}
@@ -98,9 +98,9 @@ func (s *SQLite) ticket(ctx context.Context, what, text string, args ...any) (Ti
 }
 
 // Tickets returns up to n tickets, newest first.
-func (s *SQLite) Tickets(ctx context.Context, f TicketFilter, n int) ([]Ticket, error) {
+func (s *tables) Tickets(ctx context.Context, f TicketFilter, n int) ([]Ticket, error) {
 	var list []Ticket
-	err := s.each(ctx, func(row scanner) error { return scanTicket(row, &list) }, "SELECT "+ticketColumns+` FROM ticket WHERE tenant = ?1 AND (?2 = 0 OR id < ?2)
+	err := s.db.each(ctx, func(row scanner) error { return scanTicket(row, &list) }, "SELECT "+ticketColumns+` FROM ticket WHERE tenant = ?1 AND (id < ?2 OR ?2 = 0)
 		AND (?3 = '' OR project = ?3) AND (?4 = '' OR case_id = ?4) AND (?5 = '' OR status = ?5) AND (?6 = '' OR assignee = ?6) ORDER BY id DESC LIMIT ?7`,
 		f.Tenant, f.After, f.Project, f.CaseID, f.Status, f.Assignee, n)
 	if err != nil {
@@ -123,12 +123,12 @@ func scanTicket(row scanner, list *[]Ticket) error {
 
 // UpdateTicket stores a changed ticket if it is still at t.Rev, otherwise
 // record.ErrConflict. UpdatedAt is taken from t.
-func (s *SQLite) UpdateTicket(ctx context.Context, t Ticket) error {
+func (s *tables) UpdateTicket(ctx context.Context, t Ticket) error {
 	fields, err := json.Marshal(t.Fields)
 	if err != nil {
 		return fmt.Errorf("ticket %d: %w", t.ID, err)
 	}
-	return s.put(ctx, func(w *writer) error {
+	return s.db.put(ctx, func(w *writer) error {
 		n, err := w.exec("UPDATE ticket SET project = ?, title = ?, body = ?, fields = ?, status = ?, assignee = ?, updated_at = ?, rev = rev + 1 WHERE tenant = ? AND id = ? AND rev = ?",
 			t.Project, t.Title, t.Body, string(fields), t.Status, t.Assignee, nanos(t.UpdatedAt), t.Tenant, t.ID, t.Rev)
 		if err == nil && n == 0 {
@@ -140,9 +140,9 @@ func (s *SQLite) UpdateTicket(ctx context.Context, t Ticket) error {
 
 // AddTicketComment adds a comment under a once-key: a second call with the
 // same key of the ticket changes nothing.
-func (s *SQLite) AddTicketComment(ctx context.Context, tenant, onceKey string, c TicketComment) error {
-	return s.put(ctx, func(w *writer) error {
-		if err := w.must(fmt.Sprintf("ticket %d", c.TicketID), "UPDATE ticket SET updated_at = max(updated_at, ?) WHERE tenant = ? AND id = ?", nanos(c.At), tenant, c.TicketID); err != nil {
+func (s *tables) AddTicketComment(ctx context.Context, tenant, onceKey string, c TicketComment) error {
+	return s.db.put(ctx, func(w *writer) error {
+		if err := w.must(fmt.Sprintf("ticket %d", c.TicketID), "UPDATE ticket SET updated_at = CASE WHEN updated_at < ?1 THEN ?1 ELSE updated_at END WHERE tenant = ?2 AND id = ?3", nanos(c.At), tenant, c.TicketID); err != nil {
 			return err
 		}
 		_, err := w.exec("INSERT INTO ticket_comment (tenant, ticket_id, once_key, by, at, text) VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING", tenant, c.TicketID, onceKey, c.By, nanos(c.At), c.Text)
@@ -151,9 +151,9 @@ func (s *SQLite) AddTicketComment(ctx context.Context, tenant, onceKey string, c
 }
 
 // TicketComments returns the comments of a ticket, oldest first.
-func (s *SQLite) TicketComments(ctx context.Context, tenant string, id int64) ([]TicketComment, error) {
+func (s *tables) TicketComments(ctx context.Context, tenant string, id int64) ([]TicketComment, error) {
 	var list []TicketComment
-	err := s.each(ctx, func(row scanner) error {
+	err := s.db.each(ctx, func(row scanner) error {
 		var c TicketComment
 		var at int64
 		err := row.Scan(&c.ID, &c.TicketID, &c.By, &at, &c.Text)

@@ -1,0 +1,177 @@
+// Package pgtest serves a real PostgreSQL of Debian's package for tests, on a
+// free port, as a user that is not root, with fsync on. It imports nothing of
+// ours and is imported by tests only.
+package pgtest
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+)
+
+// nobody is the user the server runs as where the tests run as root.
+const nobody = 65534
+
+// Server is a running server.
+type Server struct {
+	// Addr is its host and port, Dir its folder.
+	Addr, Dir string
+	bin       string
+	cmd       *exec.Cmd
+	n         atomic.Int64
+}
+
+// Start makes a cluster and serves it until the test ends. Where PostgreSQL is
+// not installed the test is skipped, or fails under CASEMENT_FULL=1.
+func Start(t testing.TB) *Server {
+	t.Helper()
+	bins, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
+	if err != nil || len(bins) == 0 {
+		const why = "PostgreSQL is not here: scripts/setup.sh installs it"
+		if os.Getenv("CASEMENT_FULL") != "" {
+			t.Fatal(why)
+		}
+		t.Skip("SKIPPED: " + why)
+	}
+	slices.Sort(bins)
+	// Not t.TempDir: its parent is closed to other users.
+	dir, err := os.MkdirTemp("", "casement-pg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{Dir: dir, bin: filepath.Dir(bins[len(bins)-1])}
+	t.Cleanup(func() {
+		s.Stop(t)
+		_ = os.RemoveAll(dir)
+	})
+	if os.Getuid() == 0 {
+		if err := os.Chown(dir, nobody, nobody); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if out, err := s.command("initdb", "-D", s.data(), "-U", "casement", "-A", "trust", "-E", "UTF8", "--no-locale").CombinedOutput(); err != nil {
+		t.Fatalf("initdb: %v\n%s", err, out)
+	}
+	s.Addr = freeAddr(t)
+	s.Run(t)
+	return s
+}
+
+func freeAddr(t testing.TB) string {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	return l.Addr().String()
+}
+
+func (s *Server) data() string { return filepath.Join(s.Dir, "data") }
+
+func (s *Server) command(name string, args ...string) *exec.Cmd {
+	c := exec.Command(filepath.Join(s.bin, name), args...)
+	c.Dir, c.SysProcAttr = s.Dir, &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if os.Getuid() == 0 {
+		c.SysProcAttr.Credential = &syscall.Credential{Uid: nobody, Gid: nobody}
+	}
+	return c
+}
+
+// Run starts the server on its folder and waits until it answers.
+func (s *Server) Run(t testing.TB) {
+	t.Helper()
+	_, port, _ := net.SplitHostPort(s.Addr)
+	s.cmd = s.command("postgres", "-D", s.data(), "-h", "127.0.0.1", "-p", port, "-c", "unix_socket_directories=", "-c", "max_connections=100",
+		"-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "shared_buffers=128MB", "-c", "deadlock_timeout=200ms")
+	log := &bytes.Buffer{}
+	s.cmd.Stderr = log
+	if err := s.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	defer cancel()
+	for {
+		c, err := pgx.Connect(ctx, s.URL("postgres"))
+		if err == nil {
+			_ = c.Close(ctx)
+			return
+		}
+		if ctx.Err() != nil {
+			t.Fatalf("PostgreSQL does not answer: %v\n%s", err, log)
+		}
+		time.Sleep(20 * time.Millisecond) // nothing tells when it answers
+	}
+}
+
+// Stop ends the server at once, as a crash of its machine would.
+func (s *Server) Stop(t testing.TB) {
+	if s.cmd == nil {
+		return
+	}
+	if err := s.cmd.Process.Signal(syscall.SIGQUIT); err != nil {
+		t.Error(err)
+	}
+	_ = s.cmd.Wait() // it was told to die
+	s.cmd = nil
+}
+
+// URL is that of a database of the server.
+func (s *Server) URL(database string) string {
+	return fmt.Sprintf("postgres://casement@%s/%s?sslmode=disable", s.Addr, database)
+}
+
+// Database makes an empty database and returns its URL.
+func (s *Server) Database(t testing.TB) string { t.Helper(); return s.make(t, "template1") }
+
+// Copy makes a database like the one of a URL, which nobody is connected to.
+func (s *Server) Copy(t testing.TB, url string) string {
+	t.Helper()
+	c, err := pgx.ParseConfig(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.make(t, c.Database)
+}
+
+// Drop removes a database that is no longer needed.
+func (s *Server) Drop(t testing.TB, url string) {
+	t.Helper()
+	c, err := pgx.ParseConfig(url)
+	if err == nil {
+		err = s.admin("DROP DATABASE " + c.Database + " WITH (FORCE)")
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+func (s *Server) admin(text string) error {
+	ctx := context.Background()
+	c, err := pgx.Connect(ctx, s.URL("postgres"))
+	if err != nil {
+		return err
+	}
+	defer c.Close(ctx)
+	_, err = c.Exec(ctx, text)
+	return err
+}
+
+func (s *Server) make(t testing.TB, template string) string {
+	t.Helper()
+	name := fmt.Sprintf("test%d", s.n.Add(1))
+	if err := s.admin("CREATE DATABASE " + name + " TEMPLATE " + template); err != nil {
+		t.Fatal(err)
+	}
+	return s.URL(name)
+}

@@ -1,0 +1,409 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgxpool"
+	"github.com/jackc/pgx/v5/stdlib"
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+
+	"github.com/casement/casement/internal/record"
+)
+
+//go:embed migrations/postgres/*.sql
+var pgMigrations embed.FS
+
+const (
+	pgUnique   = "23505"
+	pgDiskFull = "53100"
+	// pgDeadlock and pgSerialization end a transaction that another one stood
+	// in the way of; it is tried again.
+	pgDeadlock      = "40P01"
+	pgSerialization = "40001"
+	// pgTries bounds that.
+	pgTries = 5
+	// pgConns is the size of the pool.
+	pgConns = 12
+	// lockSpace keeps our advisory locks apart from those of others.
+	lockSpace = 0x63617365
+)
+
+// Postgres is the store of several machines: one PostgreSQL database, any
+// number of equal processes, each of which may die at any moment. Nothing that
+// another process may change is remembered.
+type Postgres struct {
+	tables
+	pool  *pgxpool.Pool
+	group group
+	clock pgClock
+}
+
+// OpenPostgres connects to a database by its URL or keyword string and brings
+// its schema up to date; several processes may do so at once. A password may be
+// left to PGPASSWORD or ~/.pgpass. Errors never hold the password.
+func OpenPostgres(ctx context.Context, url string) (*Postgres, error) {
+	cfg, err := pgxpool.ParseConfig(url)
+	if err != nil {
+		return nil, fmt.Errorf("database: %w", err) // pgx masks the password
+	}
+	cfg.MaxConns = max(cfg.MaxConns, pgConns)
+	cfg.ConnConfig.RuntimeParams["application_name"] = "casement"
+	cfg.ConnConfig.RuntimeParams["synchronous_commit"] = "on"
+	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err != nil {
+		return nil, fmt.Errorf("database: %w", err)
+	}
+	s := &Postgres{pool: pool}
+	s.tables = tables{db: s}
+	s.group.w = &writer{link: &pgLink{pool: pool}}
+	if err := s.open(ctx); err != nil {
+		pool.Close()
+		return nil, err
+	}
+	return s, nil
+}
+
+func (s *Postgres) open(ctx context.Context) error {
+	if err := pgMigrate(ctx, s.pool); err != nil {
+		return err
+	}
+	return s.setClock(ctx)
+}
+
+// pgMigrate brings the schema up to date under an advisory lock, so that nodes
+// that start together do it once.
+func pgMigrate(ctx context.Context, pool *pgxpool.Pool) (err error) {
+	dir, err := fs.Sub(pgMigrations, "migrations/postgres")
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	db := stdlib.OpenDBFromPool(pool)
+	defer func() { err = errors.Join(err, db.Close()) }()
+	locker, err := lock.NewPostgresSessionLocker(lock.WithLockTimeout(1, 120))
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	p, err := goose.NewProvider(goose.DialectPostgres, db, dir, goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true),
+		goose.WithSessionLocker(locker), goose.WithTableName("casement_schema"))
+	if err != nil {
+		return fmt.Errorf("migrations: %w", err)
+	}
+	if _, err := p.Up(ctx); err != nil {
+		return fmt.Errorf("migrate the database: %w", err)
+	}
+	have, want, err := p.GetVersions(ctx)
+	if err != nil {
+		return fmt.Errorf("read the schema version: %w", err)
+	}
+	if have > want {
+		return fmt.Errorf("the database was written by a newer release (schema %d, this one knows %d): use that release", have, want)
+	}
+	return nil
+}
+
+// Close waits for the commit under way and closes all connections.
+func (s *Postgres) Close() error {
+	s.group.shut()
+	s.pool.Close()
+	return nil
+}
+
+// pgClock is the database's clock: what it said last, and how long ago that is
+// by the monotonic clock of this process.
+type pgClock struct {
+	mu    sync.Mutex
+	said  time.Time
+	heard time.Time
+}
+
+func (s *Postgres) setClock(ctx context.Context) error {
+	asked := time.Now()
+	var micros int64
+	if err := s.pool.QueryRow(ctx, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").Scan(&micros); err != nil {
+		return fmt.Errorf("read the clock of the database: %w", err)
+	}
+	heard := time.Now()
+	s.clock.mu.Lock()
+	defer s.clock.mu.Unlock()
+	s.clock.said, s.clock.heard = time.UnixMicro(micros).Add(heard.Sub(asked)/2).UTC(), heard
+	return nil
+}
+
+// Now is the time of the database, UTC: leases and due times of all nodes are
+// told by one clock, whatever their own ones say.
+func (s *Postgres) Now() time.Time {
+	s.clock.mu.Lock()
+	defer s.clock.mu.Unlock()
+	return s.clock.said.Add(time.Since(s.clock.heard)).Round(0)
+}
+
+// dialect turns a statement of the tables into PostgreSQL's.
+func dialect(text string) string {
+	text = strings.ReplaceAll(text, "json_each(?)", "(SELECT json_array_elements_text(CAST(? AS json)) AS value)")
+	text = strings.ReplaceAll(text, "CROSS JOIN", "JOIN") // holds SQLite to an order of joins
+	text = strings.ReplaceAll(text, "instr(", "strpos(")
+	var b strings.Builder
+	n := 0
+	for i := 0; i < len(text); i++ {
+		if text[i] != '?' {
+			b.WriteByte(text[i])
+			continue
+		}
+		b.WriteByte('$')
+		if i+1 == len(text) || text[i+1] < '0' || text[i+1] > '9' {
+			n++
+			b.WriteString(strconv.Itoa(n))
+		}
+	}
+	return b.String()
+}
+
+// pgArgs are arguments as the columns hold them. PostgreSQL's texts hold
+// neither NUL nor what is no UTF-8.
+func pgArgs(args []any) []any {
+	out := make([]any, len(args))
+	for i, a := range args {
+		switch x := a.(type) {
+		case bool:
+			out[i] = 0
+			if x {
+				out[i] = 1
+			}
+		case string:
+			out[i] = pgText(x)
+		default:
+			out[i] = a
+		}
+	}
+	return out
+}
+
+func pgText(s string) string {
+	if strings.IndexByte(s, 0) < 0 && utf8.ValidString(s) {
+		return s
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
+}
+
+// pgRow scans yes and no from numbers.
+type pgRow struct{ row pgx.Row }
+
+type pgBool struct {
+	to *bool
+	n  int64
+}
+
+// Scan implements scanner.
+func (r pgRow) Scan(dest ...any) error {
+	var bools []*pgBool
+	out := dest
+	for i, d := range dest {
+		if b, ok := d.(*bool); ok {
+			if bools == nil {
+				out = append([]any(nil), dest...)
+			}
+			x := &pgBool{to: b}
+			bools = append(bools, x)
+			out[i] = &x.n
+		}
+	}
+	err := r.row.Scan(out...)
+	for _, b := range bools {
+		*b.to = b.n != 0
+	}
+	if errors.Is(err, pgx.ErrNoRows) {
+		return sql.ErrNoRows
+	}
+	return err
+}
+
+// pgQuerier is a connection, a pool or a transaction.
+type pgQuerier interface {
+	Query(ctx context.Context, text string, args ...any) (pgx.Rows, error)
+}
+
+func pgEach(ctx context.Context, q pgQuerier, f func(scanner) error, text string, args []any) error {
+	rows, err := q.Query(ctx, dialect(text), pgArgs(args)...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := f(pgRow{rows}); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+func (s *Postgres) one(ctx context.Context, dest []any, text string, args ...any) error {
+	return pgRow{s.pool.QueryRow(ctx, dialect(text), pgArgs(args)...)}.Scan(dest...)
+}
+
+func (s *Postgres) each(ctx context.Context, f func(scanner) error, text string, args ...any) error {
+	return pgEach(ctx, s.pool, f, text, args)
+}
+
+// pgReads runs reads on a connection, a pool or a transaction.
+type pgReads struct {
+	ctx context.Context
+	q   pgQuerier
+}
+
+func (r pgReads) each(f func(scanner) error, text string, args ...any) error {
+	return pgEach(r.ctx, r.q, f, text, args)
+}
+
+func (s *Postgres) reads(ctx context.Context, f func(q querier) error) error {
+	return f(pgReads{ctx, s.pool})
+}
+
+func (s *Postgres) snapshot(ctx context.Context, f func(q querier) error) error {
+	return pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		return f(pgReads{ctx, tx})
+	})
+}
+
+func (s *Postgres) ledgerText() (place, order string) {
+	return "coalesce(tree_index, -1)", "tree_index NULLS LAST, pos"
+}
+
+// put writes one part in a transaction of its own: it may wait for locks that a
+// group would make everybody wait for.
+func (s *Postgres) put(ctx context.Context, p part) error {
+	if err := s.group.gaveUp(); err != nil {
+		return err
+	}
+	for try := 1; ; try++ {
+		w := &writer{link: &pgLink{pool: s.pool, ctx: ctx}}
+		err := w.alone(p)
+		if !pgAgain(err) || try == pgTries {
+			return storageError(err)
+		}
+	}
+}
+
+// alone runs one part in one transaction.
+func (w *writer) alone(p part) error {
+	if err := w.begin(); err != nil {
+		return err
+	}
+	if err := p(w); err != nil {
+		w.rollback()
+		return err
+	}
+	return w.commit()
+}
+
+// pgAgain reports whether the transaction may succeed if it is run again.
+func pgAgain(err error) bool {
+	e, ok := errors.AsType[*pgconn.PgError](err)
+	return ok && (e.Code == pgDeadlock || e.Code == pgSerialization)
+}
+
+// pgLink writes on a connection that it takes from the pool for one
+// transaction. Without a context a transaction that has begun runs to its end.
+type pgLink struct {
+	pool *pgxpool.Pool
+	ctx  context.Context
+	tx   pgx.Tx
+}
+
+func (l *pgLink) context() context.Context {
+	if l.ctx == nil {
+		return context.Background()
+	}
+	return l.ctx
+}
+
+func (l *pgLink) begin() (err error) {
+	l.tx, err = l.pool.Begin(l.context())
+	return err
+}
+
+func (l *pgLink) commit() error {
+	// Once it is sent the outcome is awaited: it can no longer be taken back.
+	return l.tx.Commit(context.WithoutCancel(l.context()))
+}
+
+func (l *pgLink) rollback() {
+	if l.tx != nil {
+		_ = l.tx.Rollback(context.WithoutCancel(l.context())) // the connection is closed if it fails
+	}
+}
+
+func (l *pgLink) exec(text string, args ...any) (int64, error) {
+	tag, err := l.tx.Exec(l.context(), dialect(text), pgArgs(args)...)
+	return tag.RowsAffected(), err
+}
+
+func (l *pgLink) get(dest []any, text string, args ...any) error {
+	return pgRow{l.tx.QueryRow(l.context(), dialect(text), pgArgs(args)...)}.Scan(dest...)
+}
+
+func (l *pgLink) each(f func(scanner) error, text string, args ...any) error {
+	return pgEach(l.context(), l.tx, f, text, args)
+}
+
+func (l *pgLink) lock(name string, shared bool) error {
+	text := "SELECT pg_advisory_xact_lock($1, hashtext($2))"
+	if shared {
+		text = "SELECT pg_advisory_xact_lock_shared($1, hashtext($2))"
+	}
+	_, err := l.tx.Exec(l.context(), text, lockSpace, name)
+	return err
+}
+
+func (l *pgLink) rowLock() string    { return " FOR UPDATE" }
+func (l *pgLink) skipLocked() string { return " FOR UPDATE SKIP LOCKED" }
+
+// Known returns what is known of finding uids (engine.Store).
+func (s *Postgres) Known(ctx context.Context, tenant string, uids []string) (map[string]record.Known, error) {
+	out := make(map[string]record.Known, len(uids))
+	if len(uids) == 0 {
+		return out, nil
+	}
+	return out, s.lookUpFindings(ctx, tenant, uids, out)
+}
+
+// Findings returns the findings of a case with their counters, by uid.
+func (s *Postgres) Findings(ctx context.Context, caseID string) ([]FindingRow, error) {
+	return s.findings(ctx, caseID, func(uidKey) repeats { return repeats{} })
+}
+
+// Checkpoint sums up the counters and hears the database's clock. Call it every
+// few seconds.
+func (s *Postgres) Checkpoint(ctx context.Context) error {
+	if err := s.setClock(ctx); err != nil {
+		return err
+	}
+	return s.put(ctx, func(w *writer) error {
+		_, err := w.exec(`WITH gone AS (DELETE FROM case_count RETURNING tenant, word, n)
+			INSERT INTO case_count (tenant, word, n) SELECT tenant, word, sum(n) FROM gone GROUP BY tenant, word HAVING sum(n) <> 0`)
+		return err
+	})
+}
+
+// Stats returns the figures of the store.
+func (s *Postgres) Stats(ctx context.Context) (Stats, error) {
+	s.group.mu.Lock()
+	st := s.group.stats.snapshot()
+	s.group.mu.Unlock()
+	if err := s.one(ctx, []any{&st.DatabaseBytes}, "SELECT pg_database_size(current_database())"); err != nil {
+		return st, fmt.Errorf("stats: %w", err)
+	}
+	return st, nil
+}
