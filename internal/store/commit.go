@@ -124,7 +124,7 @@ func (w *writer) head(u *unit) ([32]byte, *projection, error) {
 func (w *writer) caseState(u *unit, before *projection, head [32]byte) error {
 	r := u.row
 	if before == nil {
-		_, err := w.exec(`INSERT INTO case_state (id, tenant, version, head, state, open, quiet, word, title, class, domain, path,
+		err := w.send(`INSERT INTO case_state (id, tenant, version, head, state, open, quiet, word, title, class, domain, path,
 			risk, severity, owner, asset, environment, waits_for, waits_who, waits_since, next_due, fix_due, created_at,
 			opened_at, closed_at, how, updated_at, wake_at, urgency) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
 			r.ID, r.Tenant, u.Case.Version, head[:], u.state, r.Open, u.quiet, r.State, r.Title, string(r.Class), string(r.Domain), string(r.Path),
@@ -141,7 +141,7 @@ func (w *writer) caseState(u *unit, before *projection, head [32]byte) error {
 	}
 	// Columns of indexes are written only when they change: SQLite would move
 	// the index entries even for equal values.
-	_, err := w.exec(`UPDATE case_state SET version = ?, head = ?, state = ?, open = ?, quiet = ?, title = ?, domain = ?, path = ?,
+	err := w.send(`UPDATE case_state SET version = ?, head = ?, state = ?, open = ?, quiet = ?, title = ?, domain = ?, path = ?,
 		risk = ?, severity = ?, asset = ?, environment = ?, waits_for = ?, waits_who = ?, waits_since = ?, next_due = ?, fix_due = ?,
 		opened_at = ?, closed_at = ?, how = ?, updated_at = ? WHERE id = ?`,
 		u.Case.Version, head[:], u.state, r.Open, u.quiet, r.Title, string(r.Domain), string(r.Path),
@@ -151,12 +151,12 @@ func (w *writer) caseState(u *unit, before *projection, head [32]byte) error {
 		return err
 	}
 	if wake := nanos(r.WakeAt); wake != before.wake {
-		if _, err := w.exec("UPDATE case_state SET wake_at = ? WHERE id = ?", wake, r.ID); err != nil {
+		if err := w.send("UPDATE case_state SET wake_at = ? WHERE id = ?", wake, r.ID); err != nil {
 			return err
 		}
 	}
 	if r.State != before.word || r.Owner != before.owner || string(r.Class) != before.class || u.urgency != before.urgency {
-		if _, err := w.exec("UPDATE case_state SET word = ?, owner = ?, class = ?, urgency = ? WHERE id = ?", r.State, r.Owner, string(r.Class), u.urgency, r.ID); err != nil {
+		if err := w.send("UPDATE case_state SET word = ?, owner = ?, class = ?, urgency = ? WHERE id = ?", r.State, r.Owner, string(r.Class), u.urgency, r.ID); err != nil {
 			return err
 		}
 	}
@@ -171,28 +171,26 @@ func (w *writer) caseState(u *unit, before *projection, head [32]byte) error {
 
 func (w *writer) count(tenant, word string, by int) error {
 	if w.memory == nil { // summed up by Checkpoint: writers must not wait for a row
-		_, err := w.exec("INSERT INTO case_count (tenant, word, n) VALUES (?, ?, ?)", tenant, word, by)
-		return err
+		return w.send("INSERT INTO case_count (tenant, word, n) VALUES (?, ?, ?)", tenant, word, by)
 	}
-	_, err := w.exec("INSERT INTO case_count (tenant, word, n) VALUES (?, ?, ?) ON CONFLICT (tenant, word) DO UPDATE SET n = case_count.n + excluded.n", tenant, word, by)
-	return err
+	return w.send("INSERT INTO case_count (tenant, word, n) VALUES (?, ?, ?) ON CONFLICT (tenant, word) DO UPDATE SET n = case_count.n + excluded.n", tenant, word, by)
 }
 
 // keys binds and unbinds keys; a key of two open cases is ErrConflict.
 func (w *writer) keys(u *unit, before *projection) error {
 	c := &u.Case
 	for _, k := range u.DropKey {
-		if _, err := w.exec("DELETE FROM case_key WHERE tenant = ? AND key_version = ? AND key = ? AND case_id = ?", k.Tenant, k.Version, k.Key, c.ID); err != nil {
+		if err := w.send("DELETE FROM case_key WHERE tenant = ? AND key_version = ? AND key = ? AND case_id = ?", k.Tenant, k.Version, k.Key, c.ID); err != nil {
 			return err
 		}
 	}
 	if before != nil && before.open != u.row.Open {
-		if _, err := w.exec("UPDATE case_key SET open = ? WHERE case_id = ?", u.row.Open, c.ID); err != nil {
+		if err := w.send("UPDATE case_key SET open = ? WHERE case_id = ?", u.row.Open, c.ID); err != nil {
 			return keyConflict(c.ID, err)
 		}
 	}
 	for _, k := range u.AddKey {
-		_, err := w.exec("INSERT INTO case_key (tenant, key_version, key, case_id, open) VALUES (?, ?, ?, ?, ?) ON CONFLICT (tenant, key_version, key, case_id) DO NOTHING",
+		err := w.send("INSERT INTO case_key (tenant, key_version, key, case_id, open) VALUES (?, ?, ?, ?, ?) ON CONFLICT (tenant, key_version, key, case_id) DO NOTHING",
 			k.Tenant, k.Version, k.Key, c.ID, u.row.Open)
 		if err != nil {
 			return keyConflict(c.ID, err)
@@ -213,7 +211,7 @@ func keyConflict(id string, err error) error {
 func (w *writer) findings(u *unit) error {
 	now := nanos(u.Case.At)
 	for _, f := range u.findings {
-		_, err := w.exec(`INSERT INTO finding (tenant, uid, case_id, digest, body, first_seen, last_seen, sightings) VALUES (?, ?, ?, ?, ?, ?, ?, 1)
+		err := w.send(`INSERT INTO finding (tenant, uid, case_id, digest, body, first_seen, last_seen, sightings) VALUES (?, ?, ?, ?, ?, ?, ?, 1)
 			ON CONFLICT (tenant, uid) DO UPDATE SET sightings = CASE WHEN finding.case_id = excluded.case_id THEN finding.sightings + 1 ELSE finding.sightings END, case_id = excluded.case_id,
 			digest = excluded.digest, body = excluded.body, last_seen = CASE WHEN finding.last_seen < excluded.last_seen THEN excluded.last_seen ELSE finding.last_seen END`,
 			u.Case.Tenant, f.uid, u.Case.ID, f.digest, f.body, now, now)
@@ -279,7 +277,7 @@ func budgetKeys(list []record.Reservation) []string {
 // attachments stores facts and notes.
 func (w *writer) attachments(u *unit) error {
 	for hash, body := range u.Facts {
-		if _, err := w.exec("INSERT INTO fact (tenant, hash, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", u.Case.Tenant, hash, body); err != nil {
+		if err := w.send("INSERT INTO fact (tenant, hash, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", u.Case.Tenant, hash, body); err != nil {
 			return err
 		}
 	}
@@ -292,8 +290,7 @@ func (w *writer) attachments(u *unit) error {
 }
 
 func (w *writer) note(tenant string, n record.NoteText) error {
-	_, err := w.exec("INSERT INTO note (tenant, hash, salt, text) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", tenant, string(n.Hash), n.Salt, n.Text)
-	return err
+	return w.send("INSERT INTO note (tenant, hash, salt, text) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", tenant, string(n.Hash), n.Salt, n.Text)
 }
 
 // jsonText is a list of strings as JSON, for json_each.

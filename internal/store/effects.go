@@ -71,10 +71,10 @@ func staleError(l record.Lease) error {
 // row until its lease ends, because the world may be being touched.
 func (w *writer) effects(u *unit) error {
 	for _, id := range u.DropEffects {
-		if _, err := w.exec("UPDATE effect SET dropped = 1, next_at = lease_until WHERE id = ? AND lease_until > ?", id, nanos(u.Case.At)); err != nil {
+		if err := w.send("UPDATE effect SET dropped = 1, next_at = lease_until WHERE id = ? AND lease_until > ?", id, nanos(u.Case.At)); err != nil {
 			return err
 		}
-		if _, err := w.exec("DELETE FROM effect WHERE id = ? AND dropped = 0", id); err != nil {
+		if err := w.send("DELETE FROM effect WHERE id = ? AND dropped = 0", id); err != nil {
 			return err
 		}
 	}
@@ -82,7 +82,7 @@ func (w *writer) effects(u *unit) error {
 		at := nanos(e.NotBefore)
 		// A dropped effect that is called for again is a new one (epoch 0) that
 		// waits for the end of the old lease.
-		_, err := w.exec(`INSERT INTO effect (id, tenant, case_id, effect_id, kind, action, n, object, not_before, next_at, epoch, lease_until, attempt, dropped, last_error)
+		err := w.send(`INSERT INTO effect (id, tenant, case_id, effect_id, kind, action, n, object, not_before, next_at, epoch, lease_until, attempt, dropped, last_error)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, '')
 			ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, action = excluded.action, n = excluded.n, object = excluded.object,
 			not_before = excluded.not_before, next_at = CASE WHEN excluded.next_at < effect.lease_until THEN effect.lease_until ELSE excluded.next_at END,

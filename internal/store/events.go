@@ -24,7 +24,7 @@ func (w *writer) append(tenant, stream string, seq uint64, head [32]byte, record
 	for _, r := range records {
 		seq++
 		hash := r.chained(head, tenant, stream, seq).Hash
-		_, err := w.exec("INSERT INTO event (tenant, stream, seq, type, schema, at, by, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		err := w.send("INSERT INTO event (tenant, stream, seq, type, schema, at, by, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 			tenant, stream, seq, r.typ, r.schema, nanos(r.at), r.by, r.body, head[:], hash[:])
 		if err != nil {
 			return head, err

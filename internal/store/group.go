@@ -41,6 +41,21 @@ func (w *writer) exec(text string, args ...any) (int64, error) {
 	return n, err
 }
 
+// send runs a statement whose outcome is not looked at.
+func (w *writer) send(text string, args ...any) error {
+	w.changed++
+	return w.link.send(text, args...)
+}
+
+// lock takes a lock; see link.
+func (w *writer) lock(name string, shared bool) error {
+	err := w.link.lock(name, shared)
+	if err != nil {
+		w.changed++ // what was sent before may have failed
+	}
+	return err
+}
+
 // get scans one row; sql.ErrNoRows if there is none.
 func (w *writer) get(dest []any, text string, args ...any) error {
 	err := w.link.get(dest, text, args...)
@@ -221,6 +236,9 @@ func (g *group) attempt(batch []*request, savepoints bool) (err error) {
 	if savepoints {
 		part = g.savepoint
 	}
+	if l, ok := g.w.link.(*pgLink); ok {
+		l.lazy = !savepoints
+	}
 	if err := g.w.begin(); err != nil {
 		return g.failed(err)
 	}
@@ -239,6 +257,11 @@ func (g *group) attempt(batch []*request, savepoints bool) (err error) {
 	pos, err := g.w.endSightings()
 	if err != nil {
 		return g.failed(err)
+	}
+	if l, ok := g.w.link.(*pgLink); ok {
+		if err := l.flush(); err != nil && !pgAgain(err) {
+			return errUndo
+		}
 	}
 	before := time.Now()
 	if err := g.commit(pos, batch); err != nil {

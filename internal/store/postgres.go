@@ -1,6 +1,8 @@
 package store
 
 import (
+	"bytes"
+	"cmp"
 	"context"
 	"database/sql"
 	"embed"
@@ -320,6 +322,10 @@ type pgLink struct {
 	pool *pgxpool.Pool
 	ctx  context.Context
 	tx   pgx.Tx
+	// lazy sends are queued and go out together with the next statement that is
+	// waited for. A fault shows late then: the group is done again without.
+	lazy  bool
+	queue pgx.Batch
 }
 
 func (l *pgLink) context() context.Context {
@@ -330,6 +336,7 @@ func (l *pgLink) context() context.Context {
 }
 
 func (l *pgLink) begin() (err error) {
+	l.queue = pgx.Batch{}
 	l.tx, err = l.pool.Begin(l.context())
 	return err
 }
@@ -345,16 +352,58 @@ func (l *pgLink) rollback() {
 	}
 }
 
+func (l *pgLink) send(text string, args ...any) error {
+	if l.lazy {
+		later := pgArgs(args)
+		for i, a := range later {
+			if b, ok := a.([]byte); ok {
+				later[i] = bytes.Clone(b) // the caller goes on with its own
+			}
+		}
+		l.queue.Queue(dialect(text), later...)
+		return nil
+	}
+	_, err := l.exec(text, args...)
+	return err
+}
+
+// flush runs what is queued.
+func (l *pgLink) flush() error {
+	if l.queue.Len() == 0 {
+		return nil
+	}
+	b := l.queue
+	l.queue = pgx.Batch{}
+	return l.tx.SendBatch(l.context(), &b).Close()
+}
+
 func (l *pgLink) exec(text string, args ...any) (int64, error) {
+	if l.queue.Len() > 0 {
+		var n int64
+		b := l.queue
+		l.queue = pgx.Batch{}
+		b.Queue(dialect(text), pgArgs(args)...).Exec(func(tag pgconn.CommandTag) error { n = tag.RowsAffected(); return nil })
+		return n, l.tx.SendBatch(l.context(), &b).Close()
+	}
 	tag, err := l.tx.Exec(l.context(), dialect(text), pgArgs(args)...)
 	return tag.RowsAffected(), err
 }
 
 func (l *pgLink) get(dest []any, text string, args ...any) error {
+	if l.queue.Len() > 0 {
+		b := l.queue
+		l.queue = pgx.Batch{}
+		var found error
+		b.Queue(dialect(text), pgArgs(args)...).QueryRow(func(row pgx.Row) error { found = pgRow{row}.Scan(dest...); return nil })
+		return cmp.Or(l.tx.SendBatch(l.context(), &b).Close(), found)
+	}
 	return pgRow{l.tx.QueryRow(l.context(), dialect(text), pgArgs(args)...)}.Scan(dest...)
 }
 
 func (l *pgLink) each(f func(scanner) error, text string, args ...any) error {
+	if err := l.flush(); err != nil {
+		return err
+	}
 	return pgEach(l.context(), l.tx, f, text, args)
 }
 
@@ -362,6 +411,9 @@ func (l *pgLink) lock(name string, shared bool) error {
 	text := "SELECT pg_advisory_xact_lock($1, hashtext($2))"
 	if shared {
 		text = "SELECT pg_advisory_xact_lock_shared($1, hashtext($2))"
+	}
+	if err := l.flush(); err != nil {
+		return err
 	}
 	_, err := l.tx.Exec(l.context(), text, lockSpace, name)
 	return err

@@ -42,6 +42,9 @@ type link interface {
 	exec(text string, args ...any) (int64, error)
 	get(dest []any, text string, args ...any) error
 	each(f func(scanner) error, text string, args ...any) error
+	// send is exec for a statement whose outcome is not looked at: it may run as
+	// late as the next read, and fail only there.
+	send(text string, args ...any) error
 	// lock serializes with every other transaction that locks the same name,
 	// until the end of this one; shared locks only exclude unshared ones.
 	lock(name string, shared bool) error
@@ -100,6 +103,11 @@ func (l *liteLink) exec(text string, args ...any) (int64, error) {
 		return 0, err
 	}
 	return res.RowsAffected()
+}
+
+func (l *liteLink) send(text string, args ...any) error {
+	_, err := l.exec(text, args...)
+	return err
 }
 
 func (l *liteLink) get(dest []any, text string, args ...any) error {
