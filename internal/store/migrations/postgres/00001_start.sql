@@ -130,6 +130,7 @@ CREATE TABLE effect (
   dropped     BIGINT NOT NULL,
   last_error  TEXT COLLATE "C" NOT NULL
 );
+CREATE INDEX effect_dropped ON effect (next_at) WHERE dropped = 1;
 CREATE INDEX effect_next   ON effect (next_at, id);
 CREATE INDEX effect_case   ON effect (case_id, lease_until);
 CREATE INDEX effect_object ON effect (object, lease_until) WHERE object <> '';
