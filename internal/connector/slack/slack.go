@@ -83,12 +83,12 @@ const (
 // Card renders a notice. An approval has the order of the approval page: what
 // will change, why now, blast radius and undo, who is asked and until when.
 func Card(n connector.Notice) *slack.WebhookMessage {
-	title := n.Title
+	title := oneLine(n.Title)
 	if title == "" {
 		title = "Casement"
 	}
 	f := n.Fields
-	blocks := []slack.Block{slack.NewHeaderBlock(slack.NewTextBlockObject(slack.PlainTextType, cut(oneLine(title), maxHeader), false, false))}
+	blocks := []slack.Block{slack.NewHeaderBlock(slack.NewTextBlockObject(slack.PlainTextType, cut(title, maxHeader), false, false))}
 	button, style := "Open the case", slack.StyleDefault
 	if f["plan"] != "" {
 		button, style = "Review and decide", slack.StylePrimary
