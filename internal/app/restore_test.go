@@ -156,13 +156,13 @@ func TestRestore(t *testing.T) {
 	if c := second.of(1); c.State() != remedy.StateUnsure || c.Actions[0].Status != remedy.ActionUnsure || !strings.Contains(c.Actions[0].Reason, "restored") {
 		t.Errorf("in flight at the backup: %s, %+v", c.State(), c.Actions)
 	}
-	second.send(killAlert(2)) // intake goes on
+	second.send(killAlert(4)) // intake goes on
 	effects, err := second.Store.EffectsOf(ctx, "", 100)
 	if err != nil || len(effects) < 2 {
 		t.Fatalf("effects %v, %v", effects, err)
 	}
 	for _, e := range effects {
-		if e.Attempt > 1 || e.CaseID == second.of(2).ID && e.Attempt > 0 || !e.LeaseUntil.IsZero() {
+		if e.Attempt > 1 || e.CaseID == second.of(4).ID && e.Attempt > 0 || !e.LeaseUntil.IsZero() {
 			t.Errorf("paused, and %s was begun (attempt %d)", e.ID, e.Attempt)
 		}
 	}
@@ -173,7 +173,7 @@ func TestRestore(t *testing.T) {
 	}
 	second.call("DELETE", "/api/v1/pauses", map[string]string{"scope": "all"})
 	second.await("both cases are closed", func() bool {
-		return second.of(1).Closed == remedy.ClosedProven && second.of(2).Closed == remedy.ClosedProven
+		return second.of(1).Closed == remedy.ClosedProven && second.of(4).Closed == remedy.ClosedProven
 	})
 	if n := target.raw("bucket-1"); n != 1 {
 		t.Errorf("the restored install acted again without looking: %d requests", n)
