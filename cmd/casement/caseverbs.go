@@ -16,9 +16,7 @@ import (
 type order struct {
 	Action string    `json:"action,omitempty"`
 	To     string    `json:"to,omitempty"`
-	Into   string    `json:"into,omitempty"`
 	Text   string    `json:"text,omitempty"`
-	UIDs   []string  `json:"uids,omitempty"`
 	Until  time.Time `json:"until,omitzero"`
 }
 
@@ -59,17 +57,16 @@ func verbs() []verb {
 		{name: "snooze", short: "Silence reminders until a date; clocks go on", many: true, text: true, until: true, textDoc: "why", example: `casement case snooze cas_0123 --until 72h -m "waits for the vendor"`},
 		{name: "reopen", short: "Open a closed case again", text: true, textDoc: "why", example: `casement case reopen cas_0123 -m "seen again in the logs"`},
 		{name: "attest", short: "Close K3 to K5 on your word, with evidence and an end", text: true, needText: true, until: true, textDoc: "the evidence", example: `casement case attest cas_0123 -m "host was scrapped, see CHG-12" --until 2027-06-30`},
-		{name: "merge", short: "Close a case in favour of another", text: true, to: true, needTo: true, toFlag: "into", toDoc: "the case that goes on", textDoc: "why", example: "casement case merge cas_0123 --into cas_0456"},
 	}
 }
 
-// caseVerbs makes the commands of all verbs, undo and split besides.
+// caseVerbs makes the commands of all verbs, undo besides.
 func (c *cli) caseVerbs() []*cobra.Command {
 	var out []*cobra.Command
 	for _, v := range verbs() {
 		out = append(out, c.caseVerb(v))
 	}
-	return append(out, c.caseSplitCommand(), c.caseUndoCommand())
+	return append(out, c.caseUndoCommand())
 }
 
 func (c *cli) caseVerb(v verb) *cobra.Command {
@@ -110,11 +107,7 @@ func (c *cli) caseVerb(v verb) *cobra.Command {
 				return err
 			}
 		}
-		if v.toFlag == "into" {
-			o.Into = target
-		} else {
-			o.To = target
-		}
+		o.To = target
 		return c.with(ctx, false, func(k *client) error {
 			if err := c.tellAll(ctx, k, f, v.name, args, o); err != nil {
 				return err
@@ -193,10 +186,8 @@ func doneWord(verb string) string {
 		return "reminders silenced"
 	case "attest":
 		return "closed as attested"
-	case "split":
-		return "findings taken off"
 	}
-	return strings.TrimSuffix(verb, "e") + "ed" // assigned, escalated, reopened, merged
+	return strings.TrimSuffix(verb, "e") + "ed" // assigned, escalated, reopened
 }
 
 // instant reads a date (its first instant, UTC) or an RFC 3339 time ahead of now.
@@ -267,25 +258,4 @@ func (c *cli) awaitProbe(ctx context.Context, k *client, ids []string, limit tim
 		return failf(codeUnverified, "casement case show "+ids[0], "not proven closed: %s", plural(exposed, "case"))
 	}
 	return nil
-}
-
-func (c *cli) caseSplitCommand() *cobra.Command {
-	var o order
-	cmd := &cobra.Command{
-		Use:     "split CASE --uid UID... --to CASE",
-		Short:   "Take findings off a case into another",
-		Example: `  casement case split cas_0123 --uid 5f2a0011 --to cas_0456 -m "another bucket"`,
-		Args:    exactly("CASE"),
-	}
-	f := output(cmd, "text", "json", "jsonl")
-	cmd.Flags().StringArrayVar(&o.UIDs, "uid", nil, "uid of a finding (repeatable)")
-	cmd.Flags().StringVar(&o.To, "to", "", "the case they go to")
-	cmd.Flags().StringVarP(&o.Text, "message", "m", "", "why")
-	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
-		if len(o.UIDs) == 0 || o.To == "" {
-			return failf(codeUsage, "casement case show "+args[0], "name findings with --uid and the other case with --to")
-		}
-		return c.with(ctx, false, func(k *client) error { return c.tellAll(ctx, k, f, "split", args, o) })
-	})
-	return cmd
 }

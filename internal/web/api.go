@@ -166,9 +166,7 @@ func (s *server) apiTimeline(ctx context.Context, p auth.Principal, in *timeline
 // orderBody is what a command needs; which of it depends on the verb.
 type orderBody struct {
 	Action string    `json:"action,omitempty" doc:"The action to undo."`
-	To     string    `json:"to,omitempty" doc:"Whom to assign to, or the new case of a split."`
-	Into   string    `json:"into,omitempty" doc:"The case to merge into."`
-	UIDs   []string  `json:"uids,omitempty" doc:"The findings to split off."`
+	To     string    `json:"to,omitempty" doc:"Whom to assign to."`
 	Text   string    `json:"text,omitempty" maxLength:"16384" doc:"Words: a comment, a reason, evidence."`
 	Until  time.Time `json:"until,omitzero" doc:"The end of a snooze or attestation."`
 }
@@ -195,7 +193,7 @@ func (m IfMatchHeader) version() (uint64, error) {
 type commandIn struct {
 	CaseID
 	IfMatchHeader
-	Verb string     `path:"verb" enum:"ack,assign,comment,verify,contain,claim,snooze,escalate,reopen,undo,merge,split"`
+	Verb string     `path:"verb" enum:"ack,assign,comment,verify,contain,claim,snooze,escalate,reopen,undo"`
 	Body *orderBody `required:"false"`
 }
 
@@ -232,7 +230,7 @@ func (s *server) apiTell(ctx context.Context, id, verb string, m IfMatchHeader, 
 	if err != nil {
 		return told{}, err
 	}
-	c, err := s.tell(ctx, id, order{Verb: verb, Action: b.Action, To: b.To, Into: b.Into, UIDs: b.UIDs, Text: b.Text, Until: b.Until, Version: v})
+	c, err := s.tell(ctx, id, order{Verb: verb, Action: b.Action, To: b.To, Text: b.Text, Until: b.Until, Version: v})
 	if v > 0 && errors.Is(err, engine.ErrConflict) {
 		err = &problem{Status: http.StatusPreconditionFailed, Title: "The case changed since you read it", Detail: "Nothing was done. Load it again and look."}
 	}

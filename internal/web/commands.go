@@ -17,12 +17,8 @@ type order struct {
 	Verb string
 	// Action is the action's id, for undo.
 	Action string
-	// To is the person or team to assign, or the case to split to.
+	// To is the person or team to assign.
 	To string
-	// Into is the case to merge into.
-	Into string
-	// UIDs are findings to split off.
-	UIDs []string
 	// Text is the person's words: a comment, reason or evidence.
 	Text string
 	// Until is the end of a snooze or attestation.
@@ -39,12 +35,6 @@ func (s *server) tell(ctx context.Context, id string, o order) (remedy.Case, err
 		err = fmt.Errorf("case %s: %w", id, engine.ErrNotFound)
 	}
 	if err != nil {
-		return c, err
-	}
-	if err := s.sameTenant(ctx, p.Tenant, o.Into); err != nil {
-		return c, err
-	}
-	if err := s.sameTenant(ctx, p.Tenant, splitTarget(o)); err != nil {
 		return c, err
 	}
 	if o.Text == "" && (o.Verb == "comment" || o.Verb == "attest" || o.Verb == "undo") {
@@ -73,13 +63,6 @@ func (s *server) tell(ctx context.Context, id string, o order) (remedy.Case, err
 
 // maxText bounds the words of a person, in bytes.
 const maxText = 16 << 10
-
-func splitTarget(o order) string {
-	if o.Verb == "split" {
-		return o.To
-	}
-	return ""
-}
 
 // sameTenant refuses to speak of a case of another tenant.
 func (s *server) sameTenant(ctx context.Context, tenant, id string) error {
@@ -118,10 +101,6 @@ func (o order) command(p auth.Principal, note remedy.Note) (remedy.Do, error) {
 		return remedy.Attest{Evidence: note, Until: o.Until}, nil
 	case "undo":
 		return remedy.UndoAction{Action: o.Action, Reason: o.Text}, nil
-	case "merge":
-		return remedy.Merge{Into: o.Into, Why: o.Text}, nil
-	case "split":
-		return remedy.Split{UIDs: o.UIDs, To: o.To, Why: o.Text}, nil
 	}
 	return nil, &problem{Status: http.StatusNotFound, Title: "There is no such command", Detail: o.Verb}
 }
