@@ -9,8 +9,15 @@ pids=()
 
 finish() {
 	code=$?
-	for p in "${pids[@]}"; do kill "$p" 2>/dev/null || true; done
-	for p in "${pids[@]}"; do wait "$p" 2>/dev/null || true; done
+	# The last started first, each given 5 s: a server whose store is gone may
+	# never end by itself.
+	for ((i = ${#pids[@]} - 1; i >= 0; i--)); do
+		p=${pids[i]}
+		kill "$p" 2>/dev/null || continue
+		for ((n = 0; n < 50; n++)); do kill -0 "$p" 2>/dev/null || break; sleep 0.1; done
+		kill -9 "$p" 2>/dev/null || true
+		wait "$p" 2>/dev/null || true
+	done
 	if [ "$code" = 0 ]; then rm -rf "$work"; else echo "stopped with $code; see $work" >&2; fi
 }
 trap finish EXIT
