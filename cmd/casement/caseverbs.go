@@ -39,9 +39,9 @@ type verb struct {
 	// many: several cases may be named.
 	many bool
 	// text, until and to say which flags it has, and which it can't do without.
-	text, until, to        bool
-	needText, needTo       bool
-	toFlag, toDoc, textDoc string
+	text, until, to  bool
+	needText, needTo bool
+	toDoc, textDoc   string
 	// effect: the server has something to do after it.
 	effect bool
 }
@@ -49,7 +49,7 @@ type verb struct {
 func verbs() []verb {
 	return []verb{
 		{name: "ack", short: "Take note of cases: the acknowledge clock stops", many: true, example: "casement case ack cas_0123 cas_0456"},
-		{name: "assign", short: "Give cases to a person or team", many: true, to: true, needTo: true, toFlag: "to", toDoc: "person or team", example: "casement case assign cas_0123 --to team-shop"},
+		{name: "assign", short: "Give cases to a person or team", many: true, to: true, needTo: true, toDoc: "person or team", example: "casement case assign cas_0123 --to team-shop"},
 		{name: "comment", short: "Add words to a case", many: true, text: true, needText: true, textDoc: "the comment", example: `casement case comment cas_0123 -m "the owner is on it"`},
 		{name: "contain", short: "Ask for the compensating control of the playbook", effect: true, example: "casement case contain cas_0123"},
 		{name: "verify", short: "Ask for a probe now", many: true, effect: true, example: "casement case verify cas_0123 --wait 1m"},
@@ -87,7 +87,7 @@ func (c *cli) caseVerb(v verb) *cobra.Command {
 		cmd.Flags().StringVar(&until, "until", "", "date (2027-01-31), time (RFC 3339) or length (72h)")
 	}
 	if v.to {
-		cmd.Flags().StringVar(&target, v.toFlag, "", v.toDoc)
+		cmd.Flags().StringVar(&target, "to", "", v.toDoc)
 	}
 	if v.name == "verify" {
 		cmd.Flags().DurationVar(&wait, "wait", 0, "wait for the probe; exit code 10 if it is still exposed")
@@ -97,7 +97,7 @@ func (c *cli) caseVerb(v verb) *cobra.Command {
 		case v.needText && strings.TrimSpace(o.Text) == "":
 			return failf(codeUsage, v.example, "say %s with -m", v.textDoc)
 		case v.needTo && target == "":
-			return failf(codeUsage, v.example, "name %s with --%s", v.toDoc, v.toFlag)
+			return failf(codeUsage, v.example, "name %s with --to", v.toDoc)
 		case v.until && until == "":
 			return failf(codeUsage, v.example, "name the end with --until")
 		}
