@@ -34,8 +34,12 @@ var (
 )
 
 // Unit is all steps of one case in one commit: it is stored whole or not at
-// all, whatever happens to the other units of its group.
+// all, whatever happens to the other units of the commit.
 type Unit struct {
+	// Together names the units of a commit that share their fate: they are stored
+	// one after the other, all or none; then each has the error of the one that
+	// failed. "" for a unit of its own.
+	Together string
 	// Before is the version loaded; 0 opens a new case.
 	Before uint64
 	// Case is the state after Events; Case.Version == Before + len(Events).
@@ -47,6 +51,9 @@ type Unit struct {
 	// Findings are stored whole (insert or replace by tenant and uid), bound to
 	// the case.
 	Findings []finding.Finding
+	// MoveFindings are uids of stored findings that are bound to the case from now
+	// on, as they are; ErrConflict if one is unknown.
+	MoveFindings []string
 	// AddEffects become due at once or at their NotBefore; DropEffects are no
 	// longer called for.
 	AddEffects  []EffectRow

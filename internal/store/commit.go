@@ -27,16 +27,25 @@ func (s *Postgres) Commit(ctx context.Context, units []record.Unit, seen []recor
 func commitTo(ctx context.Context, g *group, units []record.Unit, seen []record.Sighting) ([]error, error) {
 	errs := make([]error, len(units))
 	r := request{}
-	at := make([]int, 0, len(units)) // part i is unit at[i]
-	for i := range units {
-		u, err := prepare(units[i])
+	at := make([][]int, 0, len(units)) // part i is the units at[i]
+	for _, which := range together(units) {
+		ready, err := prepareAll(units, which)
 		if err != nil {
-			errs[i] = err
+			for _, i := range which {
+				errs[i] = err
+			}
 			continue
 		}
-		at = append(at, i)
-		r.units = append(r.units, &u)
-		r.parts = append(r.parts, func(w *writer) error { return w.unit(&u) })
+		at = append(at, which)
+		r.units = append(r.units, ready)
+		r.parts = append(r.parts, func(w *writer) error {
+			for _, u := range ready {
+				if err := w.unit(u); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
 	}
 	if len(seen) > 0 {
 		r.tail = func(w *writer) error { return w.sightings(seen) }
@@ -48,9 +57,48 @@ func commitTo(ctx context.Context, g *group, units []record.Unit, seen []record.
 		return errs, err
 	}
 	for i, err := range r.errs {
-		errs[at[i]] = err
+		for _, k := range at[i] {
+			errs[k] = err
+		}
 	}
 	return errs, nil
+}
+
+// together returns the indexes of units that are stored all or none, in the
+// order of the first of each.
+func together(units []record.Unit) [][]int {
+	out := make([][]int, 0, len(units))
+	var named map[string]int
+	for i := range units {
+		name := units[i].Together
+		k, ok := named[name]
+		switch {
+		case name == "":
+			out = append(out, []int{i})
+		case ok:
+			out[k] = append(out[k], i)
+		default:
+			if named == nil {
+				named = map[string]int{}
+			}
+			named[name] = len(out)
+			out = append(out, []int{i})
+		}
+	}
+	return out
+}
+
+// prepareAll prepares the units at which, or fails with the first fault.
+func prepareAll(units []record.Unit, which []int) ([]*unit, error) {
+	out := make([]*unit, len(which))
+	for n, i := range which {
+		u, err := prepare(units[i])
+		if err != nil {
+			return nil, err
+		}
+		out[n] = &u
+	}
+	return out, nil
 }
 
 // unit writes one unit. Order matters: whether the unit may be stored at all is
@@ -82,6 +130,9 @@ func (w *writer) unit(u *unit) error {
 		return err
 	}
 	if err := w.findings(u); err != nil {
+		return err
+	}
+	if err := w.moves(u); err != nil {
 		return err
 	}
 	if err := w.effects(u); err != nil {
@@ -220,6 +271,27 @@ func (w *writer) findings(u *unit) error {
 		}
 	}
 	return nil
+}
+
+// moves binds findings to the case that another one had.
+func (w *writer) moves(u *unit) error {
+	u.moved = u.moved[:0] // the transaction may be done again
+	for _, uid := range u.MoveFindings {
+		f := preparedFinding{uid: uid}
+		err := w.get([]any{&f.digest}, "UPDATE finding SET case_id = ? WHERE tenant = ? AND uid = ? RETURNING digest", u.Case.ID, u.Case.Tenant, uid)
+		if errors.Is(err, sql.ErrNoRows) {
+			return unknownFinding(u.Case.ID, uid)
+		}
+		if err != nil {
+			return err
+		}
+		u.moved = append(u.moved, f)
+	}
+	return nil
+}
+
+func unknownFinding(id, uid string) error {
+	return fmt.Errorf("finding %s, to be moved to case %s, is unknown: %w", uid, id, record.ErrConflict)
 }
 
 // paused checks the kill switch.

@@ -19,6 +19,9 @@ import (
 	"github.com/casement/casement/internal/store/storetest"
 )
 
+// twinOf marks the case that shares the fate of another.
+const twinOf = "-twin"
+
 // crashFolder names the data folder of the child process that is killed.
 const crashFolder = "CASEMENT_TEST_CRASH_FOLDER"
 
@@ -62,26 +65,29 @@ func crashWriter(folder string) error {
 	return <-fail
 }
 
-// crashCaller opens cases, steps them and ends their effects.
+// crashCaller opens cases in pairs that share their fate, and steps them.
 func crashCaller(ctx context.Context, s *store.SQLite, caller int, acknowledged func(string, ...any)) error {
 	run := strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(caller)
 	for n := 0; ; n++ {
 		id := run + "-" + strconv.Itoa(n)
-		u := storetest.NewCase(id, "key-"+id)
+		u, twin := storetest.NewCase(id, "key-"+id), storetest.NewCase(id+twinOf, "key-"+id+twinOf)
 		for step := range 4 {
-			errs, err := s.Commit(ctx, []record.Unit{u}, nil)
-			if err = errors.Join(err, errs[0]); err != nil {
+			u.Together, twin.Together = id, id
+			errs, err := s.Commit(ctx, []record.Unit{u, twin}, nil)
+			if err = errors.Join(err, errs[0], errs[1]); err != nil {
 				return err
 			}
 			acknowledged("%s %d", id, u.Case.Version)
-			u = storetest.Step(u.Case, remedy.Acked{}, storetest.Epoch().Add(time.Duration(step)*time.Second))
+			at := storetest.Epoch().Add(time.Duration(step) * time.Second)
+			u, twin = storetest.Step(u.Case, remedy.Acked{}, at), storetest.Step(twin.Case, remedy.Acked{}, at)
 		}
 	}
 }
 
 // TestKillInMidCommit kills a writer under load again and again: what it
-// acknowledged is there, every history replays to its case, the ledger
-// verifies, and the folder is free at once.
+// acknowledged is there, of two that share their fate both or none, every
+// history replays to its case, the ledger verifies, and the folder is free at
+// once.
 func TestKillInMidCommit(t *testing.T) {
 	if testing.Short() {
 		t.Skip("starts processes")
@@ -168,6 +174,9 @@ func replayAll(t *testing.T, s *store.SQLite) {
 		got, err := s.Load(t.Context(), id)
 		if err != nil || got.Version != want.Version || got.Bottleneck != want.Bottleneck {
 			t.Fatalf("case %s: stored version %d, its history gives %d, %v", id, got.Version, want.Version, err)
+		}
+		if twin := cases[id+twinOf]; !strings.HasSuffix(id, twinOf) && twin.Version != want.Version {
+			t.Fatalf("case %s is at version %d, its twin at %d", id, want.Version, twin.Version)
 		}
 	}
 }

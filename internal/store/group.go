@@ -71,8 +71,8 @@ type part func(w *writer) error
 // request is what one caller wants written in one commit.
 type request struct {
 	parts []part
-	// units are what the parts write; empty for other requests.
-	units []*unit
+	// units are what each of the parts writes; empty for other requests.
+	units [][]*unit
 	// tail runs after the parts; if it fails, nothing of the request is stored.
 	tail part
 	errs []error

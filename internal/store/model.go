@@ -90,15 +90,11 @@ func (m *Model) Commit(ctx context.Context, units []record.Unit, seen []record.S
 	if err := m.checkSightings(units, seen); err != nil {
 		return errs, err
 	}
-	for i := range units {
-		u, err := prepare(units[i])
-		if err == nil {
-			err = m.check(&u)
+	for _, which := range together(units) {
+		err := m.units(units, which)
+		for _, i := range which {
+			errs[i] = err
 		}
-		if err == nil {
-			m.apply(&u)
-		}
-		errs[i] = err
 	}
 	for _, s := range seen {
 		if f := m.findings[findingKey{s.Tenant, s.UID}]; f != nil {
@@ -109,6 +105,30 @@ func (m *Model) Commit(ctx context.Context, units []record.Unit, seen []record.S
 	return errs, nil
 }
 
+// units stores the units at which, or none of them.
+func (m *Model) units(all []record.Unit, which []int) error {
+	list, err := prepareAll(all, which)
+	if err != nil {
+		return err
+	}
+	if len(list) > 1 {
+		trial := m.clone()
+		for _, u := range list {
+			if err := trial.check(u); err != nil {
+				return err
+			}
+			trial.apply(u)
+		}
+	}
+	for _, u := range list {
+		if err := m.check(u); err != nil {
+			return err
+		}
+		m.apply(u)
+	}
+	return nil
+}
+
 // checkSightings tells beforehand whether the sightings would hold after the
 // units: it tries the units on a copy.
 func (m *Model) checkSightings(units []record.Unit, seen []record.Sighting) error {
@@ -116,10 +136,8 @@ func (m *Model) checkSightings(units []record.Unit, seen []record.Sighting) erro
 		return nil
 	}
 	trial := m.clone()
-	for i := range units {
-		if u, err := prepare(units[i]); err == nil && trial.check(&u) == nil {
-			trial.apply(&u)
-		}
+	for _, which := range together(units) {
+		_ = trial.units(units, which) // one that is refused changes nothing
 	}
 	for _, s := range seen {
 		f := trial.findings[findingKey{s.Tenant, s.UID}]
@@ -197,6 +215,11 @@ func (m *Model) check(u *unit) error {
 			return fmt.Errorf("%s: at most %d since %s: %w", b.Key, b.Limit, b.From.UTC().Format(time.RFC3339), record.ErrBudget)
 		}
 		wanted[b.Key] = append(wanted[b.Key], taken{nanos(b.At), b.N})
+	}
+	for _, uid := range u.MoveFindings {
+		if m.findings[findingKey{u.Case.Tenant, uid}] == nil && !slices.ContainsFunc(u.findings, func(f preparedFinding) bool { return f.uid == uid }) {
+			return unknownFinding(id, uid)
+		}
 	}
 	if !u.row.Open {
 		return nil
@@ -278,6 +301,9 @@ func (m *Model) apply(u *unit) {
 			old.sightings++
 		}
 		old.body, old.caseID, old.digest, old.last = f.body, id, f.digest, max(old.last, now)
+	}
+	for _, uid := range u.MoveFindings {
+		m.findings[findingKey{tenant, uid}].caseID = id
 	}
 	m.applyEffects(u, now)
 	for hash, body := range u.Facts {

@@ -25,6 +25,8 @@ type unit struct {
 	quiet    bool
 	records  []row
 	findings []preparedFinding
+	// moved are the findings of MoveFindings as they were found.
+	moved []preparedFinding
 }
 
 type preparedFinding struct {

@@ -85,13 +85,15 @@ func (m *memory) learn(t *txn, batch []*request) {
 		m.quiet.Set(x.CaseID, x.Quiet)
 	}
 	for _, r := range batch {
-		for i, u := range r.units {
+		for i, part := range r.units {
 			if r.err != nil || r.errs[i] != nil {
 				continue
 			}
-			m.quiet.Set(u.Case.ID, u.quiet)
-			for _, f := range u.findings {
-				m.finds.Set(uidKey{u.Case.Tenant, f.uid}, placed{u.Case.ID, f.digest})
+			for _, u := range part {
+				m.quiet.Set(u.Case.ID, u.quiet)
+				for _, f := range slices.Concat(u.findings, u.moved) {
+					m.finds.Set(uidKey{u.Case.Tenant, f.uid}, placed{u.Case.ID, f.digest})
+				}
 			}
 		}
 	}
@@ -125,6 +127,9 @@ func (t *txn) wrote(u *unit) {
 	t.cases[u.Case.ID] = true
 	for _, f := range u.findings {
 		t.finds[uidKey{u.Case.Tenant, f.uid}] = true
+	}
+	for _, uid := range u.MoveFindings {
+		t.finds[uidKey{u.Case.Tenant, uid}] = true
 	}
 }
 

@@ -88,6 +88,9 @@ func (w *world) commit(r *rapid.T) {
 	if rapid.IntRange(0, 3).Draw(r, "sightings") == 0 {
 		seen = append(seen, record.Sighting{Tenant: tenant, UID: name("uid-c", rapid.IntRange(0, caseCount).Draw(r, "uid")), At: w.now, Count: rapid.IntRange(0, 3).Draw(r, "count")})
 	}
+	if len(units) > 1 && rapid.IntRange(0, 1).Draw(r, "together") == 0 {
+		units[0].Together, units[len(units)-1].Together = "both", "both"
+	}
 	errsA, errA := w.a.Commit(ctx, units, seen)
 	errsB, errB := w.b.Commit(ctx, units, seen)
 	same(r, "commit", class(errA), class(errB))
@@ -135,6 +138,9 @@ func (w *world) decorate(r *rapid.T, id string, u *record.Unit) {
 		f := Finding(id)
 		f.Severity = rapid.SampledFrom([]finding.Severity{finding.SeverityLow, finding.SeverityHigh}).Draw(r, "severity")
 		u.Findings = append(u.Findings, f)
+	}
+	if chance("move") {
+		u.MoveFindings = append(u.MoveFindings, name("uid-c", rapid.IntRange(0, caseCount-1).Draw(r, "moved")))
 	}
 	if chance("add effect") {
 		n := rapid.IntRange(0, 2).Draw(r, "effect")

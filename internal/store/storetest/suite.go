@@ -27,6 +27,8 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"OneOpenCasePerKey", testOneOpenCasePerKey},
 		{"UnitIsAllOrNothing", testAllOrNothing},
 		{"UnitsDoNotShareFate", testUnitsApart},
+		{"TogetherOrNotAtAll", testTogether},
+		{"KeysAndFindingsMove", testMove},
 		{"InvalidUnits", testInvalid},
 		{"Budget", testBudget},
 		{"Pause", testPause},
