@@ -148,27 +148,50 @@ type projection struct {
 	urgency, wake      int64
 }
 
+// stored is a case as a transaction finds it.
+type stored struct {
+	tenant  string
+	version uint64
+	head    [32]byte
+	projection
+}
+
+const storedColumns = "tenant, version, head, open, word, owner, class, urgency, wake_at"
+
+func (s *stored) dest(head *[]byte) []any {
+	return []any{&s.tenant, &s.version, head, &s.open, &s.word, &s.owner, &s.class, &s.urgency, &s.wake}
+}
+
 // head returns the newest hash of the case's stream and its projection, or
 // ErrConflict if the case is not at the version the unit was made for.
 func (w *writer) head(u *unit) ([32]byte, *projection, error) {
-	var hash [32]byte
-	var p projection
-	var raw []byte
-	var version uint64
-	err := w.get([]any{&version, &raw, &p.open, &p.word, &p.owner, &p.class, &p.urgency, &p.wake},
-		"SELECT version, head, open, word, owner, class, urgency, wake_at FROM case_state WHERE id = ? AND tenant = ?"+w.rowLock(), u.Case.ID, u.Case.Tenant)
-	switch {
-	case errors.Is(err, sql.ErrNoRows) && u.Before == 0:
-		return hash, nil, nil
-	case errors.Is(err, sql.ErrNoRows):
-		return hash, nil, fmt.Errorf("case %s: %w", u.Case.ID, record.ErrConflict)
-	case err != nil:
-		return hash, nil, err
-	case version != u.Before:
-		return hash, nil, fmt.Errorf("case %s is at version %d, not %d: %w", u.Case.ID, version, u.Before, record.ErrConflict)
+	s, known := w.ahead.takeCase(u.Case.ID)
+	if !known {
+		var head []byte
+		s = &stored{}
+		err := w.get(s.dest(&head), "SELECT "+storedColumns+" FROM case_state WHERE id = ?"+w.rowLock(), u.Case.ID)
+		if errors.Is(err, sql.ErrNoRows) {
+			s, err = nil, nil
+		}
+		if err != nil {
+			return [32]byte{}, nil, err
+		}
+		if s != nil {
+			copy(s.head[:], head)
+		}
 	}
-	copy(hash[:], raw)
-	return hash, &p, nil
+	if s != nil && s.tenant != u.Case.Tenant {
+		s = nil
+	}
+	switch {
+	case s == nil && u.Before == 0:
+		return [32]byte{}, nil, nil
+	case s == nil:
+		return [32]byte{}, nil, fmt.Errorf("case %s: %w", u.Case.ID, record.ErrConflict)
+	case s.version != u.Before:
+		return [32]byte{}, nil, fmt.Errorf("case %s is at version %d, not %d: %w", u.Case.ID, s.version, u.Before, record.ErrConflict)
+	}
+	return s.head, &s.projection, nil
 }
 
 // caseState writes the case and counts it.

@@ -36,6 +36,12 @@ func (w *writer) settleLease(u *unit) error {
 	if u.Hold {
 		return w.holds(*l)
 	}
+	if epoch, known := w.ahead.lease(u); known {
+		if epoch != l.Epoch {
+			return staleError(*l)
+		}
+		return w.send("DELETE FROM effect WHERE id = ?", l.Row.ID)
+	}
 	n, err := w.exec("DELETE FROM effect WHERE id = ? AND epoch = ? AND lease_until > 0 AND dropped = 0", l.Row.ID, l.Epoch)
 	if err != nil {
 		return err

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"github.com/casement/casement/internal/remedy"
@@ -18,18 +19,26 @@ func (s *tables) eventsText() string {
 	return "SELECT pos, " + place + ", tenant, stream, seq, type, schema, at, by, body, prev, hash FROM event "
 }
 
+// eventRows is how many events one statement writes at most: a new case begins
+// with about five.
+const eventRows = 8
+
 // append writes records after number seq of a stream, whose hash is head, and
 // returns the new head.
 func (w *writer) append(tenant, stream string, seq uint64, head [32]byte, records []row) ([32]byte, error) {
-	for _, r := range records {
-		seq++
-		hash := r.chained(head, tenant, stream, seq).Hash
-		err := w.send("INSERT INTO event (tenant, stream, seq, type, schema, at, by, body, prev, hash) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-			tenant, stream, seq, r.typ, r.schema, nanos(r.at), r.by, r.body, head[:], hash[:])
+	for part := range slices.Chunk(records, eventRows) {
+		args := make([]any, 0, 10*len(part))
+		for _, r := range part {
+			seq++
+			prev, hash := head, r.chained(head, tenant, stream, seq).Hash
+			args = append(args, tenant, stream, seq, r.typ, r.schema, nanos(r.at), r.by, r.body, prev[:], hash[:])
+			head = hash
+		}
+		err := w.send("INSERT INTO event (tenant, stream, seq, type, schema, at, by, body, prev, hash) VALUES "+
+			strings.Repeat("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?), ", len(part)-1)+"(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", args...)
 		if err != nil {
 			return head, err
 		}
-		head = hash
 	}
 	return head, nil
 }

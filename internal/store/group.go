@@ -30,6 +30,8 @@ type writer struct {
 	changed int
 	// txn is what the transaction under way did so far.
 	txn txn
+	// ahead is what it has read for its units.
+	ahead ahead
 }
 
 // exec runs a statement and returns the number of rows it changed.
@@ -231,7 +233,7 @@ func (g *group) attempt(batch []*request, savepoints bool) (err error) {
 		return err
 	}
 	begun, parts := time.Now(), 0
-	g.w.txn = txn{}
+	g.w.txn, g.w.ahead = txn{}, ahead{}
 	part := g.plainly
 	if savepoints {
 		part = g.savepoint
@@ -248,6 +250,11 @@ func (g *group) attempt(batch []*request, savepoints bool) (err error) {
 			g.w.rollback()
 		}
 	}()
+	if l, ok := g.w.link.(*pgLink); ok && !savepoints {
+		if g.w.ahead, err = l.readAhead(batch); err != nil {
+			return g.failed(err)
+		}
+	}
 	for _, r := range batch {
 		parts += r.size()
 		if err := g.one(r, part); err != nil {
