@@ -10,9 +10,64 @@ import (
 	"github.com/casement/casement/internal/policy/pack"
 )
 
-// writeActing writes the configuration in which every new case acts on the
-// sink: the shipped policy, whose routes lead to a webhook instead of a ticket.
-func writeActing(dir, config, sink string) error {
+// changing is a setup in which every new case is an enforced change of the
+// sink's state: plan and probe before, intent, act, probe after.
+func changing(dir, config, sink string) error {
+	policy := filepath.Join(dir, "policy")
+	if err := os.MkdirAll(policy, 0o700); err != nil {
+		return err
+	}
+	text := `kind: playbooks
+playbooks:
+  - name: change
+    description: Tells the sink to change, and asks it before and after.
+    probe: hook/state
+    grade: P2
+    fix:
+      - {name: change, do: hook/call, auth: enforce, settle: 1s, tries: 5, interval: 2s}
+---
+kind: rules
+mode: enforce
+rules:
+  - {name: all, when: "true", class: K2, playbook: change, why: The sink is exposed until it is told.}
+---
+kind: guardrails
+budgets:
+  - {name: total, per: total, max: 100000000, window: 1h}
+`
+	if err := os.WriteFile(filepath.Join(policy, "policy.yaml"), []byte(text), 0o600); err != nil {
+		return err
+	}
+	owners := filepath.Join(dir, "owners.yaml")
+	people := `people:
+  - {id: kim, email: kim@example.com, team: docs}
+  - {id: lee, email: lee@example.com, team: docs}
+teams:
+  - {id: docs, lead: kim, members: [kim, lee]}
+fallback: docs
+operations_lead: lee
+`
+	if err := os.WriteFile(owners, []byte(people), 0o600); err != nil {
+		return err
+	}
+	text = fmt.Sprintf(`policy: {dir: %[1]s}
+owners: {files: [%[3]s]}
+connectors:
+  hook:
+    kind: webhook
+    allow: [127.0.0.0/8]
+    params:
+      url: http://%[2]s/change
+      undo_url: http://%[2]s/undo
+      state: {url: "http://%[2]s/state/{asset}", exposed: ["200"], not_exposed: ["403"]}
+    secrets: {signing: env:CASEMENT_BENCH_SIGNING}
+`, policy, sink, owners)
+	return os.WriteFile(config, []byte(text), 0o600)
+}
+
+// acting is a setup in which every new case sends a message to the sink: the
+// shipped policy, whose routes lead to a webhook instead of a ticket.
+func acting(dir, config, sink string) error {
 	policy := filepath.Join(dir, "policy")
 	if err := os.MkdirAll(policy, 0o700); err != nil {
 		return err
@@ -46,57 +101,79 @@ func idle(p *process, limit time.Duration) {
 	}
 }
 
-// latency is P3: alert to arrival at the target, 50 a second.
+// latency is P3: alert to arrival at the target, 50 a second; beside it a change
+// that is planned and probed before and whose intent is committed.
 func latency(b *bench) ([]row, error) {
-	l := load{conns: 16, rate: 50, dur: b.dur}
-	var got50, got99, base50, base99, sync50, sync99 []float64
+	var floor, message, change arrivals
+	var sync50, sync99 []float64
 	for range b.repeats {
-		one := func(p *process, to target) ([]time.Duration, error) {
-			b.sink.reset()
-			first := b.take(1_000_000)
-			l.to, l.plan = to, distinct(first)
-			s, err := b.measure(p, l)
+		at := target{addr: b.floors.addr, path: "/walrelay"}
+		if err := floor.add(b, b.floors, at, b.gen); err != nil {
+			return nil, err
+		}
+		for _, x := range []struct {
+			to   *arrivals
+			with setup
+			gen  *alerts
+		}{{&message, acting, b.gen}, {&change, changing, newCertain()}} {
+			p, err := b.product(x.with)
 			if err != nil {
 				return nil, err
 			}
-			b.sink.settle(s.Accepted, time.Second, 30*time.Second)
-			var took []time.Duration
-			for n, at := range b.sink.sentAndArrived() {
-				if n >= first {
-					took = append(took, at)
-				}
+			err = x.to.add(b, p, p.alerts(), x.gen)
+			b.drop(p)
+			if err != nil {
+				return nil, err
 			}
-			return took, nil
 		}
-		l.sent = b.sink.send
-		floor, err := one(b.floors, target{addr: b.floors.addr, path: "/walrelay"})
-		if err != nil {
-			return nil, err
-		}
-		p, err := b.product(true)
-		if err != nil {
-			return nil, err
-		}
-		got, err := one(p, p.alerts())
-		b.drop(p)
-		if err != nil {
-			return nil, err
-		}
-		base50, base99 = append(base50, quantile(floor, 0.5)), append(base99, quantile(floor, 0.99))
-		got50, got99 = append(got50, quantile(got, 0.5)), append(got99, quantile(got, 0.99))
 		a, z, err := fsync(b.dir, 300*time.Millisecond)
 		if err != nil {
 			return nil, err
 		}
 		sync50, sync99 = append(sync50, a), append(sync99, z)
-		b.sayf("  /walrelay %.2f / %.2f ms, product %.2f / %.2f ms (%d arrived)", quantile(floor, 0.5), quantile(floor, 0.99), quantile(got, 0.5), quantile(got, 0.99), len(got))
+		b.sayf("  /walrelay %s, message %s, change %s", floor, message, change)
 	}
-	r50, r99 := median(got50)/median(base50), median(got99)/median(base99)
-	row50 := row{ID: "P3", What: "alert to action at the target, 50/s, p50", Got: median(got50), Unit: "ms", Floor: "/walrelay", FloorAt: median(base50), Ratio: r50,
-		SyncP50: median(sync50), SyncP99: median(sync99), Target: "≤ 1.5 × /walrelay", Met: r50 <= 1.5}
-	row99 := row50
-	row99.What, row99.Got, row99.FloorAt, row99.Ratio, row99.Target, row99.Met = "alert to action at the target, 50/s, p99", median(got99), median(base99), r99, "≤ 2 × /walrelay", r99 <= 2
-	return []row{row50, row99}, nil
+	line := func(what string, got, base []float64, target string, most float64) row {
+		r := median(got) / median(base)
+		return row{ID: "P3", What: what, Got: median(got), Unit: "ms", Floor: "/walrelay", FloorAt: median(base), Ratio: r,
+			SyncP50: median(sync50), SyncP99: median(sync99), Target: target, Met: target == "" || r <= most}
+	}
+	return []row{
+		line("alert to action at the target, 50/s, p50", message.p50, floor.p50, "≤ 1.5 × /walrelay", 1.5),
+		line("alert to action at the target, 50/s, p99", message.p99, floor.p99, "≤ 2 × /walrelay", 2),
+		line("alert to a change with plan, probe before and intent, p50", change.p50, floor.p50, "", 0),
+		line("alert to a change with plan, probe before and intent, p99", change.p99, floor.p99, "", 0),
+	}, nil
+}
+
+// arrivals are the quantiles of several runs, in milliseconds.
+type arrivals struct{ p50, p99 []float64 }
+
+// String is the last run.
+func (a arrivals) String() string {
+	return fmt.Sprintf("%.2f / %.2f ms", a.p50[len(a.p50)-1], a.p99[len(a.p99)-1])
+}
+
+// add measures one run.
+func (a *arrivals) add(b *bench, p *process, to target, gen *alerts) error {
+	b.sink.reset()
+	first := b.take(1_000_000)
+	s, err := b.measure(p, load{conns: 16, rate: 50, dur: b.dur, sent: b.sink.send, to: to, gen: gen, plan: distinct(first)})
+	if err != nil {
+		return err
+	}
+	b.sink.settle(s.Accepted, time.Second, 30*time.Second)
+	var took []time.Duration
+	for n, t := range b.sink.sentAndArrived() {
+		if n >= first {
+			took = append(took, t)
+		}
+	}
+	if len(took) < s.Accepted {
+		return fmt.Errorf("only %d of %d alerts arrived at the sink", len(took), s.Accepted)
+	}
+	a.p50, a.p99 = append(a.p50, quantile(took, 0.5)), append(a.p99, quantile(took, 0.99))
+	return nil
 }
 
 // actions is P4 and the second half of P11: distinct alerts, each an action.
@@ -128,7 +205,7 @@ func actions(b *bench) ([]row, error) {
 			return nil, err
 		}
 		base, baseCPU = append(base, r), append(baseCPU, c)
-		p, err := b.product(true)
+		p, err := b.product(acting)
 		if err != nil {
 			return nil, err
 		}

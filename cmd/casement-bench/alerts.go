@@ -22,7 +22,7 @@ const (
 // alerts makes cloud findings in the AWS Security Finding Format, 1-3 kB each,
 // from a fixed seed: eight kinds of risky states in eight sizes.
 type alerts struct {
-	shape [shapes][]segment
+	shape [][]segment
 }
 
 type segment struct {
@@ -32,11 +32,19 @@ type segment struct {
 
 func newAlerts() *alerts {
 	rnd := rand.New(rand.NewPCG(7, 410))
-	a := &alerts{}
+	a := &alerts{shape: make([][]segment, shapes)}
 	for i := range a.shape {
 		a.shape[i] = cut(shapeText(i, rnd))
 	}
 	return a
+}
+
+// newCertain makes alerts that leave no fact open an enforcement needs, in the
+// plain JSON of the product.
+func newCertain() *alerts {
+	return &alerts{shape: [][]segment{cut(`{"source":"bench","native_id":"` + markNumber + `","rule":"public","title":"Anybody can read it","class":"storage.public",` +
+		`"severity":"high","confidence":95,"customer_facing":"no","asset":{"uid":"asset-` + markNumber + `","type":"document","environment":"staging","tags":{"owner":"docs"}},` +
+		`"exposure":{"internet_facing":"yes","blast":1},"serial":"` + markSerial + `"}`)}}
 }
 
 func cut(text string) []segment {
@@ -54,7 +62,7 @@ func cut(text string) []segment {
 // body appends the alert of finding number n as the sender sends it for the
 // serial-th time at at.
 func (a *alerts) body(dst []byte, n, serial int, at time.Time) []byte {
-	for _, s := range a.shape[n%shapes] {
+	for _, s := range a.shape[n%len(a.shape)] {
 		dst = append(dst, s.text...)
 		switch s.mark {
 		case 'N':

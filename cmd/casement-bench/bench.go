@@ -60,22 +60,25 @@ func (b *bench) folder() (string, error) {
 	return dir, os.MkdirAll(dir, 0o700)
 }
 
+// setup writes a configuration that leads to the sink.
+type setup func(dir, config, sink string) error
+
 // product starts the product on a fresh folder, ready to take alerts.
-func (b *bench) product(act bool) (*process, error) {
+func (b *bench) product(with setup) (*process, error) {
 	dir, err := b.folder()
 	if err != nil {
 		return nil, err
 	}
-	return b.productAt(dir, act)
+	return b.productAt(dir, with)
 }
 
-// productAt starts the product on a folder that may hold cases. With act it
-// has the webhook route to the sink.
-func (b *bench) productAt(dir string, act bool) (*process, error) {
+// productAt starts the product on a folder that may hold cases; without a setup
+// as it is without configuration.
+func (b *bench) productAt(dir string, with setup) (*process, error) {
 	config := ""
-	if act {
+	if with != nil {
 		config = filepath.Join(dir, "casement.yaml")
-		if err := writeActing(dir, config, b.sink.Addr); err != nil {
+		if err := with(dir, config, b.sink.Addr); err != nil {
 			return nil, err
 		}
 	}
@@ -115,7 +118,9 @@ func (b *bench) measure(p *process, l load) (sample, error) {
 	if err != nil {
 		return sample{}, err
 	}
-	l.gen = b.gen
+	if l.gen == nil {
+		l.gen = b.gen
+	}
 	o := l.run()
 	after, err := cpuOf(p.cmd.Process.Pid)
 	if err != nil {
@@ -148,7 +153,7 @@ func (b *bench) pair(floor string, l load, plan func() plan) (product, base []sa
 			return nil, nil, 0, 0, err
 		}
 		p50, p99 = append(p50, a), append(p99, z)
-		p, err := b.product(false)
+		p, err := b.product(nil)
 		if err != nil {
 			return nil, nil, 0, 0, err
 		}

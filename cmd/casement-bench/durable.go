@@ -47,7 +47,7 @@ func (b *bench) killOnce(down bool, backlog time.Duration) (acked, lost, doubled
 	b.sink.reset()
 	b.sink.down.Store(down)
 	defer b.sink.down.Store(false)
-	p, err := b.product(true)
+	p, err := b.product(acting)
 	if err != nil {
 		return 0, 0, 0, 0, err
 	}
@@ -64,7 +64,7 @@ func (b *bench) killOnce(down bool, backlog time.Duration) (acked, lost, doubled
 	p.kill()
 	wg.Wait()
 	b.sink.down.Store(false)
-	again, err := b.productAt(p.folder, true)
+	again, err := b.productAt(p.folder, acting)
 	if err != nil {
 		return 0, 0, 0, 0, err
 	}
@@ -90,7 +90,7 @@ func (b *bench) killOnce(down bool, backlog time.Duration) (acked, lost, doubled
 func exactlyOnce(b *bench) ([]row, error) {
 	findings := min(10_000, b.cases/100)
 	b.sink.reset()
-	p, err := b.product(true)
+	p, err := b.product(acting)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func exactlyOnce(b *bench) ([]row, error) {
 	}
 	p.kill()
 	wg.Wait()
-	if p, err = b.productAt(p.folder, true); err != nil {
+	if p, err = b.productAt(p.folder, acting); err != nil {
 		return nil, err
 	}
 	// The sender repeats what was not acknowledged, as any sender would.
@@ -128,7 +128,7 @@ func exactlyOnce(b *bench) ([]row, error) {
 // confusion is P7: actions that carry another alert's data.
 func confusion(b *bench) ([]row, error) {
 	b.sink.reset()
-	p, err := b.product(true)
+	p, err := b.product(acting)
 	if err != nil {
 		return nil, err
 	}

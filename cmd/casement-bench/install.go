@@ -11,7 +11,7 @@ import (
 // footprint is P8 and P9: memory and start, with nothing stored, after load,
 // and with many cases waiting; and intake then beside intake before.
 func footprint(b *bench) ([]row, error) {
-	p, err := b.product(false)
+	p, err := b.product(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -22,7 +22,7 @@ func footprint(b *bench) ([]row, error) {
 		} else {
 			p.stop()
 		}
-		again, err := b.productAt(p.folder, false)
+		again, err := b.productAt(p.folder, nil)
 		if err != nil {
 			return 0, err
 		}
@@ -105,7 +105,7 @@ func size(b *bench) ([]row, error) {
 
 // overload is P12: three times what the product takes.
 func overload(b *bench) ([]row, error) {
-	p, err := b.product(false)
+	p, err := b.product(nil)
 	if err != nil {
 		return nil, err
 	}

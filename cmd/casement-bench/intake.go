@@ -40,7 +40,7 @@ func repeats(b *bench) ([]row, error) {
 	const known = 2000
 	var cpu, rate []float64
 	for range b.repeats {
-		p, err := b.product(false)
+		p, err := b.product(nil)
 		if err != nil {
 			return nil, err
 		}

@@ -67,6 +67,10 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusServiceUnavailable)
 		return
 	}
+	if n, ok := numberOf([]byte(r.URL.Path)); ok && r.Method == http.MethodGet {
+		s.state(w, n)
+		return
+	}
 	n, ok := numberOf(body)
 	key := r.Header.Get("Webhook-Id")
 	var m message
@@ -94,6 +98,15 @@ func (s *sink) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		s.wrong = append(s.wrong, fmt.Sprintf("finding %d arrived as case %s and as case %s", n, c, m.Data.Case))
 	}
 	s.cases[n] = m.Data.Case
+}
+
+// state answers a probe: 200 as long as the change did not arrive, 403 then.
+func (s *sink) state(w http.ResponseWriter, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if _, changed := s.first[n]; changed {
+		w.WriteHeader(http.StatusForbidden)
+	}
 }
 
 // arrived returns how many findings arrived, effective actions (distinct keys)
