@@ -37,16 +37,21 @@ func applyBody(c Case, e Event) Case {
 	case Opened:
 		return applyOpened(c, e, b)
 	case Joined:
-		c.Members = append(slices.Clip(c.Members), b.Member)
-		c.Severity = max(c.Severity, b.Member.Severity)
+		return withMember(c, b.Member)
 	case MemberChanged:
 		c.Members = slices.Clone(c.Members)
 		for i := range c.Members {
 			if m := &c.Members[i]; m.UID == b.UID {
 				m.Digest, m.Severity, m.Status = b.Digest, b.Severity, b.Status
+				if b.Key != "" {
+					m.Key = b.Key
+				}
 			}
 		}
 		c.Severity = max(c.Severity, b.Severity)
+		if b.Key != "" {
+			return attributed(c, b.UID)
+		}
 	case Judged:
 		c.Judgement = b.Judgement
 		c.NeedJudge = ""
@@ -54,8 +59,10 @@ func applyBody(c Case, e Event) Case {
 		c.NeedJudge = b.Why
 		c.Judges++
 		c.JudgeSince = e.At
-	case EpisodeClosed, EpisodeStarted, CaseSettled, MergedInto, MembersSplit:
+	case EpisodeClosed, EpisodeStarted, CaseSettled:
 		return applyLife(c, e)
+	case MergedInto, Absorbed, MembersSplit, Unmerged:
+		return applyMerge(c, e)
 	case ProbeAsked, ProbeSaw, ProbeDue, ProbeScheduled:
 		return applyProbe(c, e)
 	case TicketWanted, TicketLinked, TicketSay, TicketTold, TicketMoved, MessageQueued, MessageSent:
@@ -73,6 +80,9 @@ func applyOpened(c Case, e Event, b Opened) Case {
 	c.Title, c.Class, c.Domain, c.Severity = b.Title, b.Class, b.Domain, b.Severity
 	c.Asset, c.Params = b.Asset, b.Params
 	c.RecurrenceOf, c.SplitFrom = b.RecurrenceOf, b.SplitFrom
+	if b.SplitFrom != "" {
+		c.Keys = append([]string{}, b.Keys...)
+	}
 	c.Episodes = []Episode{{N: 1, DetectedAt: b.DetectedAt, OpenedAt: e.At}}
 	return c
 }
@@ -91,7 +101,7 @@ func applyLife(c Case, e Event) Case {
 			}
 		}
 	case EpisodeStarted:
-		c.Closed, c.Settled, c.MergedInto = "", false, ""
+		c.Closed, c.Settled = "", false
 		c.Episodes = append(slices.Clip(c.Episodes), Episode{N: b.N, DetectedAt: b.DetectedAt, OpenedAt: e.At})
 		c.Ladder, c.Escalated, c.Snoozes, c.Inconclusive = c.Ladder.ended(), "", 0, 0
 		c.Judgement.Clocks, c.Judgement.Decision.Class = deadline.Clocks{}, 0 // the new episode is judged by itself
@@ -102,14 +112,6 @@ func applyLife(c Case, e Event) Case {
 		}
 	case CaseSettled:
 		c.Settled, c.NextProbe, c.Probe = true, time.Time{}, ProbeRun{}
-	case MergedInto:
-		if c.Open() { // an episode that ended keeps its end
-			c = withEpisode(c, func(ep *Episode) { ep.ClosedAt, ep.How = e.At, ClosedMerged })
-		}
-		c.Closed, c.MergedInto, c.Settled = ClosedMerged, b.Into, true
-		c.Probe, c.NextProbe, c.Exception = ProbeRun{}, time.Time{}, nil
-	case MembersSplit:
-		c.Members = slices.DeleteFunc(slices.Clone(c.Members), func(m Member) bool { return slices.Contains(b.UIDs, m.UID) })
 	}
 	return c
 }

@@ -27,6 +27,9 @@ type Case struct {
 	Tenant string `json:"tenant"`
 	// Key is the exposure key the case was opened for.
 	Key string `json:"key"`
+	// Keys are the exposure keys that lead to the case; nil stands for Key alone.
+	// A key leads to one open case.
+	Keys []string `json:"keys,omitzero"`
 	// Version counts the events applied; it is the optimistic lock.
 	Version uint64 `json:"version"`
 	// At is the time of the last event; command time never runs backwards.
@@ -85,10 +88,13 @@ type Case struct {
 
 	Closed  How  `json:"closed,omitempty"`
 	Settled bool `json:"settled,omitempty"`
-	// MergedInto is the case that took this one over.
+	// MergedInto is the case that took this one over. Members are then those it
+	// had; the findings are there.
 	MergedInto   string `json:"merged_into,omitempty"`
 	SplitFrom    string `json:"split_from,omitempty"`
 	RecurrenceOf string `json:"recurrence_of,omitempty"`
+	// Absorbed are the merges into this case that were not undone, oldest first.
+	Absorbed []Absorption `json:"absorbed,omitempty"`
 
 	Bottleneck Bottleneck `json:"bottleneck"`
 }
@@ -101,6 +107,8 @@ type Member struct {
 	Digest   string           `json:"digest"`
 	Severity finding.Severity `json:"severity"`
 	Status   finding.Status   `json:"status"`
+	// Key is the exposure key it was placed by; "" stands for the case's Key.
+	Key string `json:"key,omitempty"`
 	// Why the finding was joined, for the reader of the case and for undoing.
 	Why      string    `json:"why"`
 	JoinedAt time.Time `json:"joined_at"`

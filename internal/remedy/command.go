@@ -34,6 +34,9 @@ type (
 		DetectedAt time.Time
 		// RecurrenceOf is an old closed case of the same key.
 		RecurrenceOf string
+		// SplitFrom is the case that the new one is split off, Keys what came with it.
+		SplitFrom string
+		Keys      []string
 	}
 	// Rejudge puts a new judgement in force because Trigger changed.
 	Rejudge struct {
@@ -193,12 +196,31 @@ type (
 	}
 	// Tick says what the clocks say.
 	Tick struct{}
-	// Merge closes the case in favour of another.
-	Merge struct{ Into, Why string }
-	// Split takes findings off the case.
+	// Merge closes the case in favour of another, which takes over its findings
+	// and keys in the same commit (Absorb). Into is that case as it is.
+	Merge struct {
+		Into Case
+		// Note says why; Alias is the evidence that both assets are one under two
+		// names, "" where they have the same name.
+		Note, Alias Note
+	}
+	// Absorb takes over a case; From is that case before its Merge.
+	Absorb struct {
+		From        Case
+		Note, Alias Note
+	}
+	// Split takes findings off the case, to a new one; with Undo, all that came
+	// with the merge of To goes back to it (Unmerge), in the same commit.
 	Split struct {
-		UIDs    []string
-		To, Why string
+		UIDs []string
+		To   string
+		Undo bool
+		Note Note
+	}
+	// Unmerge lets a merged case go on; From is the other one before its Split.
+	Unmerge struct {
+		From Case
+		Note Note
 	}
 )
 
@@ -237,7 +259,9 @@ func (Delivered) Name() string       { return "delivered" }
 func (Died) Name() string            { return "died" }
 func (Tick) Name() string            { return "tick" }
 func (Merge) Name() string           { return "merge" }
+func (Absorb) Name() string          { return "absorb" }
 func (Split) Name() string           { return "split" }
+func (Unmerge) Name() string         { return "unmerge" }
 
 // Guard is what the guardrails say of one plan.
 type Guard struct {

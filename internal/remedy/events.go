@@ -25,6 +25,8 @@ type (
 		DetectedAt   time.Time         `json:"detected_at"`
 		RecurrenceOf string            `json:"recurrence_of,omitempty"`
 		SplitFrom    string            `json:"split_from,omitempty"`
+		// Keys lead to a case that was split off; else it is Key.
+		Keys []string `json:"keys,omitzero"`
 	}
 	// Joined adds a finding, with the reason.
 	Joined struct {
@@ -36,6 +38,8 @@ type (
 		Digest   string           `json:"digest"`
 		Severity finding.Severity `json:"severity"`
 		Status   finding.Status   `json:"status"`
+		// Key, if another one than before led it here.
+		Key string `json:"key,omitempty"`
 	}
 	// Judged puts a judgement in force.
 	Judged struct {
@@ -273,13 +277,41 @@ type (
 	// MergedInto closes the case in favour of another.
 	MergedInto struct {
 		Into string `json:"into"`
-		Why  string `json:"why"`
+		Why  string `json:"why,omitempty"`
+		Note Note   `json:"note,omitempty"`
+		// Keys and UIDs are what the other takes over.
+		Keys []string `json:"keys,omitempty"`
+		UIDs []string `json:"uids,omitempty"`
+		// Alias is the evidence that both assets are one.
+		Alias Note `json:"alias,omitempty"`
 	}
-	// MembersSplit takes findings off the case.
+	// Absorbed takes over a case; each of its findings follows as Joined.
+	Absorbed struct {
+		From  string   `json:"from"`
+		Note  Note     `json:"note,omitempty"`
+		Keys  []string `json:"keys,omitempty"`
+		UIDs  []string `json:"uids,omitempty"`
+		Alias Note     `json:"alias,omitempty"`
+		// Detected is when the source detected what came.
+		Detected time.Time `json:"detected"`
+	}
+	// MembersSplit takes findings and the keys that lead to them off the case.
 	MembersSplit struct {
 		UIDs []string `json:"uids"`
 		To   string   `json:"to"`
-		Why  string   `json:"why"`
+		Why  string   `json:"why,omitempty"`
+		Note Note     `json:"note,omitempty"`
+		Keys []string `json:"keys,omitempty"`
+		// Undo: they go back to the case that was merged into this one.
+		Undo bool `json:"undo,omitempty"`
+		// Detected is the detection of the episode without them.
+		Detected time.Time `json:"detected,omitzero"`
+	}
+	// Unmerged lets a merged case go on with its keys.
+	Unmerged struct {
+		From string   `json:"from"`
+		Note Note     `json:"note,omitempty"`
+		Keys []string `json:"keys,omitempty"`
 	}
 )
 
@@ -331,7 +363,9 @@ func (EscalatedFor) Type() string     { return "escalated" }
 func (JudgeAsked) Type() string       { return "judge_asked" }
 func (EffectDied) Type() string       { return "effect_died" }
 func (MergedInto) Type() string       { return "merged" }
+func (Absorbed) Type() string         { return "absorbed" }
 func (MembersSplit) Type() string     { return "members_split" }
+func (Unmerged) Type() string         { return "unmerged" }
 
 // EncodeBody returns the bytes that are hashed and stored for a body.
 func EncodeBody(b Body) ([]byte, error) { return json.Marshal(b) }
@@ -376,6 +410,6 @@ func decoders() map[string]func([]byte) (Body, error) {
 		"exception_granted": decode[ExceptionGranted], "exception_ended": decode[ExceptionEnded],
 		"clock_said": decode[ClockSaid], "ladder_stepped": decode[LadderStepped], "escalated": decode[EscalatedFor],
 		"judge_asked": decode[JudgeAsked], "effect_died": decode[EffectDied], "merged": decode[MergedInto],
-		"members_split": decode[MembersSplit],
+		"members_split": decode[MembersSplit], "absorbed": decode[Absorbed], "unmerged": decode[Unmerged],
 	}
 }

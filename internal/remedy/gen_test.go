@@ -40,6 +40,7 @@ type walk struct {
 	sent          []Command
 	told          []Command // those taken
 	asked         Command   // the one at hand
+	winner        Case      // the case that this one was merged into
 }
 
 func newWalk(ch chooser) *walk { return &walk{ch: ch, now: start(), exposed: true} }
@@ -92,7 +93,7 @@ func (w *walk) next() Command {
 func (w *walk) by(do Do) Command {
 	by := Actor{System, "casement"}
 	switch do.(type) {
-	case Approve, Reject, Ack, Assign, Comment, ContainNow, Verify, Escalate, Snooze, Reopen, Attest, UndoAction, Merge, Split, RevokeException:
+	case Approve, Reject, Ack, Assign, Comment, ContainNow, Verify, Escalate, Snooze, Reopen, Attest, UndoAction, Merge, Absorb, Split, Unmerge, RevokeException:
 		by = Actor{Person, w.person()}
 		if often(w.ch, 2) {
 			by.Kind = System
@@ -301,10 +302,56 @@ func (w *walk) people() Do {
 	case 14, 15:
 		return UndoAction{Action: action, Reason: "by hand"}
 	}
-	if often(w.ch, 16) {
-		return Merge{Into: oneOf(w.ch, "c2", "c1"), Why: "same bucket"}
+	return w.mergeOrSplit()
+}
+
+// mergeOrSplit joins the case with another, or takes it apart again.
+func (w *walk) mergeOrSplit() Do {
+	note := oneOf(w.ch, Note("a1b2"), "a1b2", "a1b2", "")
+	if w.c.MergedInto != "" && often(w.ch, 40) {
+		return Unmerge{From: w.winner, Note: note}
 	}
-	return Split{UIDs: []string{oneOf(w.ch, "u1", "u2", "u3")}, To: oneOf(w.ch, "c3", ""), Why: "other bucket"}
+	alias := oneOf(w.ch, Note(""), "", "", "a1ce")
+	switch w.ch.n(8) {
+	case 0:
+		return Merge{Into: w.peer(), Note: note, Alias: alias}
+	case 1, 2, 3:
+		return Absorb{From: w.peer(), Note: note, Alias: alias}
+	case 4, 5:
+		return Split{To: oneOf(w.ch, "c2", "c4"), Undo: true, Note: note}
+	case 6:
+		return Unmerge{From: w.peer(), Note: note}
+	}
+	return Split{UIDs: []string{oneOf(w.ch, "u1", "u2", "u3", "u4")}, To: oneOf(w.ch, "c3", "c3", "c3", ""), Note: note}
+}
+
+// peer is another case, mostly one that could be merged with this one.
+func (w *walk) peer() Case {
+	id := oneOf(w.ch, "c2", "c2", "c4", "c1")
+	f := public("u4")
+	o := observe(f, w.judge())
+	o.ID, o.Key, o.DetectedAt = id, "v1:"+id, w.now.Add(-time.Duration(w.ch.n(60))*time.Hour)
+	if often(w.ch, 4) {
+		o.Finding.UID = "u2" // both have it
+	}
+	if often(w.ch, 8) {
+		o.Finding.Asset.UID = "arn:aws:s3:::other"
+	}
+	if often(w.ch, 3) {
+		o.Tenant = "other"
+	}
+	do := []Do{o}
+	if often(w.ch, 6) {
+		do = append(do, oneOf[Do](w.ch, GrantException{Exception{ID: "x9", Kind: "freeze", By: "ann", Asked: "bob", Until: w.now.Add(time.Hour)}},
+			Claim{From: "ann"}, Attest{Evidence: "a1", Until: w.now.Add(time.Hour)}))
+	}
+	var c Case
+	for _, d := range do {
+		if _, after, err := Step(c, Command{At: w.now, By: Actor{Person, "ann"}, Do: d}); err == nil {
+			c = after
+		}
+	}
+	return c
 }
 
 // anything is a command that nobody called for.
@@ -359,6 +406,7 @@ func (w *walk) observe() Do {
 	}
 	f.LastSeen = w.now.Add(time.Duration(w.ch.n(8)-6) * time.Hour)
 	o := observe(f, w.judge())
+	o.Key = oneOf(w.ch, o.Key, o.Key, o.Key, "v1:c2")
 	o.DetectedAt = oneOf(w.ch, time.Time{}, w.now.Add(-time.Hour), w.now.Add(time.Hour))
 	return o
 }

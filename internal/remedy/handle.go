@@ -45,10 +45,10 @@ func Step(c Case, cmd Command) ([]Event, Case, error) {
 	}
 	if c.MergedInto != "" {
 		switch cmd.Do.(type) {
-		case Comment, TicketOpened, TicketSaid, Delivered, Died, Reopen:
+		case Comment, TicketOpened, TicketSaid, Delivered, Died, Unmerge:
 		case Tick, UndoAction, IntendUndo, UndoDone: // a containment of its own may have to end
 		default:
-			return nil, c, refuse(NotNow, "the case was merged into %s: speak to that one", c.MergedInto)
+			return nil, c, refuse(NotNow, "the case was merged into %s: speak to that one, or undo the merge there", c.MergedInto)
 		}
 	}
 	if err := s.handle(cmd.Do); err != nil {
@@ -94,7 +94,7 @@ func (s *step) observe(d Observe) error {
 			detected = s.at
 		}
 		s.emit(Opened{ID: d.ID, Tenant: d.Tenant, Key: d.Key, Title: f.Title, Class: f.Class, Domain: f.Domain,
-			Severity: f.Severity, Asset: f.Asset, Params: f.Params, DetectedAt: detected, RecurrenceOf: d.RecurrenceOf})
+			Severity: f.Severity, Asset: f.Asset, Params: f.Params, DetectedAt: detected, RecurrenceOf: d.RecurrenceOf, SplitFrom: d.SplitFrom, Keys: d.Keys})
 		s.join(d)
 		s.judge(d.Judgement, "opened")
 		return nil
@@ -106,8 +106,12 @@ func (s *step) observe(d Observe) error {
 	} else {
 		m := s.c.Members[known]
 		before = m.Status
-		if m.Digest != d.Digest || m.Status != f.Status {
-			s.emit(MemberChanged{UID: f.UID, Digest: d.Digest, Severity: f.Severity, Status: f.Status})
+		key := ""
+		if d.Key != s.c.KeyOf(m) {
+			key = d.Key
+		}
+		if m.Digest != d.Digest || m.Status != f.Status || key != "" {
+			s.emit(MemberChanged{UID: f.UID, Digest: d.Digest, Severity: f.Severity, Status: f.Status, Key: key})
 		}
 	}
 	if f.Status != finding.StatusOpen {
@@ -146,9 +150,12 @@ func notAfter(seen, now time.Time) time.Time {
 }
 
 func (s *step) join(d Observe) {
-	f := d.Finding
+	f, key := d.Finding, d.Key
+	if key == s.c.Key {
+		key = ""
+	}
 	s.emit(Joined{Member{UID: f.UID, Source: f.Source, Rule: f.Rule, Digest: d.Digest, Severity: f.Severity,
-		Status: f.Status, Why: d.Why, JoinedAt: s.at}})
+		Status: f.Status, Key: key, Why: d.Why, JoinedAt: s.at}})
 }
 
 // say queues one message per route of the decision; without a route nothing is

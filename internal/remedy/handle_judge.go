@@ -25,7 +25,9 @@ func (s *step) rejudge(d Rejudge) error {
 func (s *step) judge(j Judgement, trigger string) {
 	old, first := s.c.Judgement, s.c.Judgement.empty()
 	j.Clocks = old.Clocks.Tighten(j.Clocks) // a new episode begins without
-	j.Decision.Class = deadline.Stricter(old.Decision.Class, j.Decision.Class)
+	if was := deadline.Stricter(old.Decision.Class, j.Decision.Class); was != j.Decision.Class {
+		j.Decision.Class, j.Decision.Grade = was, max(old.Decision.Grade, j.Decision.Grade) // what a class demands stays with it
+	}
 	if !first && s.c.NeedJudge == "" && sameJudgement(old, j) {
 		return
 	}
@@ -116,7 +118,7 @@ func (s *step) layOut(j Judgement) {
 }
 
 // noLonger is the reason of actions that a new judgement does not call for;
-// only these come back when a later one does.
+// only these and those of a merge come back when a later one does.
 const noLonger = "no longer called for by policy"
 
 func (s *step) undoneBefore(spec ActionSpec) bool {
@@ -129,7 +131,7 @@ func isPerson(requester string) bool { return len(requester) < 7 || requester[:7
 
 func (s *step) hasAction(ep int, spec ActionSpec) bool {
 	return slices.ContainsFunc(s.c.Actions, func(a Action) bool {
-		if a.Episode != ep || a.Spec.Name != spec.Name || a.Status == ActionDropped && a.Reason == noLonger {
+		if a.Episode != ep || a.Spec.Name != spec.Name || a.Status == ActionDropped && (a.Reason == noLonger || a.Reason == mergedAway) {
 			return false
 		}
 		return sameSpec(a.Spec, spec) || !a.idle() // what was begun or decided is not begun again

@@ -85,16 +85,13 @@ func (s *step) handlePeople(do Do) error {
 		}
 		s.endException("revoked by " + s.by.ID)
 	case Merge:
-		if s.c.busy() {
-			return refuse(NotNow, "an action is under way: merge when it is done")
-		}
-		if d.Into == "" || d.Into == s.c.ID {
-			return refuse(Invalid, "name another case to merge into")
-		}
-		s.dropIdle("merged into " + d.Into)
-		s.emit(MergedInto(d))
+		return s.merge(d)
+	case Absorb:
+		return s.absorb(d)
 	case Split:
 		return s.split(d)
+	case Unmerge:
+		return s.unmerge(d)
 	default:
 		return refuse(Invalid, "unknown command %T", do)
 	}
@@ -199,22 +196,4 @@ func (s *step) endException(why string) {
 	s.emit(JudgeAsked{Why: "exception ended"})
 	s.say("exception_ended", "Exception ended: "+why, "", s.c.Owner())
 	s.tell("Exception ended: " + why)
-}
-
-func (s *step) split(d Split) error {
-	if s.c.busy() {
-		return refuse(NotNow, "an action is under way: split when it is done")
-	}
-	left := len(s.c.Members)
-	for _, uid := range d.UIDs {
-		if !slices.ContainsFunc(s.c.Members, func(m Member) bool { return m.UID == uid }) {
-			return refuse(Invalid, "finding %s is not on this case", uid)
-		}
-		left--
-	}
-	if left < 1 || len(d.UIDs) == 0 || d.To == "" {
-		return refuse(Invalid, "a split moves at least one finding to another case and leaves at least one")
-	}
-	s.emit(MembersSplit(d))
-	return nil
 }

@@ -197,6 +197,9 @@ func TestLaws(t *testing.T) {
 func (w *walk) took(c Case, cmd Command, taken bool) {
 	if taken {
 		w.told = append(w.told, cmd)
+		if d, ok := cmd.Do.(Merge); ok {
+			_, w.winner, _ = Step(d.Into, Command{At: cmd.At, By: cmd.By, Do: Absorb{From: w.c, Note: d.Note, Alias: d.Alias}})
+		}
 	}
 	w.c = c
 	w.sent = append(w.sent, cmd)
@@ -212,6 +215,14 @@ func (w *walk) story() string {
 		do := cmd.Do
 		if o, ok := do.(Observe); ok {
 			do = Comment{Note: Note(fmt.Sprint("observe ", o.Finding.UID, o.Finding.Status, o.Judgement.Decision.Class))}
+		}
+		switch d := do.(type) {
+		case Merge:
+			do = Comment{Note: Note("merge into " + d.Into.ID + " of " + d.Into.Asset.UID)}
+		case Absorb:
+			do = Comment{Note: Note("absorb " + d.From.ID + " of " + d.From.Asset.UID)}
+		case Unmerge:
+			do = Comment{Note: Note("unmerge from " + d.From.ID)}
 		}
 		if r, ok := do.(Rejudge); ok {
 			do = Comment{Note: Note("rejudge " + r.Trigger)}

@@ -66,6 +66,7 @@ func (l *laws) step(c Case, cmd Command) (Case, bool) {
 	l.refuted = false
 	for _, e := range evs {
 		l.heard(cmd.Do, e)
+		l.joined(after, cmd.Do, e)
 		l.event(after, e)
 		after = Apply(after, e)
 		se, err := stored(e)

@@ -23,13 +23,22 @@ func (s *script) scriptDo(word string) Do {
 	case "observe":
 		o := observe(s.finding(), s.judge())
 		o.DetectedAt = s.in("detected")
+		o.Key = s.word("key", o.Key)
 		return o
 	case "rejudge":
 		return Rejudge{Judgement: s.judge(), Trigger: s.word("trigger", "kev")}
 	case "merge":
-		return Merge{Into: s.word("into", "c2"), Why: "same bucket by alias"}
+		d := Merge{Into: s.peer(s.word("into", "c2")), Note: Note(s.word("note", "a1")), Alias: Note(s.args["alias"])}
+		if _, after, err := Step(d.Into, Command{At: s.now, By: Actor{Person, "ann"}, Do: Absorb{From: s.c, Note: d.Note, Alias: d.Alias}}); err == nil {
+			s.winner = after
+		}
+		return d
+	case "absorb":
+		return Absorb{From: s.peer(s.word("from", "c2")), Note: Note(s.word("note", "a1")), Alias: Note(s.args["alias"])}
+	case "unmerge":
+		return Unmerge{From: s.winner, Note: Note(s.word("note", "a1"))}
 	case "split":
-		return Split{UIDs: strings.Split(s.args["uids"], ","), To: s.word("to", "c3"), Why: "another bucket"}
+		return Split{UIDs: strings.Split(s.args["uids"], ","), To: s.word("to", "c3"), Undo: s.args["undo"] == "yes", Note: Note(s.word("note", "a1"))}
 	case "ticket_opened":
 		return TicketOpened{N: s.number("n", 1), Ref: s.word("ref", "SEC-1"), URL: "https://tickets/SEC-1"}
 	case "ticket_said":
@@ -48,6 +57,19 @@ func (s *script) scriptDo(word string) Do {
 		return d
 	}
 	return s.actionDo(word)
+}
+
+// peer is another case of the story: one finding, its own key.
+func (s *script) peer(id string) Case {
+	f := public(s.word("peer.uid", "u9"))
+	f.Asset.UID = s.word("peer.asset", f.Asset.UID)
+	o := observe(f, s.judge())
+	o.ID, o.Key, o.Tenant, o.DetectedAt = id, "v1:"+id, s.word("peer.tenant", "default"), s.in("peer.detected")
+	_, c, err := Step(Case{}, Command{At: s.now, By: Actor{Source, "aws.securityhub"}, Do: o})
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return c
 }
 
 func (s *script) personDo(word string) Do {

@@ -59,6 +59,8 @@ type script struct {
 	c    Case
 	now  time.Time
 	args map[string]string
+	// winner is the case that this one was merged into.
+	winner Case
 	// policy is what rides in observe and rejudge.
 	policy map[string]string
 }
