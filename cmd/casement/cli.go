@@ -29,6 +29,7 @@ type cli struct {
 
 	configPath string
 	data       string
+	database   string
 	noColor    bool
 	quiet      bool
 	noInput    bool

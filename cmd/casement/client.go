@@ -144,6 +144,9 @@ func (c *cli) ownApp(ctx context.Context, dir string) (*client, error) {
 	// It listens nowhere; links that are kept name the address of the server.
 	base := orWords(l.Server.BaseURL, "http://"+orWords(l.Server.Listen, app.DefaultListen))
 	cfg := app.Config{DataDir: dir, Listen: "127.0.0.1:0", BaseURL: base, Environment: &env, Version: buildInfo().Version}
+	if err := cfg.Shared(ctx, l); err != nil {
+		return nil, &exitError{code: codeConfig, err: err}
+	}
 	if l.Policy.Dir != "" {
 		if cfg.Policy, err = readPolicy(l.Policy.Dir); err != nil {
 			return nil, err
@@ -158,6 +161,9 @@ func (c *cli) ownApp(ctx context.Context, dir string) (*client, error) {
 	a, err := app.New(ctx, cfg)
 	if errors.Is(err, store.ErrLocked) {
 		return nil, failf(codeConflict, "if casement serve runs there, wait until it is up; else end that process", "%w", err)
+	}
+	if errors.Is(err, app.ErrOtherKey) {
+		return nil, &exitError{code: codeConfig, err: err}
 	}
 	var issues policy.Issues
 	if as(err, &issues) {

@@ -106,6 +106,11 @@ func (c *cli) examineSecrets(ctx context.Context, p *patient, l *config.Loaded) 
 			refs["connectors."+name+".secrets."+key] = x
 		}
 	}
+	for key, x := range map[string]config.Secret{"data.key": l.Data.Key, "database.password": l.Database.Password} {
+		if !x.IsZero() {
+			refs[key] = x
+		}
+	}
 	bad := 0
 	for _, key := range slices.Sorted(maps.Keys(refs)) {
 		if _, err := refs[key].Resolve(ctx); err != nil {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 
+	"github.com/casement/casement/internal/app"
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/store"
 )
@@ -37,9 +38,24 @@ func hasData(dir string) (bool, error) {
 	return err == nil, err
 }
 
-// openStore opens the data folder of this machine for a command that needs the
-// store itself. done closes it.
-func (c *cli) openStore(ctx context.Context) (s *store.SQLite, done func() error, err error) {
+// openStore opens the store of this machine for a command that needs the store
+// itself. done closes it.
+func (c *cli) openStore(ctx context.Context) (s app.Store, done func() error, err error) {
+	l, err := c.config(nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	if l.Database.URL != "" {
+		var cfg app.Config
+		if err := cfg.Shared(ctx, l); err != nil {
+			return nil, nil, &exitError{code: codeConfig, err: err}
+		}
+		db, err := store.OpenPostgres(ctx, cfg.Database)
+		if err != nil {
+			return nil, nil, err
+		}
+		return db, db.Close, nil
+	}
 	dir, err := c.dataDir()
 	if err != nil {
 		return nil, nil, err
@@ -51,14 +67,14 @@ func (c *cli) openStore(ctx context.Context) (s *store.SQLite, done func() error
 	if !ok {
 		return nil, nil, noData(dir)
 	}
-	s, err = store.Open(ctx, dir)
+	file, err := store.Open(ctx, dir)
 	if errors.Is(err, store.ErrLocked) {
 		return nil, nil, failf(codeConflict, "stop the server, or work on a copy made with casement backup", "%w", err)
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	return s, s.Close, nil
+	return file, file.Close, nil
 }
 
 func noData(dir string) error {

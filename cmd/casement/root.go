@@ -24,9 +24,7 @@ func (c *cli) root() *cobra.Command {
 		Long: `Casement closes exposure windows: it takes in security alerts, decides by policy,
 acts within limits or asks a person, and proves that the risk is gone.
 
-  See what a file of alerts holds, and what would be done about it:
-    casement inventory alerts.json
-    casement try alerts.json
+  See what a file of alerts holds, and what would be done: casement try alerts.json
   Run it (pages and API on this machine, data in ./casement-data): casement serve`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
@@ -35,6 +33,7 @@ acts within limits or asks a person, and proves that the risk is gone.
 	f := root.PersistentFlags()
 	f.StringVar(&c.configPath, "config", os.Getenv("CASEMENT_CONFIG"), "configuration file or directory (default: casement.yaml if it is there)")
 	f.StringVar(&c.data, "data", "", "data folder (default: data.dir of the configuration, ./casement-data)")
+	f.StringVar(&c.database, "database", "", "PostgreSQL that nodes share: a URL without a password, or env:NAME, file:PATH of one")
 	f.BoolVar(&c.noColor, "no-color", false, "plain output")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "no talk on standard error, only data and errors")
 	f.BoolVar(&c.noInput, "no-input", false, "never ask; fail instead")

@@ -37,6 +37,12 @@ func judges(cmd *cobra.Command) *judging {
 
 // config loads the configuration, the default one if there is no file.
 func (c *cli) config(flags map[string]string) (*config.Loaded, error) {
+	if c.database != "" {
+		if flags == nil {
+			flags = map[string]string{}
+		}
+		flags["database-url"] = c.database
+	}
 	l, issues, err := config.Load(config.Options{Path: c.configPath, Env: os.Environ(), Flags: flags})
 	if err != nil {
 		return nil, &exitError{code: codeConfig, err: err, mend: "casement config validate --config FILE"}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"os/signal"
 	"syscall"
@@ -22,10 +23,13 @@ func (c *cli) serveCommand() *cobra.Command {
 		Long: `Run Casement. Without configuration it keeps its data in ./casement-data, listens on
 this machine only, uses the shipped policy, and prints a link that works once, for 30
 minutes, to make the first administrator. It stops on Ctrl-C after what is under way.
+With --database several nodes share one PostgreSQL database: each has a data folder of its
+own with the same install.key (or data.key), and any may end at any moment.
 On SIGHUP it reads policy and owners anew: they are checked whole before they are put in
 force, and the old ones stay where they have a fault. Other settings need a restart.`,
 		Example: `  casement serve
-  casement serve --data /var/lib/casement --listen 127.0.0.1:7410`,
+  casement serve --data /var/lib/casement --listen 127.0.0.1:7410
+  casement serve --database postgres://casement@db.internal/casement`,
 		Args: cobra.NoArgs,
 	}
 	data := cmd.Flags().String("data", "", "data folder (default: data.dir of the configuration, else ./casement-data)")
@@ -48,6 +52,9 @@ force, and the old ones stay where they have a fault. Other settings need a rest
 			return errors.Join(err, a.Stop(context.WithoutCancel(ctx)))
 		}
 		fmt.Fprintf(c.err, "Casement is running.\n  pages and API  %s\n  data           %s\n", a.URL, cfg.DataDir)
+		if cfg.Database != "" {
+			fmt.Fprintf(c.err, "  database       %s\n", databaseName(cfg.Database))
+		}
 		if link != "" {
 			fmt.Fprintf(c.err, "  first login    %s\n                 (works once, for 30 minutes, and makes the first administrator)\n", link)
 		}
@@ -64,6 +71,15 @@ force, and the old ones stay where they have a fault. Other settings need a rest
 		return a.Stop(context.WithoutCancel(ctx))
 	})
 	return cmd
+}
+
+// databaseName names a database for people, without user and password.
+func databaseName(text string) string {
+	u, err := url.Parse(text)
+	if err != nil {
+		return "PostgreSQL"
+	}
+	return "PostgreSQL at " + u.Host + u.Path
 }
 
 // reloads reads policy and owners anew on every SIGHUP, until ctx ends. A fault
@@ -121,6 +137,9 @@ func setupError(err error) error {
 func (c *cli) openError(dir string, err error) error {
 	if errors.Is(err, store.ErrLocked) {
 		return failf(codeConflict, "stop the other one, or name another folder with --data", "%s: %w", dir, err)
+	}
+	if errors.Is(err, app.ErrOtherKey) {
+		return &exitError{code: codeConfig, err: err}
 	}
 	var issues policy.Issues
 	if as(err, &issues) {

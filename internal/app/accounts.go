@@ -13,7 +13,7 @@ import (
 )
 
 // accounts join the store's rows to what auth needs.
-type accounts struct{ *store.SQLite }
+type accounts struct{ Store }
 
 func authErr(err error) error {
 	switch {
@@ -53,7 +53,7 @@ func tokenOf(t store.Token) auth.Token {
 
 // User implements auth.Accounts.
 func (a accounts) User(ctx context.Context, tenant, id string) (auth.User, error) {
-	u, err := a.SQLite.User(ctx, id)
+	u, err := a.Store.User(ctx, id)
 	if err == nil && u.Tenant != tenant {
 		err = record.ErrNotFound
 	}
@@ -62,13 +62,13 @@ func (a accounts) User(ctx context.Context, tenant, id string) (auth.User, error
 
 // UserByName implements auth.Accounts.
 func (a accounts) UserByName(ctx context.Context, tenant, name string) (auth.User, error) {
-	u, err := a.SQLite.UserByName(ctx, tenant, strings.ToLower(name))
+	u, err := a.Store.UserByName(ctx, tenant, strings.ToLower(name))
 	return userOf(u), authErr(err)
 }
 
 // Users implements auth.Accounts.
 func (a accounts) Users(ctx context.Context, tenant string) ([]auth.User, error) {
-	us, err := a.SQLite.Users(ctx, tenant)
+	us, err := a.Store.Users(ctx, tenant)
 	out := make([]auth.User, 0, len(us))
 	for _, u := range us {
 		out = append(out, userOf(u))
@@ -78,19 +78,19 @@ func (a accounts) Users(ctx context.Context, tenant string) ([]auth.User, error)
 
 // PutUser implements auth.Accounts.
 func (a accounts) PutUser(ctx context.Context, u auth.User) error {
-	return authErr(a.SQLite.PutUser(ctx, store.User{ID: u.ID, Tenant: u.Tenant, Name: strings.ToLower(u.Name), Mail: u.Mail, Roles: wordsOf(u.Roles),
+	return authErr(a.Store.PutUser(ctx, store.User{ID: u.ID, Tenant: u.Tenant, Name: strings.ToLower(u.Name), Mail: u.Mail, Roles: wordsOf(u.Roles),
 		PasswordHash: u.PasswordHash, Disabled: u.Disabled, CreatedAt: u.CreatedAt}))
 }
 
 // TokenByHash implements auth.Accounts.
 func (a accounts) TokenByHash(ctx context.Context, hash string) (auth.Token, error) {
-	t, err := a.SQLite.TokenByHash(ctx, hash)
+	t, err := a.Store.TokenByHash(ctx, hash)
 	return tokenOf(t), authErr(err)
 }
 
 // PutToken implements auth.Accounts.
 func (a accounts) PutToken(ctx context.Context, t auth.Token) error {
-	return authErr(a.SQLite.PutToken(ctx, store.Token{ID: t.ID, Hash: t.Hash, Tenant: t.Tenant, UserID: t.UserID, Name: t.Name,
+	return authErr(a.Store.PutToken(ctx, store.Token{ID: t.ID, Hash: t.Hash, Tenant: t.Tenant, UserID: t.UserID, Name: t.Name,
 		Roles: wordsOf(t.Roles), CreatedAt: t.CreatedAt, ExpiresAt: t.ExpiresAt}))
 }
 
@@ -101,17 +101,17 @@ func (a accounts) DropToken(ctx context.Context, tenant, id string) error {
 
 // Session implements auth.Sessions.
 func (a accounts) Session(ctx context.Context, token string) ([]byte, bool, error) {
-	return a.Sessions(utcNow).FindCtx(ctx, token)
+	return a.Sessions(a.Now).FindCtx(ctx, token)
 }
 
 // PutSession implements auth.Sessions.
 func (a accounts) PutSession(ctx context.Context, token string, data []byte, expiry time.Time) error {
-	return a.Sessions(utcNow).CommitCtx(ctx, token, data, expiry)
+	return a.Sessions(a.Now).CommitCtx(ctx, token, data, expiry)
 }
 
 // DropSession implements auth.Sessions.
 func (a accounts) DropSession(ctx context.Context, token string) error {
-	return a.Sessions(utcNow).DeleteCtx(ctx, token)
+	return a.Sessions(a.Now).DeleteCtx(ctx, token)
 }
 
 // Principal implements auth.Audit.
@@ -119,5 +119,3 @@ func (a accounts) Principal(ctx context.Context, tenant, typ string, by remedy.A
 	_, err := a.AppendEvent(ctx, store.StreamEvent{Tenant: tenant, Stream: store.StreamPrincipal, Type: typ, Schema: 1, At: at, By: by, Body: body})
 	return err
 }
-
-func utcNow() time.Time { return time.Now().UTC() }

@@ -136,8 +136,10 @@ type problem struct {
 // TestEveryRouteByRole asks for every route of an install as everybody, by
 // session and by token: exactly those whose role grants the permission of the
 // route's line get past it.
-func TestEveryRouteByRole(t *testing.T) {
-	s := newSite(t, app.Config{})
+func TestEveryRouteByRole(t *testing.T) { onBothURLs(t, everyRouteByRole) }
+
+func everyRouteByRole(t *testing.T, database string) {
+	s := newSite(t, app.Config{Database: database})
 	routes := s.app.Routes()
 	if len(routes) < 60 {
 		t.Fatalf("only %d routes: the table is not what is served", len(routes))
@@ -250,8 +252,10 @@ func TestProblems(t *testing.T) {
 }
 
 // TestOperations calls the operator's side once each.
-func TestOperations(t *testing.T) {
-	s := newSite(t, app.Config{})
+func TestOperations(t *testing.T) { onBothURLs(t, operations) }
+
+func operations(t *testing.T, database string) {
+	s := newSite(t, app.Config{Database: database})
 	var user, same struct{ ID, Name string }
 	s.want(200, "token:mara", "POST", "/api/v1/users", `{"name":"kim","password":"`+sitePassword+`","roles":"viewer,source"}`, &user)
 	s.want(409, "token:mara", "POST", "/api/v1/users", `{"name":"kim","password":"`+sitePassword+`","roles":"viewer"}`, nil)
@@ -327,6 +331,13 @@ func TestOperations(t *testing.T) {
 	}
 	folder := filepath.Join(t.TempDir(), "copy")
 	s.tokens["local"] = s.app.LocalToken()
+	if database != "" {
+		var p problem
+		if s.want(422, "token:local", "POST", "/api/v1/backup", `{"folder":"`+folder+`"}`, &p); !strings.Contains(p.Detail, "base backups") {
+			t.Errorf("backup of PostgreSQL: %+v", p)
+		}
+		return
+	}
 	s.want(200, "token:local", "POST", "/api/v1/backup", `{"folder":"`+folder+`"}`, nil)
 	if _, err := os.Stat(filepath.Join(folder, "casement.db")); err != nil {
 		t.Error(err)

@@ -34,7 +34,6 @@ import (
 	"github.com/casement/casement/internal/owner/catalog"
 	"github.com/casement/casement/internal/policy"
 	"github.com/casement/casement/internal/policy/pack"
-	"github.com/casement/casement/internal/store"
 )
 
 // DefaultListen is where the pages are served without configuration: this
@@ -46,6 +45,14 @@ const DefaultListen = "127.0.0.1:7410"
 type Config struct {
 	// DataDir holds the database, the install key and the address file.
 	DataDir string
+	// Database is the URL of a PostgreSQL database that several nodes share; ""
+	// keeps everything in DataDir. It may hold a password: it is shown nowhere.
+	Database string
+	// InstallKey is the key as 64 hex digits; "" is the file in DataDir.
+	InstallKey string
+	// Takeover is how long the effects of a process that died wait; 0 is
+	// DefaultTakeover.
+	Takeover time.Duration
 	// Listen is host:port; "" is DefaultListen, port 0 picks a free one.
 	Listen string
 	// BaseURL is the address people reach the pages under; "" follows Listen.
@@ -106,7 +113,7 @@ type Rules struct {
 
 // App is one install.
 type App struct {
-	Store  *store.SQLite
+	Store  Store
 	Engine *engine.Engine
 	Intake *intake.Intake
 	Auth   *auth.Service
@@ -143,6 +150,9 @@ func New(ctx context.Context, cfg Config) (a *App, err error) {
 	if cfg.Listen == "" {
 		cfg.Listen = DefaultListen
 	}
+	if cfg.Takeover == 0 {
+		cfg.Takeover = DefaultTakeover
+	}
 	if cfg.Workers == 0 {
 		cfg.Workers = 64
 	}
@@ -158,11 +168,7 @@ func New(ctx context.Context, cfg Config) (a *App, err error) {
 		return a, err
 	}
 	a.live.Store(l)
-	if a.Store, err = store.Open(ctx, cfg.DataDir); err != nil {
-		return a, err
-	}
-	a.close = append(a.close, a.Store.Close)
-	if a.keys, err = loadKeys(cfg.DataDir); err != nil {
+	if err = a.openStore(ctx); err != nil {
 		return a, err
 	}
 	if a.ln, err = net.Listen("tcp", cfg.Listen); err != nil {
@@ -190,7 +196,7 @@ func New(ctx context.Context, cfg Config) (a *App, err error) {
 		return a, err
 	}
 	a.takeIn()
-	a.runner = &dispatch.Local{Source: a.Store, Doer: a.Engine, Workers: cfg.Workers, Clock: utcNow, Log: cfg.Log}
+	a.runner = &dispatch.Local{Source: a.Store, Doer: a.Engine, Workers: cfg.Workers, Lease: cfg.Takeover, Clock: a.Store.Now, Log: cfg.Log}
 	a.hub.runner = a.runner.Wake
 	a.Handler = a.pages()
 	return a, nil
@@ -243,7 +249,7 @@ func (a *App) load(r Rules) (*live, error) {
 func (a *App) people() (err error) {
 	acc := accounts{a.Store}
 	a.Auth, err = auth.New(auth.Config{Accounts: acc, Sessions: acc, Values: a.Store, Audit: acc, Directory: people{a.live.Load},
-		Tenant: finding.DefaultTenant, Secure: strings.HasPrefix(a.cfg.BaseURL, "https://"), Now: utcNow, Local: a.local})
+		Tenant: finding.DefaultTenant, Secure: strings.HasPrefix(a.cfg.BaseURL, "https://"), Now: a.Store.Now, Local: a.local})
 	return err
 }
 
@@ -256,7 +262,7 @@ func (a *App) takeIn() {
 		}
 		byName[s.Name] = s
 	}
-	a.Intake = intake.New(intake.Config{Engine: a.Engine, Inbox: a.Store, Seal: a.keys, HashSecret: a.keys.HashSecret, Now: utcNow,
+	a.Intake = intake.New(intake.Config{Engine: a.Engine, Inbox: a.Store, Seal: a.keys, HashSecret: a.keys.HashSecret, Now: a.Store.Now,
 		Source: func(name string) (intake.Source, bool) { s, ok := byName[name]; return s, ok },
 		Token: func(ctx context.Context, token string) (intake.Source, error) {
 			p, err := a.Auth.Bearer(ctx, token)

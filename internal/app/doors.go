@@ -51,7 +51,7 @@ func (d doors) Tracker(system string) (connector.Tracker, bool) {
 
 // doors joins what the configuration names and the built-in tracker.
 func (a *App) doors() doors {
-	builtin := tracker.Tracker{Store: ticketStore{a.Store}, BaseURL: a.cfg.BaseURL, Now: utcNow}
+	builtin := tracker.Tracker{Store: ticketStore{a.Store}, BaseURL: a.cfg.BaseURL, Now: a.Store.Now}
 	d := doors{connectors: a.cfg.Connectors, notifiers: a.cfg.Notifiers, trackers: map[string]connector.Tracker{"tracker": builtin}}
 	for name, t := range a.cfg.Trackers {
 		d.trackers[name] = t
@@ -60,7 +60,7 @@ func (a *App) doors() doors {
 }
 
 // ticketStore keeps the built-in tracker's tickets in the store.
-type ticketStore struct{ s *store.SQLite }
+type ticketStore struct{ s Store }
 
 // Create implements tracker.Store.
 func (t ticketStore) Create(ctx context.Context, key string, x tracker.Ticket) (int64, error) {

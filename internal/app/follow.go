@@ -38,7 +38,7 @@ func (a *App) follow(ctx context.Context) (bool, error) {
 }
 
 func (a *App) followOne(ctx context.Context, name string, f connector.Follower) error {
-	now, key := utcNow(), "follow/"+name
+	now, key := a.Store.Now(), "follow/"+name
 	since := now.Add(-followBack)
 	v, err := a.Store.Setting(ctx, finding.DefaultTenant, key)
 	if err == nil {

@@ -9,14 +9,13 @@ import (
 	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/policy"
 	"github.com/casement/casement/internal/remedy"
-	"github.com/casement/casement/internal/store"
 )
 
 // guards apply the policy's guardrails and the kill switch. They fail closed:
 // what can't be read forbids.
 type guards struct {
 	pack  func() *policy.Pack
-	store *store.SQLite
+	store Store
 	// budgets are the ceilings of the configuration.
 	budgets Budgets
 }

@@ -2,6 +2,8 @@ package app
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -19,10 +21,14 @@ type hub struct {
 	pages  map[chan struct{}]string // tenant by subscription
 	runner func()
 	done   bool
+	// dirty are the tenants that other nodes were not told of yet, abroad hints
+	// that there are some.
+	dirty  map[string]bool
+	abroad chan struct{}
 }
 
 func newHub() *hub {
-	return &hub{loops: map[string]chan struct{}{}, pages: map[chan struct{}]string{}, runner: func() {}}
+	return &hub{loops: map[string]chan struct{}{}, pages: map[chan struct{}]string{}, runner: func() {}, dirty: map[string]bool{}, abroad: make(chan struct{}, 1)}
 }
 
 // wake returns the hint channel of a loop.
@@ -34,25 +40,54 @@ func (h *hub) wake(name string) <-chan struct{} {
 	return c
 }
 
-// poke hints to everybody that a case of the tenant changed.
+// allTenants stands for every tenant in a hint; no tenant has that name.
+const allTenants = "*"
+
+// poke hints to everybody, here and on other nodes, that a case of the tenant
+// changed.
 func (h *hub) poke(tenant string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	hint := func(c chan struct{}) {
-		select {
-		case c <- struct{}{}:
-		default: // one is waiting already
-		}
-	}
+	h.dirty[tenant] = true
+	hint(h.abroad)
+	h.here(tenant)
+}
+
+// hear passes on what another node hinted.
+func (h *hub) hear(tenants ...string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.here(tenants...)
+}
+
+// here hints to the loops and pages of this node.
+func (h *hub) here(tenants ...string) {
 	for _, c := range h.loops {
 		hint(c)
 	}
 	for c, t := range h.pages {
-		if t == tenant {
+		if slices.Contains(tenants, t) || slices.Contains(tenants, allTenants) {
 			hint(c)
 		}
 	}
 	h.runner()
+}
+
+// changed returns the tenants that other nodes are to be told of, once.
+func (h *hub) changed() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	out := slices.Sorted(maps.Keys(h.dirty))
+	clear(h.dirty)
+	return out
+}
+
+// hint puts a hint into a channel unless one is waiting already.
+func hint(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
 }
 
 // Subscribe implements web.Hints. The channel is closed when the server stops.
@@ -88,13 +123,13 @@ func (h *hub) shut() {
 
 // notifying pokes the hub after commits.
 type notifying struct {
-	*store.SQLite
+	Store
 	hub *hub
 }
 
 // Commit implements engine.Store.
 func (n notifying) Commit(ctx context.Context, units []engine.Unit, seen []engine.Sighting) ([]error, error) {
-	errs, err := n.SQLite.Commit(ctx, units, seen)
+	errs, err := n.Store.Commit(ctx, units, seen)
 	if err == nil {
 		for i, u := range units {
 			if errs[i] == nil && len(u.Events) > 0 {
@@ -103,6 +138,18 @@ func (n notifying) Commit(ctx context.Context, units []engine.Unit, seen []engin
 		}
 	}
 	return errs, err
+}
+
+// SetPause implements web.Switches.
+func (n notifying) SetPause(ctx context.Context, p store.Pause) error {
+	defer n.hub.poke(allTenants)
+	return n.Store.SetPause(ctx, p)
+}
+
+// ClearPause implements web.Switches.
+func (n notifying) ClearPause(ctx context.Context, p store.Pause) error {
+	defer n.hub.poke(allTenants)
+	return n.Store.ClearPause(ctx, p)
 }
 
 // Entitled implements engine.Principals.

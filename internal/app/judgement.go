@@ -14,7 +14,6 @@ import (
 	"github.com/casement/casement/internal/owner"
 	"github.com/casement/casement/internal/policy"
 	"github.com/casement/casement/internal/remedy"
-	"github.com/casement/casement/internal/store"
 )
 
 // Environment says to policy what the given connectors can do, and which routes
@@ -62,7 +61,7 @@ func (l *live) Judge(f finding.Finding, c engine.CaseFacts, at time.Time) (remed
 // tickets render tickets from the policy's templates.
 type tickets struct {
 	live  func() *live
-	store *store.SQLite
+	store Store
 	base  string
 }
 

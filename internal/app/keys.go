@@ -33,9 +33,16 @@ type keys struct {
 	Verifier string
 }
 
-// loadKeys reads the install key of a data folder, and makes one for a new
-// folder.
-func loadKeys(folder string) (*keys, error) {
+// loadKeys reads the given install key, else that of a data folder, and makes
+// one for a new folder.
+func loadKeys(folder, given string) (*keys, error) {
+	if given != "" {
+		raw, err := hex.DecodeString(given)
+		if err != nil || len(raw) != 32 {
+			return nil, errors.New("data.key does not lead to an install key: it must be 64 hex digits, as install.key holds them")
+		}
+		return deriveKeys(raw)
+	}
 	path := filepath.Join(folder, keyFile)
 	b, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {

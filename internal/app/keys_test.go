@@ -11,11 +11,11 @@ import (
 
 func TestKeysSurviveRestartSealAndSign(t *testing.T) {
 	dir := t.TempDir()
-	a, err := loadKeys(dir)
+	a, err := loadKeys(dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
-	b, err := loadKeys(dir)
+	b, err := loadKeys(dir, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,7 +48,7 @@ func TestKeysSurviveRestartSealAndSign(t *testing.T) {
 	if _, err := note.Open(msg, note.VerifierList(v)); err != nil {
 		t.Error(err)
 	}
-	other, err := loadKeys(t.TempDir())
+	other, err := loadKeys(t.TempDir(), "")
 	if err != nil || other.Verifier == a.Verifier {
 		t.Errorf("two installs have one key (%v)", err)
 	}
@@ -59,7 +59,7 @@ func TestKeysSurviveRestartSealAndSign(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, keyFile), []byte("short"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := loadKeys(dir); err == nil || !strings.Contains(err.Error(), "backup") {
+	if _, err := loadKeys(dir, ""); err == nil || !strings.Contains(err.Error(), "backup") {
 		t.Errorf("damaged key: %v", err)
 	}
 }

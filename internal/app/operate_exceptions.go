@@ -99,7 +99,7 @@ type exceptionList struct {
 }
 
 func (a *App) listExceptions(ctx context.Context, p auth.Principal, in *exceptionsQuery) (exceptionList, error) {
-	now := utcNow()
+	now := a.Store.Now()
 	after := now
 	if in.All != "" {
 		after = time.Time{}
@@ -125,7 +125,7 @@ func (a *App) listExceptions(ctx context.Context, p auth.Principal, in *exceptio
 type exceptionIn struct{ Body ExceptionAsk }
 
 func (a *App) requestException(ctx context.Context, p auth.Principal, ask *exceptionIn) (ExceptionRequest, error) {
-	now := utcNow()
+	now := a.Store.Now()
 	in := ExceptionRequest{ID: "exc_" + strings.ToLower(rand.Text()[:16]), ExceptionAsk: ask.Body, Asked: p.ID, AskedBy: p.Name, AskedAt: now}
 	if in.Kind == "" {
 		in.Kind = "risk-accepted"
@@ -184,7 +184,7 @@ func (a *App) grantException(ctx context.Context, p auth.Principal, in *Named) (
 	if q.Asked == p.ID {
 		return ExceptionRequest{}, &remedy.Refusal{Code: remedy.Forbidden, Msg: "you asked for this exception; somebody else has to grant it"}
 	}
-	now := utcNow()
+	now := a.Store.Now()
 	note, texts, err := a.Engine.Note(q.Reason)
 	if err != nil {
 		return ExceptionRequest{}, err
@@ -224,7 +224,7 @@ func (a *App) revokeException(ctx context.Context, p auth.Principal, in *excepti
 		if err != nil {
 			return out, err
 		}
-		_, err = a.Engine.Tell(ctx, caseID, remedy.Command{At: utcNow(), By: p.Actor(), Do: remedy.RevokeException{ID: id}})
+		_, err = a.Engine.Tell(ctx, caseID, remedy.Command{At: a.Store.Now(), By: p.Actor(), Do: remedy.RevokeException{ID: id}})
 		return out, err
 	}
 	list, raw, err := a.requests(ctx, p.Tenant)
@@ -234,5 +234,5 @@ func (a *App) revokeException(ctx context.Context, p auth.Principal, in *excepti
 	if i := slices.IndexFunc(list, func(x ExceptionRequest) bool { return x.ID == id }); i >= 0 {
 		return out, a.saveRequests(ctx, p.Tenant, raw, slices.Delete(list, i, i+1))
 	}
-	return out, a.Store.RevokeException(ctx, p.Tenant, id, p.Actor(), utcNow())
+	return out, a.Store.RevokeException(ctx, p.Tenant, id, p.Actor(), a.Store.Now())
 }

@@ -102,6 +102,10 @@ func (a *App) backup(ctx context.Context, p auth.Principal, in *backupIn) (backu
 	if p.ID != auth.LocalID {
 		return backupDone{}, &remedy.Refusal{Code: remedy.Forbidden, Msg: "a backup is made by casement backup on the server's own machine"}
 	}
+	db, ok := a.Store.(backups)
+	if !ok {
+		return backupDone{}, badInput("the cases are in PostgreSQL: back it up by its own means (base backups and archived WAL, so that any point in time can be restored), and keep install.key of this node beside it")
+	}
 	if !filepath.IsAbs(folder) {
 		return backupDone{}, badInput("name the folder by its full path")
 	}
@@ -111,7 +115,7 @@ func (a *App) backup(ctx context.Context, p auth.Principal, in *backupIn) (backu
 	file := filepath.Join(folder, "casement.db")
 	mark, err := a.mark(ctx)
 	if err == nil {
-		err = a.Store.Backup(ctx, file, mark)
+		err = db.Backup(ctx, file, mark)
 	}
 	if err != nil {
 		return backupDone{}, err
@@ -186,7 +190,7 @@ func (a *App) health(ctx context.Context, p auth.Principal, _ *struct{}) (Health
 	if err != nil {
 		return Health{}, err
 	}
-	h.Unsequenced, h.TailAge = tail.Events, int(tail.Age(utcNow()).Seconds())
+	h.Unsequenced, h.TailAge = tail.Events, int(tail.Age(a.Store.Now()).Seconds())
 	h.Store, err = a.Store.Stats(ctx)
 	return h, err
 }

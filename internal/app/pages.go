@@ -14,8 +14,8 @@ import (
 // site is the configuration of pages, API and intake under one handler. Intake
 // stands raw: its senders have signatures and tokens, not sessions.
 func (a *App) site() web.Config {
-	return web.Config{Reader: a.Store, Engine: a.Engine, Auth: a.Auth, Switches: a.Store, Tickets: a.Store, Hints: a.hub, More: a.operations(),
-		HTTPS: strings.HasPrefix(a.cfg.BaseURL, "https://"), Version: a.cfg.Version, Now: utcNow, Log: a.cfg.Log,
+	return web.Config{Reader: a.Store, Engine: a.Engine, Auth: a.Auth, Switches: notifying{a.Store, a.hub}, Tickets: a.Store, Hints: a.hub, More: a.operations(),
+		HTTPS: strings.HasPrefix(a.cfg.BaseURL, "https://"), Version: a.cfg.Version, Now: a.Store.Now, Log: a.cfg.Log,
 		Ready: func(ctx context.Context) error { _, err := a.Store.Tail(ctx); return err },
 		Raw: []web.RawRoute{
 			{Method: "POST", Pattern: "/api/v1/alerts", Need: auth.Ingest, ID: "sendAlerts", Summary: "Send alerts in any known format",

@@ -46,7 +46,7 @@ func (a *App) Reload(ctx context.Context) error {
 		"authors": next.judge.Pack.Authors(), "before": map[string]string{"policy": old.judge.Pack.Version(), "owners": old.judge.Directory.Version()}})
 	if err == nil {
 		_, err = a.Store.AppendEvent(ctx, store.StreamEvent{Tenant: finding.DefaultTenant, Stream: store.StreamPolicy, Type: "promoted", Schema: 1,
-			At: utcNow(), By: remedy.Actor{Kind: remedy.System, ID: "reload"}, Body: body})
+			At: a.Store.Now(), By: remedy.Actor{Kind: remedy.System, ID: "reload"}, Body: body})
 	}
 	if err != nil {
 		return fmt.Errorf("the change could not be recorded, so it did not happen: %w", err)
@@ -96,7 +96,7 @@ func (r *rejudging) step(ctx context.Context) (more bool, err error) {
 		return false, err
 	}
 	for _, row := range page.Cases {
-		c, err := a.Engine.Rejudge(ctx, row.ID, "policy or owners changed", utcNow())
+		c, err := a.Engine.Rejudge(ctx, row.ID, "policy or owners changed", a.Store.Now())
 		switch {
 		case ctx.Err() != nil:
 			return false, ctx.Err()

@@ -72,7 +72,7 @@ func (a *App) mark(ctx context.Context) (store.BackupMark, error) {
 
 // lastMark names the newest checkpoint that is there.
 func (a *App) lastMark(ctx context.Context) (store.BackupMark, error) {
-	m := store.BackupMark{At: utcNow().Format(time.RFC3339)}
+	m := store.BackupMark{At: a.Store.Now().Format(time.RFC3339)}
 	list, err := a.Store.Checkpoints(ctx, 1)
 	if err == nil && len(list) == 1 {
 		m.Origin, m.Size, m.Checkpoint = list[0].Origin, list[0].Size, list[0].Digest()
@@ -83,10 +83,13 @@ func (a *App) lastMark(ctx context.Context) (store.BackupMark, error) {
 // begin makes an install out of a copy, and holds the engine while the pause
 // of a restore is thrown. Every step can be repeated: the mark goes last.
 func (a *App) begin(ctx context.Context) error {
-	m, copied, err := a.Store.Marked(ctx)
-	if err == nil && copied {
-		err = a.restored(ctx, m)
-	}
+	err := a.Store.Alone(ctx, "begin", func(ctx context.Context) error {
+		m, copied, err := a.Store.Marked(ctx)
+		if err == nil && copied {
+			err = a.restored(ctx, m)
+		}
+		return err
+	})
 	if err != nil {
 		return fmt.Errorf("take the restored data folder into use: %w", err)
 	}
@@ -106,7 +109,7 @@ type restoredBody struct {
 }
 
 func (a *App) restored(ctx context.Context, m store.BackupMark) error {
-	now, by := utcNow(), remedy.Actor{Kind: remedy.System, ID: restoreID}
+	now, by := a.Store.Now(), remedy.Actor{Kind: remedy.System, ID: restoreID}
 	_, texts, err := a.Engine.Note("restored from the copy of " + m.At + ": look whether the original still runs, then resume")
 	if err != nil {
 		return err

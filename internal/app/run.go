@@ -78,6 +78,7 @@ func (a *App) Start(ctx context.Context) error {
 		}
 		return a.runner.Run(ctx)
 	})
+	a.hints(ctx)
 	a.loop(ctx, "sweep", a.hub.wake("sweep"), sweepEvery, a.sweep)
 	a.loop(ctx, "inbox", nil, inboxEvery, func(ctx context.Context) (bool, error) {
 		n, err := a.Intake.Work(ctx, 16)
@@ -88,12 +89,12 @@ func (a *App) Start(ctx context.Context) error {
 	a.loop(ctx, "wal", nil, walEvery, func(ctx context.Context) (bool, error) { return false, a.Store.Checkpoint(ctx) })
 	a.loop(ctx, "follow", nil, followEvery, a.follow)
 	a.loop(ctx, "rejudge", a.rejudge, time.Hour, (&rejudging{a: a}).step)
-	last := time.Now()
+	last, wall := time.Now(), a.Store.Now().Round(0)
 	a.loop(ctx, "clock", nil, clockEvery, func(ctx context.Context) (bool, error) {
-		now := time.Now()
-		jump := now.Round(0).Sub(last.Round(0)) - now.Sub(last) // wall clock against monotonic clock
-		last = now
-		return false, a.watchClock(ctx, jump, now.UTC())
+		now, says := time.Now(), a.Store.Now().Round(0)
+		jump := says.Sub(wall) - now.Sub(last) // the store's clock against the monotonic one
+		last, wall = now, says
+		return false, a.watchClock(ctx, jump, says)
 	})
 	return nil
 }
@@ -139,7 +140,7 @@ func (a *App) sweep(ctx context.Context) (bool, error) {
 	if a.held.Load() {
 		return false, nil
 	}
-	n, err := a.Engine.Sweep(ctx, utcNow(), 64)
+	n, err := a.Engine.Sweep(ctx, a.Store.Now(), 64)
 	if n > 0 {
 		a.runner.Wake()
 	}
@@ -184,7 +185,7 @@ func (a *App) checkpoint(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c := ledger.Checkpoint{Origin: a.origin(e), Size: size, Root: root, At: utcNow(), Follows: e.Follows}
+	c := ledger.Checkpoint{Origin: a.origin(e), Size: size, Root: root, At: a.Store.Now(), Follows: e.Follows}
 	text, err := ledger.Sign(c, signer)
 	if err != nil {
 		return err

@@ -296,7 +296,9 @@ func bucketAlert(bucket, environment string) string {
 // TestServeBuckets: a configuration file, a real S3 server, a webhook route. The
 // bucket outside production is closed at once, the one in production after two
 // people said yes to the plan; both are proven and closed.
-func TestServeBuckets(t *testing.T) {
+func TestServeBuckets(t *testing.T) { onBoth(t, serveBuckets) }
+
+func serveBuckets(t *testing.T, database string) {
 	addr, hook := bucketServer(t, "customer-staging", "customer-live"), newTold(t)
 	t.Setenv("CASEMENT_TEST_S3_SECRET", connectortest.Canary)
 	t.Setenv("CASEMENT_TEST_S3_KEY", "root")
@@ -315,7 +317,7 @@ connectors:
     allow: [127.0.0.1]
 routes:
   security: {connector: hook, params: {channel: security}}
-`, addr, hook.url))
+`, addr, hook.url)+database)
 
 	staging := "http://" + addr + "/customer-staging/list.txt"
 	if got := status(t, staging, ""); got != http.StatusOK {
@@ -356,6 +358,13 @@ routes:
 	}
 	if strings.Contains(s.log.String(), connectortest.Canary) {
 		t.Error("a secret is in the log")
+	}
+	rep, err := s.VerifyLedger(t.Context())
+	if err != nil || !rep.OK || rep.Cases != 2 {
+		t.Errorf("ledger: %+v %v", rep, err)
+	}
+	if n, err := s.Store.VerifyReplay(t.Context()); n != 2 || err != nil {
+		t.Errorf("replayed %d %v", n, err)
 	}
 }
 

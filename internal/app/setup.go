@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/casement/casement/internal/config"
 	"github.com/casement/casement/internal/connector"
@@ -38,6 +39,7 @@ func Setup(ctx context.Context, l *config.Loaded) (Config, error) {
 		Connectors: map[string]connector.Connector{}, Notifiers: map[string]connector.Notifier{}, Trackers: map[string]connector.Tracker{},
 	}
 	s := &setup{l: l, ctx: ctx}
+	s.database(&cfg)
 	s.tls(&cfg)
 	s.connectors(&cfg)
 	s.routes(&cfg)
@@ -96,6 +98,25 @@ func (s *setup) secret(key string, ref config.Secret) string {
 		s.fail(key, "", "%s: %v", key, err)
 	}
 	return v
+}
+
+func (s *setup) database(cfg *Config) {
+	d := s.l.Database
+	cfg.Takeover = time.Duration(d.Takeover) * time.Second
+	var err error
+	if cfg.Database, err = d.ConnString(s.ctx); err != nil {
+		s.fail("database", "", "database: %v", err)
+	}
+	if k := s.l.Data.Key; !k.IsZero() {
+		cfg.InstallKey = s.secret("data.key", k)
+	}
+}
+
+// Shared fills in what a command needs to open the store of a configuration.
+func (c *Config) Shared(ctx context.Context, l *config.Loaded) error {
+	s := &setup{l: l, ctx: ctx}
+	s.database(c)
+	return s.issues.Err()
 }
 
 func (s *setup) tls(cfg *Config) {

@@ -25,7 +25,7 @@ func (a *App) OpenTickets(ctx context.Context) error {
 		return errors.New("the data folder is a restored copy that nobody resumed: start casement serve on it, then casement resume")
 	}
 	for range maxTicketRounds {
-		now := utcNow()
+		now := a.Store.Now()
 		var others []record.Lease
 		opened := 0
 		for {

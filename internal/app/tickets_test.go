@@ -82,7 +82,9 @@ type ticket struct {
 // TestDoneIsAClaim: a colleague sets the ticket to done while the bucket is
 // still public: the probe looks, and the ticket is reopened with what it saw.
 // When the bucket is closed, done closes the case as proven.
-func TestDoneIsAClaim(t *testing.T) {
+func TestDoneIsAClaim(t *testing.T) { onBothURLs(t, doneIsAClaim) }
+
+func doneIsAClaim(t *testing.T, database string) {
 	w, err := sim.NewWorld(sim.Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -103,7 +105,7 @@ func TestDoneIsAClaim(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := newSite(t, app.Config{Connectors: map[string]connector.Connector{"s3": conn}, Policy: []policy.File{{Name: "buckets.yaml", Data: []byte(bucketPolicy)}},
+	s := newSite(t, app.Config{Database: database, Connectors: map[string]connector.Connector{"s3": conn}, Policy: []policy.File{{Name: "buckets.yaml", Data: []byte(bucketPolicy)}},
 		Authors: []string{"paula"}, Owners: []catalog.File{{Name: "owners.yaml", Data: []byte(bucketOwners)}}})
 
 	alert := fmt.Sprintf(`{"source":"cloud.scanner","native_id":"s3-0","rule":"S3.8","title":"Bucket customer-files can be read by anyone","class":"storage.public",

@@ -23,6 +23,7 @@ func (l *Loaded) check(d *decoder) {
 		d.issues = kept
 	}()
 	l.checkServer(d)
+	l.checkDatabase(d)
 	for _, name := range sortedKeys(l.Sources) {
 		s, key := l.Sources[name], "sources."+name
 		if s.Kind != "token" && s.Kind != "" && len(s.Secret) == 0 {
@@ -81,6 +82,35 @@ func (l *Loaded) checkServer(d *decoder) {
 		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {
 			d.fail(d.origins["server.base_url"].issue("server.base_url", "want https://host", false, "server.base_url is no address of pages"))
 		}
+	}
+}
+
+// checkDatabase refuses a password where files, process lists and logs show it.
+func (l *Loaded) checkDatabase(d *decoder) {
+	const key = "database.url"
+	fail := func(mend, what string) {
+		d.fail(d.origins[key].issue(key, mend, true, "%s", what))
+	}
+	if s := l.Database.Takeover; s < 1 || s > 3600 {
+		d.fail(d.origins["database.takeover"].issue("database.takeover", "want 1 to 3600 seconds", false, "database.takeover is %d", s))
+	}
+	text := l.Database.URL
+	if text == "" {
+		if !l.Database.Password.IsZero() {
+			d.fail(d.origins["database.password"].issue("database.password", "name the database by database.url", true, "there is a password, but no database"))
+		}
+		return
+	}
+	if notReference(text) == "" {
+		return
+	}
+	u, err := url.Parse(text)
+	if err != nil || !postgresURL(u) || u.Host == "" && u.Query().Get("host") == "" {
+		fail("want postgres://user@host/database, or a reference env:NAME, file:PATH to one", "database.url is no address of a PostgreSQL database")
+		return
+	}
+	if u.Query().Has("password") {
+		fail("leave it out and name it by database.password (env:NAME, file:PATH), PGPASSWORD or ~/.pgpass", "database.url holds a literal secret")
 	}
 }
 

@@ -11,6 +11,9 @@
 package config
 
 import (
+	"context"
+	"errors"
+	"net/url"
 	"strings"
 )
 
@@ -50,12 +53,47 @@ type TLS struct {
 // Data is the data folder.
 type Data struct {
 	Dir string `yaml:"dir" path:"1" default:"casement-data" doc:"folder of database, keys and ledger; made with mode 0700"`
+	Key Secret `yaml:"key" doc:"install key (64 hex digits) as a reference: nodes that share a database have the same; empty: install.key in the data folder"`
 }
 
 // Database picks the store.
 type Database struct {
-	Kind string `yaml:"kind" default:"sqlite" enum:"sqlite" doc:"sqlite keeps everything in the data folder"`
+	URL      string `yaml:"url" doc:"postgres://user@host/database shared by several nodes, without a password, or a reference to a whole URL (env:, file:, cmd:); empty: SQLite in the data folder"`
+	Password Secret `yaml:"password" doc:"password of the database as a reference; empty: PGPASSWORD or ~/.pgpass"`
+	Takeover int    `yaml:"takeover" default:"25" doc:"seconds after which the work of a node that died is done by another one"`
 }
+
+// ConnString returns the URL to connect with. It may hold a password: show it
+// nowhere. It is "" for SQLite.
+func (d Database) ConnString(ctx context.Context) (string, error) {
+	text := d.URL
+	if text == "" {
+		return "", nil
+	}
+	if notReference(text) == "" {
+		ref, err := NewSecret(text, "")
+		if err == nil {
+			text, err = ref.Resolve(ctx)
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	u, err := url.Parse(text)
+	if err != nil || !postgresURL(u) {
+		return "", errors.New("want postgres://user@host/database")
+	}
+	if !d.Password.IsZero() {
+		pass, err := d.Password.Resolve(ctx)
+		if err != nil {
+			return "", err
+		}
+		u.User = url.UserPassword(u.User.Username(), pass)
+	}
+	return u.String(), nil
+}
+
+func postgresURL(u *url.URL) bool { return u.Scheme == "postgres" || u.Scheme == "postgresql" }
 
 // Source is one sender of alerts.
 type Source struct {

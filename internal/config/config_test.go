@@ -204,10 +204,10 @@ func TestSchemaNamesEveryKey(t *testing.T) {
 				t.Errorf("%s.%s is not in the schema, or has no description", at, name)
 				continue
 			}
-			switch f.Type.Kind() {
-			case reflect.Struct:
+			switch {
+			case f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[Secret]():
 				walk(at+"."+name, f.Type, sub)
-			case reflect.Map:
+			case f.Type.Kind() == reflect.Map:
 				if f.Type.Elem().Kind() == reflect.Struct && f.Type.Elem() != reflect.TypeFor[Secret]() {
 					walk(at+"."+name+".*", f.Type.Elem(), sub["additionalProperties"].(map[string]any))
 				}
@@ -222,7 +222,7 @@ func TestSchemaNamesEveryKey(t *testing.T) {
 
 func TestNoConfigurationWorks(t *testing.T) {
 	l, issues := Parse(nil, Options{})
-	if len(issues) > 0 || l.Server.Listen != "127.0.0.1:7410" || l.Data.Dir != "casement-data" || l.Database.Kind != "sqlite" || l.Intake.MaxBody != 32<<20 {
+	if len(issues) > 0 || l.Server.Listen != "127.0.0.1:7410" || l.Data.Dir != "casement-data" || l.Intake.MaxBody != 32<<20 {
 		t.Errorf("%+v %v", l, issues)
 	}
 }

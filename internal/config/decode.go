@@ -164,7 +164,11 @@ func (d *decoder) scalar(key string, n *node, v reflect.Value, f reflect.StructF
 		at = n.at
 	}
 	if secretValue.MatchString(word) || userInfo.MatchString(word) {
-		d.fail(at.issue(key, "revoke it if the file was shared", true, "%s holds a literal secret", key))
+		mend := "revoke it if the file was shared"
+		if key == "database.url" {
+			mend = "process lists and files show it: leave it out and name it by database.password (env:NAME, file:PATH), PGPASSWORD or ~/.pgpass, or put the whole URL behind a reference: env:NAME"
+		}
+		d.fail(at.issue(key, mend, true, "%s holds a literal secret", key))
 		return
 	}
 	switch v.Kind() {

@@ -155,10 +155,10 @@ func Keys() []Key {
 		for i := range t.NumField() {
 			f := t.Field(i)
 			name := join(prefix, f.Tag.Get("yaml"))
-			switch f.Type.Kind() {
-			case reflect.Struct:
+			switch {
+			case f.Type.Kind() == reflect.Struct && f.Type != reflect.TypeFor[Secret]():
 				walk(name, f.Type)
-			case reflect.Map:
+			case f.Type.Kind() == reflect.Map:
 			default:
 				flag := strings.NewReplacer(".", "-", "_", "-").Replace(name)
 				out = append(out, Key{Name: name, Env: envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_")), Flag: flag,

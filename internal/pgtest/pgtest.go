@@ -144,19 +144,38 @@ func (s *Server) Copy(t testing.TB, url string) string {
 	return s.make(t, c.Database)
 }
 
+// Guard makes a user who may do everything, but only with a password.
+func (s *Server) Guard(t testing.TB, user, password string) {
+	t.Helper()
+	rules := filepath.Join(s.data(), "pg_hba.conf")
+	b, err := os.ReadFile(rules)
+	if err == nil {
+		err = os.WriteFile(rules, append([]byte("host all "+user+" 127.0.0.1/32 scram-sha-256\n"), b...), 0o600)
+	}
+	for _, text := range []string{"CREATE ROLE " + user + " SUPERUSER LOGIN PASSWORD '" + password + "'", "SELECT pg_reload_conf()"} {
+		if err == nil {
+			err = s.Admin(text)
+		}
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // Drop removes a database that is no longer needed.
 func (s *Server) Drop(t testing.TB, url string) {
 	t.Helper()
 	c, err := pgx.ParseConfig(url)
 	if err == nil {
-		err = s.admin("DROP DATABASE " + c.Database + " WITH (FORCE)")
+		err = s.Admin("DROP DATABASE " + c.Database + " WITH (FORCE)")
 	}
 	if err != nil {
 		t.Error(err)
 	}
 }
 
-func (s *Server) admin(text string) error {
+// Admin runs a statement as the server's owner.
+func (s *Server) Admin(text string) error {
 	ctx := context.Background()
 	c, err := pgx.Connect(ctx, s.URL("postgres"))
 	if err != nil {
@@ -170,7 +189,7 @@ func (s *Server) admin(text string) error {
 func (s *Server) make(t testing.TB, template string) string {
 	t.Helper()
 	name := fmt.Sprintf("test%d", s.n.Add(1))
-	if err := s.admin("CREATE DATABASE " + name + " TEMPLATE " + template); err != nil {
+	if err := s.Admin("CREATE DATABASE " + name + " TEMPLATE " + template); err != nil {
 		t.Fatal(err)
 	}
 	return s.URL(name)

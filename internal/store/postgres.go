@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"strconv"
 	"strings"
 	"sync"
@@ -43,6 +44,23 @@ const (
 	lockSpace = 0x63617365
 )
 
+// pgSession are the settings of our sessions. A node that was stopped or cut off
+// in a transaction must not keep the others waiting for its locks.
+func pgSession() map[string]string {
+	return map[string]string{
+		"application_name": "casement", "synchronous_commit": "on",
+		"idle_in_transaction_session_timeout": "5000",                                                           // ms
+		"tcp_user_timeout":                    "10000",                                                          // ms
+		"tcp_keepalives_idle":                 "5", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "2", // s, s, tries
+	}
+}
+
+// How long connecting may take, and how often a silent connection is tried.
+const (
+	pgDial  = 5 * time.Second
+	pgAlive = 5 * time.Second
+)
+
 // Postgres is the store of several machines: one PostgreSQL database, any
 // number of equal processes, each of which may die at any moment. Nothing that
 // another process may change is remembered.
@@ -62,8 +80,10 @@ func OpenPostgres(ctx context.Context, url string) (*Postgres, error) {
 		return nil, fmt.Errorf("database: %w", err) // pgx masks the password
 	}
 	cfg.MaxConns = max(cfg.MaxConns, pgConns)
-	cfg.ConnConfig.RuntimeParams["application_name"] = "casement"
-	cfg.ConnConfig.RuntimeParams["synchronous_commit"] = "on"
+	for name, value := range pgSession() {
+		cfg.ConnConfig.RuntimeParams[name] = value
+	}
+	cfg.ConnConfig.DialFunc = (&net.Dialer{Timeout: pgDial, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: pgAlive, Interval: pgAlive, Count: 2}, Control: pgSocket}).DialContext
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("database: %w", err)

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/pressly/goose/v3"
 	_ "modernc.org/sqlite" // the driver "sqlite"
@@ -57,10 +58,7 @@ type SQLite struct {
 // its schema up to date and frees what a process that died had leased. It returns ErrLocked if another process holds the
 // folder. Folder and files are readable by their owner only.
 func Open(ctx context.Context, folder string) (*SQLite, error) {
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return nil, fmt.Errorf("create data folder: %w", err)
-	}
-	lock, err := lockFolder(filepath.Join(folder, lockFile))
+	lock, err := LockFolder(folder)
 	if err != nil {
 		return nil, err
 	}
@@ -71,6 +69,16 @@ func Open(ctx context.Context, folder string) (*SQLite, error) {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
+}
+
+// LockFolder creates a data folder, readable by its owner only, if it is
+// missing, and holds it until the file is closed or the process ends; ErrLocked
+// if another process holds it.
+func LockFolder(folder string) (*os.File, error) {
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return nil, fmt.Errorf("create data folder: %w", err)
+	}
+	return lockFolder(filepath.Join(folder, lockFile))
 }
 
 func (s *SQLite) open(ctx context.Context) error {
@@ -173,6 +181,14 @@ func (s *SQLite) Close() error {
 		s.lock = nil
 	}
 	return errors.Join(errs...)
+}
+
+// Now is this machine's time, UTC: the one clock of a store of one process.
+func (s *SQLite) Now() time.Time { return time.Now().UTC() }
+
+// Alone runs f: the folder is ours alone.
+func (s *SQLite) Alone(ctx context.Context, _ string, f func(ctx context.Context) error) error {
+	return f(ctx)
 }
 
 // put writes one part through the group commit and returns its error.

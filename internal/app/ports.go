@@ -1,0 +1,107 @@
+package app
+
+import (
+	"context"
+	"io"
+	"time"
+
+	"github.com/casement/casement/internal/auth"
+	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/intake"
+	"github.com/casement/casement/internal/ledger"
+	"github.com/casement/casement/internal/remedy"
+	"github.com/casement/casement/internal/store"
+	"github.com/casement/casement/internal/web"
+)
+
+// Store keeps an install: *store.SQLite on one machine, *store.Postgres on
+// several. The rooms below declare what they need of it; what the roof itself
+// needs follows.
+type Store interface {
+	engine.Store
+	engine.Effects
+	intake.Inbox
+	web.Reader
+	web.Switches
+	web.Tickets
+	auth.Values
+	userStore
+	tokenStore
+	ruleStore
+	ledgerStore
+	auditStore
+	copyStore
+	upkeep
+}
+
+// userStore keeps accounts and sessions.
+type userStore interface {
+	User(ctx context.Context, id string) (store.User, error)
+	UserByName(ctx context.Context, tenant, name string) (store.User, error)
+	Users(ctx context.Context, tenant string) ([]store.User, error)
+	PutUser(ctx context.Context, u store.User) error
+	Sessions(now func() time.Time) *store.Sessions
+}
+
+// tokenStore keeps bearer tokens.
+type tokenStore interface {
+	TokenByHash(ctx context.Context, hash string) (store.Token, error)
+	PutToken(ctx context.Context, t store.Token) error
+	Tokens(ctx context.Context, tenant string) ([]store.Token, error)
+	DeleteToken(ctx context.Context, tenant, id string) error
+}
+
+// ruleStore keeps exceptions, settings and the facts of decisions.
+type ruleStore interface {
+	Fact(ctx context.Context, tenant, hash string) ([]byte, error)
+	PutException(ctx context.Context, e store.Exception, at time.Time) error
+	RevokeException(ctx context.Context, tenant, id string, by remedy.Actor, at time.Time) error
+	Exceptions(ctx context.Context, tenant string, after time.Time) ([]store.Exception, error)
+	SetSetting(ctx context.Context, tenant, key string, value []byte) error
+}
+
+// ledgerStore appends to the ledger and grows its tree.
+type ledgerStore interface {
+	AppendEvent(ctx context.Context, e store.StreamEvent) (uint64, error)
+	// Sequence fails with engine.ErrConflict if another node grew the tree.
+	Sequence(ctx context.Context, n int) (int64, ledger.Hash, error)
+	Tail(ctx context.Context) (store.Tail, error)
+	Checkpoints(ctx context.Context, n int) ([]store.StoredCheckpoint, error)
+	SaveCheckpoint(ctx context.Context, c store.StoredCheckpoint) error
+}
+
+// auditStore verifies and exports the ledger.
+type auditStore interface {
+	VerifyLedger(ctx context.Context, checkpoints ...ledger.Checkpoint) (store.AuditReport, error)
+	VerifyReplay(ctx context.Context) (int, error)
+	ExportLedger(ctx context.Context, w io.Writer) error
+}
+
+// copyStore knows whether the store is a copy that nobody took into use yet.
+type copyStore interface {
+	Mark(ctx context.Context, m store.BackupMark) error
+	Marked(ctx context.Context) (store.BackupMark, bool, error)
+	Unmark(ctx context.Context) error
+	EffectsOf(ctx context.Context, caseID string, n int) ([]store.EffectStatus, error)
+	// Touching returns the cases with a change that waits or runs.
+	Touching(ctx context.Context) ([]string, error)
+}
+
+// upkeep is what the loops and the doctor need.
+type upkeep interface {
+	// Now is the one clock of due times, leases and commands, UTC.
+	Now() time.Time
+	// Alone runs f while no other node runs an f of the same name.
+	Alone(ctx context.Context, name string, f func(ctx context.Context) error) error
+	// Checkpoint is called every few seconds.
+	Checkpoint(ctx context.Context) error
+	Stats(ctx context.Context) (store.Stats, error)
+	InboxCount(ctx context.Context, tenant string) (waiting, quarantined int, err error)
+	CreateTicket(ctx context.Context, onceKey string, t store.Ticket) (out store.Ticket, created bool, err error)
+	Close() error
+}
+
+// backups is a store that copies itself to a file; PostgreSQL has better ways.
+type backups interface {
+	Backup(ctx context.Context, path string, mark store.BackupMark) error
+}
