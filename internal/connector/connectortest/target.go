@@ -28,7 +28,7 @@ func Missing(t testing.TB, format string, args ...any) {
 // targets builds them. Where there is none the test is missing its server.
 func Build(t testing.TB, name string, args ...string) string {
 	t.Helper()
-	script := filepath.Join(repoRoot(t), "scripts", "targets", name+".sh")
+	script := Script(t, name+".sh")
 	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Minute)
 	defer cancel()
 	var out, errs bytes.Buffer
@@ -38,6 +38,12 @@ func Build(t testing.TB, name string, args ...string) string {
 		Missing(t, "the real server %s is not here: %v\n%s", name, err, errs.String())
 	}
 	return strings.TrimSpace(out.String())
+}
+
+// Script is the path of a file in scripts/targets.
+func Script(t testing.TB, name string) string {
+	t.Helper()
+	return filepath.Join(repoRoot(t), "scripts", "targets", filepath.FromSlash(name))
 }
 
 // Cached is the argument of Build for a server that is dear to build.
