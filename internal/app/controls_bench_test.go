@@ -18,7 +18,7 @@ import (
 // -benchtime 5x -run '^$' ./internal/app prints the table of docs/controls.md.
 func BenchmarkApprovalToProof(b *testing.B) {
 	for _, c := range controls() {
-		b.Run(c.name+"/"+c.verb, func(b *testing.B) {
+		b.Run(c.title(), func(b *testing.B) {
 			fresh := c.start(b)
 			var took []time.Duration
 			for b.Loop() {
