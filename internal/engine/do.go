@@ -343,21 +343,27 @@ func (r *run) recover(ctx context.Context, a remedy.Action) error {
 	case remedy.OnceLookup:
 		return r.look(ctx)
 	}
+	// Paused, the one repeat is not used up. It is an intent of its own: the kill
+	// switch is read with it, and once more before the act.
 	if stop, err := r.stopped(ctx, a); stop {
 		return err
 	}
-	c, err := r.outcome(ctx, remedy.Intend{Action: a.ID, Gen: a.Gen, PlanHash: a.Plan.Hash, Entitled: true, Repeat: true}, nil)
+	_, _, scopes := r.e.Guards.Check(ctx, r.c, a, r.now)
+	c, err := r.outcome(ctx, remedy.Intend{Action: a.ID, Gen: a.Gen, PlanHash: a.Plan.Hash, Entitled: true, Repeat: true}, func(u *Unit) { u.PauseScopes = scopes })
+	if errors.Is(err, ErrPaused) {
+		return r.paused(ctx)
+	}
 	if err != nil {
 		return err
 	}
+	r.c = c
 	if a, _ = c.Action(a.ID); a.Status != remedy.ActionIntended {
 		return nil
 	}
-	return r.perform(ctx, a)
+	return r.again(ctx, a)
 }
 
-// again acts once more under a key the target knows, unless the kill switch is
-// thrown meanwhile.
+// again acts once more, unless the kill switch is thrown meanwhile.
 func (r *run) again(ctx context.Context, a remedy.Action) error {
 	if stop, err := r.stopped(ctx, a); stop {
 		return err

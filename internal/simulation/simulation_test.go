@@ -1,0 +1,83 @@
+package simulation
+
+import (
+	"flag"
+	"fmt"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+var (
+	from  = flag.Uint64("from", 1, "first seed")
+	seeds = flag.Uint64("seeds", 200, "number of seeds")
+)
+
+// TestSeeds lives the lives of many seeds on all cores: no law may be broken.
+func TestSeeds(t *testing.T) {
+	var next atomic.Uint64
+	next.Store(*from)
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	sum := map[string]int{}
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for {
+				seed := next.Add(1) - 1
+				if seed >= *from+*seeds {
+					return
+				}
+				r := Run(Life{Seed: seed})
+				mu.Lock()
+				for k, n := range r.Counts {
+					sum[k] += n
+				}
+				if r.Broken != nil {
+					t.Errorf("seed %d: %v", seed, r.Broken)
+				}
+				mu.Unlock()
+			}
+		})
+	}
+	wg.Wait()
+	t.Log(counted(sum))
+	// A simulation in which nothing happens would find nothing.
+	for _, k := range []string{"acts", "undos", "crashes", "sightings", "commit faults", "act faults", "approvals", "closed proven", "closed suppressed",
+		"kill switch", "refused: budget is used up", "refused: case was changed meanwhile", "refused: effect lease was lost", "refused: paused by the kill switch"} {
+		if sum[k] == 0 && *seeds >= 200 {
+			t.Errorf("in %d lives there was not one of: %s", *seeds, k)
+		}
+	}
+}
+
+func counted(sum map[string]int) string {
+	var out []string
+	for k, n := range sum {
+		out = append(out, fmt.Sprintf("%s %d", k, n))
+	}
+	slices.Sort(out)
+	return strings.Join(out, ", ")
+}
+
+// TestReplay: the same seed is the same life, to the byte.
+func TestReplay(t *testing.T) {
+	other := Run(Life{Seed: 100})
+	for seed := uint64(1); seed <= 10; seed++ {
+		a, b := Run(Life{Seed: seed}), Run(Life{Seed: seed})
+		if a.Trace != b.Trace || a.Trace == other.Trace {
+			t.Errorf("seed %d: %x, then %x", seed, a.Trace, b.Trace)
+		}
+	}
+}
+
+// TestOne shows one life: -run TestOne -from SEED -v.
+func TestOne(t *testing.T) {
+	r := Run(Life{Seed: *from, Log: true})
+	for _, l := range r.Lines {
+		t.Log(l)
+	}
+	t.Log(r.Broken, counted(r.Counts))
+}
