@@ -161,7 +161,11 @@ func (c *cli) showExplained(x explained) {
 		if s.Answered {
 			mark = "*"
 		}
-		fmt.Fprintf(t.w, "      %s %-11s %s\n", mark, s.Source, clean(strings.TrimSpace(s.Value+" "+s.Why)))
+		why := s.Why
+		if s.Value != "" {
+			why = strings.TrimSuffix(s.Value+": "+why, ": ")
+		}
+		fmt.Fprintf(t.w, "      %s %-11s %s\n", mark, s.Source, clean(why))
 	}
 }
 
