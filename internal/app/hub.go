@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/intake"
@@ -16,11 +17,14 @@ import (
 // hub passes hints that something was committed: to the loops and to pages
 // that refresh themselves. A lost hint costs time, never correctness.
 type hub struct {
-	mu     sync.Mutex
-	loops  map[string]chan struct{}
-	pages  map[chan struct{}]string // tenant by subscription
-	runner func()
-	done   bool
+	mu sync.Mutex
+	// sweep hints that a case may be due before planned, when the loop looks by
+	// itself; zero while the loop is at work.
+	sweep   chan struct{}
+	planned time.Time
+	pages   map[chan struct{}]string // tenant by subscription
+	runner  func()
+	done    bool
 	// dirty are the tenants that other nodes were not told of yet, abroad hints
 	// that there are some.
 	dirty  map[string]bool
@@ -28,28 +32,30 @@ type hub struct {
 }
 
 func newHub() *hub {
-	return &hub{loops: map[string]chan struct{}{}, pages: map[chan struct{}]string{}, runner: func() {}, dirty: map[string]bool{}, abroad: make(chan struct{}, 1)}
+	return &hub{sweep: make(chan struct{}, 1), pages: map[chan struct{}]string{}, runner: func() {}, dirty: map[string]bool{}, abroad: make(chan struct{}, 1)}
 }
 
-// wake returns the hint channel of a loop.
-func (h *hub) wake(name string) <-chan struct{} {
+// plan says when the sweep looks by itself; the zero time that it is at work and
+// wants to hear of every wake-up.
+func (h *hub) plan(at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	c := make(chan struct{}, 1)
-	h.loops[name] = c
-	return c
+	h.planned = at
 }
 
 // allTenants stands for every tenant in a hint; no tenant has that name.
 const allTenants = "*"
 
-// poke hints to everybody, here and on other nodes, that a case of the tenant
-// changed.
-func (h *hub) poke(tenant string) {
+// poke hints to everybody, here and on other nodes, that something of the tenant
+// changed. wake is the next instant of the case; zero for none.
+func (h *hub) poke(tenant string, wake time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.dirty[tenant] = true
 	hint(h.abroad)
+	if !wake.IsZero() && (h.planned.IsZero() || wake.Before(h.planned)) {
+		hint(h.sweep)
+	}
 	h.here(tenant)
 }
 
@@ -57,14 +63,12 @@ func (h *hub) poke(tenant string) {
 func (h *hub) hear(tenants ...string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	hint(h.sweep)
 	h.here(tenants...)
 }
 
-// here hints to the loops and pages of this node.
+// here hints to the runner and the pages of this node.
 func (h *hub) here(tenants ...string) {
-	for _, c := range h.loops {
-		hint(c)
-	}
 	for c, t := range h.pages {
 		if slices.Contains(tenants, t) || slices.Contains(tenants, allTenants) {
 			hint(c)
@@ -133,7 +137,7 @@ func (n notifying) Commit(ctx context.Context, units []engine.Unit, seen []engin
 	if err == nil {
 		for i, u := range units {
 			if errs[i] == nil && len(u.Events) > 0 {
-				n.hub.poke(u.Case.Tenant)
+				n.hub.poke(u.Case.Tenant, u.WakeAt)
 			}
 		}
 	}
@@ -142,13 +146,13 @@ func (n notifying) Commit(ctx context.Context, units []engine.Unit, seen []engin
 
 // SetPause implements web.Switches.
 func (n notifying) SetPause(ctx context.Context, p store.Pause) error {
-	defer n.hub.poke(allTenants)
+	defer n.hub.poke(allTenants, time.Time{})
 	return n.Store.SetPause(ctx, p)
 }
 
 // ClearPause implements web.Switches.
 func (n notifying) ClearPause(ctx context.Context, p store.Pause) error {
-	defer n.hub.poke(allTenants)
+	defer n.hub.poke(allTenants, time.Time{})
 	return n.Store.ClearPause(ctx, p)
 }
 

@@ -79,7 +79,7 @@ func (a *App) Start(ctx context.Context) error {
 		return a.runner.Run(ctx)
 	})
 	a.hints(ctx)
-	a.loop(ctx, "sweep", a.hub.wake("sweep"), sweepEvery, a.sweep)
+	a.timed(ctx, "sweep", a.hub.sweep, sweepEvery, a.sweep)
 	a.loop(ctx, "inbox", nil, inboxEvery, func(ctx context.Context) (bool, error) {
 		n, err := a.Intake.Work(ctx, 16)
 		return n > 0, err
@@ -112,6 +112,18 @@ func (a *App) goes(name string, f func() error) {
 
 // loop calls f again at once while it finds work, else after every or a hint.
 func (a *App) loop(ctx context.Context, name string, hint <-chan struct{}, every time.Duration, f func(context.Context) (more bool, err error)) {
+	a.timed(ctx, name, hint, every, func(ctx context.Context) (time.Duration, error) {
+		more, err := f(ctx)
+		if more {
+			return 0, err
+		}
+		return every, err
+	})
+}
+
+// timed calls f again after the time it asks for or a hint, after every when it
+// failed.
+func (a *App) timed(ctx context.Context, name string, hint <-chan struct{}, every time.Duration, f func(context.Context) (wait time.Duration, err error)) {
 	a.goes(name, func() error {
 		t := time.NewTimer(0)
 		defer t.Stop()
@@ -122,29 +134,40 @@ func (a *App) loop(ctx context.Context, name string, hint <-chan struct{}, every
 			case <-t.C:
 			case <-hint:
 			}
-			more, err := f(ctx)
-			if err != nil && ctx.Err() == nil {
-				a.cfg.Log.Error("will be tried again", "loop", name, "err", err)
+			wait, err := f(ctx)
+			if err != nil {
+				wait = every
+				if ctx.Err() == nil {
+					a.cfg.Log.Error("will be tried again", "loop", name, "err", err)
+				}
 			}
-			pause := every
-			if more && err == nil {
-				pause = 0
-			}
-			t.Reset(pause)
+			t.Reset(wait)
 		}
 	})
 }
 
-// sweep ticks due cases; a group is bounded so that intake is never starved.
-func (a *App) sweep(ctx context.Context) (bool, error) {
+// sweep ticks due cases and returns how long until the next one is. A group is
+// bounded so that intake is never starved.
+func (a *App) sweep(ctx context.Context) (time.Duration, error) {
 	if a.held.Load() {
-		return false, nil
+		return sweepEvery, nil
 	}
+	a.hub.plan(time.Time{})
 	n, err := a.Engine.Sweep(ctx, a.Store.Now(), 64)
 	if n > 0 {
 		a.runner.Wake()
 	}
-	return n == 64, err
+	if err != nil || n == 64 {
+		return 0, err
+	}
+	now := a.Store.Now()
+	next, err := a.Store.NextDue(ctx, now)
+	if err != nil || next.IsZero() || next.After(now.Add(sweepEvery)) {
+		next = now.Add(sweepEvery)
+	}
+	a.hub.plan(next)
+	a.runner.Wake() // an effect may be what is due next
+	return next.Sub(now), err
 }
 
 // sequence appends what was committed to the ledger's tree.
