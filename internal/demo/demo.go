@@ -78,6 +78,15 @@ type stage struct {
 // member is a case of the closing table.
 type member struct{ name, id, note string }
 
+// note says in the closing table why a case is still open.
+func (s *stage) note(id, text string) {
+	for i := range s.cast {
+		if s.cast[i].id == id {
+			s.cast[i].note = text
+		}
+	}
+}
+
 // Run tells the story. It returns ErrFailed when something was not as
 // promised; then the folder with all evidence is kept and named.
 func Run(ctx context.Context, o Options) (err error) {

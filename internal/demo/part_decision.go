@@ -161,6 +161,7 @@ func rejected(c remedy.Case, action string) bool {
 // said ends the part after a no: nothing is touched.
 func (s *stage) said(c remedy.Case, action, subject string) error {
 	s.out.line("", "nothing", "was touched. The case stays open with %s.", c.Owner())
+	s.note(c.ID, "rejected, stays with "+c.Owner())
 	return s.claims.put(claim{Kind: "rejected", Case: c.ID, Action: action, Subject: subject, Want: "untouched", Saw: "untouched", State: "open"})
 }
 

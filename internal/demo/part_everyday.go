@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/casement/casement/internal/connector/tracker"
 	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/sim"
 )
@@ -38,11 +39,9 @@ func (s *stage) ticket(ctx context.Context) error {
 		return orNothing(err, "the case has no ticket")
 	}
 	t := c.Tickets[0]
-	s.out.line("", "ticket", "ben sets ticket %s (%s) to Done", t.Ref, c.Asset.Name)
-	if err := s.server.tell(order{Do: "ticket-done", Case: id, Ticket: t.N, By: s.ben.id}); err != nil {
-		return err
-	}
-	if _, err := s.server.hear(ctx, 5*time.Second); err != nil {
+	s.out.line("", "ticket", "ben sets ticket %s (%s) to Done on its page", t.Ref, c.Asset.Name)
+	page := "/tickets/" + strings.TrimPrefix(t.Ref, "T-") + "/status"
+	if err := s.ben.post(ctx, s.server.url, page, map[string]string{"status": tracker.StatusDone}); err != nil {
 		return err
 	}
 	reopened := func(c remedy.Case) bool {
@@ -69,6 +68,7 @@ func (s *stage) ticket(ctx context.Context) error {
 	}
 	s.out.line(red, "probe", "%s", s.short(evidence))
 	s.out.line(yellow, "reopened", "ticket %s, with that evidence in it; Done is a claim, not a proof", t.Ref)
+	s.note(id, "Done refuted; waits for its budget")
 	return nil
 }
 

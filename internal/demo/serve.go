@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -19,14 +18,12 @@ import (
 	"github.com/casement/casement/internal/connector"
 	"github.com/casement/casement/internal/connector/oauth"
 	"github.com/casement/casement/internal/connector/s3"
-	"github.com/casement/casement/internal/connector/tracker"
 	"github.com/casement/casement/internal/connector/webhook"
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/intake"
 	"github.com/casement/casement/internal/owner/catalog"
 	"github.com/casement/casement/internal/policy"
 	"github.com/casement/casement/internal/policy/pack"
-	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/sim"
 )
 
@@ -147,8 +144,6 @@ func serve(ctx context.Context, dir string, in io.Reader, say *speaker) error {
 		case err != nil:
 		case o.Do == "hold":
 			stop.arm(o.At)
-		case o.Do == "ticket-done":
-			err = ticketDone(ctx, a, o)
 		default:
 			err = fmt.Errorf("unknown order %q", o.Do)
 		}
@@ -159,36 +154,6 @@ func serve(ctx context.Context, dir string, in io.Reader, say *speaker) error {
 		say.say(reply{Is: "done"})
 	}
 	return a.Stop(ctx)
-}
-
-// ticketDone is a colleague who sets a ticket of the built-in tracker to done,
-// and the tracker's word of it to the case: a claim.
-func ticketDone(ctx context.Context, a *app.App, o order) error {
-	now := time.Now().UTC()
-	c, err := a.Store.Load(ctx, o.Case)
-	if err != nil {
-		return err
-	}
-	for _, t := range c.Tickets {
-		if t.N != o.Ticket {
-			continue
-		}
-		id, err := strconv.ParseInt(strings.TrimPrefix(t.Ref, "T-"), 10, 64)
-		if err != nil {
-			return fmt.Errorf("ticket %d of case %s is not open yet", o.Ticket, o.Case)
-		}
-		row, err := a.Store.Ticket(ctx, c.Tenant, id)
-		if err != nil {
-			return err
-		}
-		row.Status, row.UpdatedAt = tracker.StatusDone, now
-		if err := a.Store.UpdateTicket(ctx, row); err != nil {
-			return err
-		}
-	}
-	_, err = a.Engine.Tell(ctx, o.Case, remedy.Command{At: now, By: remedy.Actor{Kind: remedy.Person, ID: o.By},
-		Do: remedy.Claim{From: "ticket", Ticket: o.Ticket, Status: tracker.StatusDone}})
-	return err
 }
 
 // speaker writes replies, one at a time.

@@ -30,12 +30,9 @@ type server struct {
 // order is one line from the parent to the child; reply is one line back.
 type (
 	order struct {
-		// Do is "hold" (stop at a failpoint) or "ticket-done".
-		Do     string `json:"do"`
-		At     string `json:"at,omitempty"`
-		Case   string `json:"case,omitempty"`
-		Ticket int    `json:"ticket,omitempty"`
-		By     string `json:"by,omitempty"`
+		// Do is "hold": stop at the failpoint At, and stay there.
+		Do string `json:"do"`
+		At string `json:"at,omitempty"`
 	}
 	reply struct {
 		// Is is "ready", "holding", "done" or "failed".
