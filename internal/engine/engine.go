@@ -143,10 +143,14 @@ func (e *Engine) Tell(ctx context.Context, id string, cmd remedy.Command, notes 
 func (e *Engine) TellAt(ctx context.Context, id string, version uint64, cmd remedy.Command, notes ...NoteText) (remedy.Case, error) {
 	return e.tell(ctx, id, func(c remedy.Case) (remedy.Command, error) {
 		if c.Version != version {
-			return cmd, fmt.Errorf("case %s is at version %d, not %d: %w", id, c.Version, version, ErrConflict)
+			return cmd, atOther(c, version)
 		}
 		return cmd, nil
 	}, func(u *Unit) { u.Notes = notes })
+}
+
+func atOther(c remedy.Case, version uint64) error {
+	return fmt.Errorf("case %s is at version %d, not %d: %w", c.ID, c.Version, version, ErrConflict)
 }
 
 // tell builds the command from the case as loaded and lets extra add to the

@@ -181,12 +181,16 @@ func (w *world) Judge(f finding.Finding, c engine.CaseFacts, at time.Time) (reme
 		actions = []remedy.ActionSpec{spec, second}
 	}
 	snapshot := []byte(fmt.Sprint(f.UID, at))
+	from := at
+	if !c.Opened.IsZero() {
+		from = c.Opened
+	}
 	return remedy.Judgement{
 		Decision: remedy.Decision{Class: deadline.K2, Rule: "r", Mode: remedy.ModeEnforce, Actions: actions, Grade: remedy.P2, Suppress: w.suppress,
 			Probe: remedy.ProbeSpec{Connector: "w", Verb: "look", Grade: remedy.P3}, ProbeEvery: 900, Notify: []string{"chat"}, Ticket: true,
 			Tickets: []remedy.TicketSpec{{System: "builtin"}}},
 		Routing:  remedy.Routing{Owner: "olga", Approvers: []string{"anna"}, Backup: "ben", Manager: "mia", OpsLead: "oscar", Known: true},
-		Clocks:   deadline.Clocks{Ack: at.Add(4 * time.Hour), Contain: at.Add(24 * time.Hour), Fix: at.Add(72 * time.Hour), WarnPercent: 75},
+		Clocks:   deadline.Clocks{Ack: from.Add(4 * time.Hour), Contain: from.Add(24 * time.Hour), Fix: from.Add(72 * time.Hour), WarnPercent: 75},
 		Ladder:   []remedy.LadderStep{{After: 0, Who: "owner"}, {After: 3600, Who: "backup"}, {After: 7200, Who: "manager"}, {After: 10800, Who: "ops_lead"}},
 		Versions: remedy.Versions{Policy: "p1", Authors: w.authors},
 		Facts:    connector.Digest(string(snapshot)),

@@ -40,8 +40,23 @@ func (e *Engine) TicketSays(ctx context.Context, system string, s connector.Tick
 	if err != nil {
 		return false, err
 	}
+	said, err := e.ticketSays(ctx, c.ID, system, s, at)
+	if err != nil || said || c.ID == s.CaseID {
+		return said, err
+	}
+	// A ticket of the case that was merged: the word is noted there, and claimed
+	// of the case that goes on.
+	if said, err = e.ticketSays(ctx, s.CaseID, system, s, at); err != nil || !said {
+		return said, err
+	}
+	_, err = e.Tell(ctx, c.ID, remedy.Command{At: at, By: remedy.Actor{Kind: remedy.Source, ID: system}, Do: remedy.Claim{From: "ticket " + s.Ref}})
+	return true, err
+}
+
+// ticketSays tells the case with the ticket; false if it has nothing new to it.
+func (e *Engine) ticketSays(ctx context.Context, id, system string, s connector.TicketState, at time.Time) (bool, error) {
 	said := false
-	_, err = e.tell(ctx, c.ID, func(c remedy.Case) (remedy.Command, error) {
+	_, err := e.tell(ctx, id, func(c remedy.Case) (remedy.Command, error) {
 		said = false
 		for _, t := range c.Tickets {
 			// While we have lines to say, the ticket may be about to be reopened:

@@ -49,30 +49,33 @@ func (e *Engine) Observe(ctx context.Context, tenant string, fs []finding.Findin
 	return out, nil
 }
 
-// group is the findings of one exposure key in one call.
+// group is the findings of one call that speak of one case, or of one new key.
 type group struct {
-	key   CaseKey
-	parts finding.Key
-	at    []int
+	refs []CaseRef
+	at   []int
 }
 
 // observeOnce places, judges and commits the findings todo points at. It
 // returns those whose case moved on meanwhile.
 func (e *Engine) observeOnce(ctx context.Context, tenant string, fs []finding.Finding, todo []int, out []Placed, at time.Time) ([]int, error) {
-	groups, keys, uids := groupByKey(tenant, fs, todo)
-	known, err := e.Store.Known(ctx, tenant, uids)
-	if err != nil {
+	b := newBatch(e, tenant, fs, todo, at)
+	if err := b.read(ctx); err != nil {
 		return nil, err
 	}
-	refs, err := e.Store.Keys(ctx, keys)
+	groups, err := b.groups(ctx)
 	if err != nil {
 		return nil, err
 	}
 	var units []Unit
 	var unitOfGroup []*group
 	var seen []Sighting
+	var again []int
 	for _, g := range groups {
-		u, sightings, err := e.place(ctx, g, fs, known, refs[g.key], out, at)
+		u, sightings, err := e.place(ctx, b, g, out, at)
+		if errors.Is(err, ErrConflict) {
+			again = append(again, g.at...)
+			continue
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -82,7 +85,7 @@ func (e *Engine) observeOnce(ctx context.Context, tenant string, fs []finding.Fi
 		}
 	}
 	if len(units) == 0 && len(seen) == 0 {
-		return nil, nil
+		return again, nil
 	}
 	e.Failpoint("before observe commit")
 	errs, err := e.Store.Commit(ctx, units, seen)
@@ -90,7 +93,6 @@ func (e *Engine) observeOnce(ctx context.Context, tenant string, fs []finding.Fi
 	if err != nil {
 		return nil, err
 	}
-	var again []int
 	for i, err := range errs {
 		switch {
 		case errors.Is(err, ErrConflict):
@@ -104,40 +106,20 @@ func (e *Engine) observeOnce(ctx context.Context, tenant string, fs []finding.Fi
 	return again, nil
 }
 
-func groupByKey(tenant string, fs []finding.Finding, todo []int) ([]*group, []CaseKey, []string) {
-	byKey := make(map[CaseKey]*group, len(todo))
-	var groups []*group
-	keys := make([]CaseKey, 0, len(todo))
-	uids := make([]string, 0, len(todo))
-	for _, i := range todo {
-		parts := finding.ExposureKey(fs[i])
-		k := CaseKey{Tenant: tenant, Version: parts.Version, Key: parts.String()}
-		g := byKey[k]
-		if g == nil {
-			g = &group{key: k, parts: parts}
-			byKey[k] = g
-			groups, keys = append(groups, g), append(keys, k)
-		}
-		g.at = append(g.at, i)
-		uids = append(uids, fs[i].UID)
-	}
-	return groups, keys, uids
-}
-
 // place works out what one group does to its case: one unit at most, and
 // sightings. The case is stepped in memory from finding to finding.
-func (e *Engine) place(ctx context.Context, g *group, fs []finding.Finding, known map[string]Known, refs []CaseRef, out []Placed, at time.Time) (*Unit, []Sighting, error) {
-	cands := make([]correlate.Candidate, len(refs))
-	for i, r := range refs {
+func (e *Engine) place(ctx context.Context, b *batch, g *group, out []Placed, at time.Time) (*Unit, []Sighting, error) {
+	cands := make([]correlate.Candidate, len(g.refs))
+	for i, r := range g.refs {
 		cands[i] = correlate.Candidate{ID: r.ID, Open: r.Open, ClosedAt: r.ClosedAt, How: r.How}
 	}
 	var seen []Sighting
 	w := work{e: e, at: at}
 	local := map[string]string{} // digests stepped in this call
 	for _, i := range g.at {
-		f := fs[i]
+		f := b.fs[i]
 		digest := finding.DecisionDigest(f)
-		k := known[f.UID]
+		k := b.known[f.UID]
 		ck := correlate.Known{CaseID: k.CaseID, Digest: k.Digest, Quiet: k.Quiet}
 		if d, ok := local[f.UID]; ok {
 			ck = correlate.Known{CaseID: w.c.ID, Digest: d, Quiet: w.c.Quiet()}
@@ -149,12 +131,12 @@ func (e *Engine) place(ctx context.Context, g *group, fs []finding.Finding, know
 		out[i] = Placed{UID: f.UID, Placement: p.Kind, CaseID: p.CaseID, Why: p.Why}
 		switch p.Kind {
 		case correlate.Sighting:
-			seen = append(seen, Sighting{Tenant: g.key.Tenant, UID: f.UID, At: at, Count: 1})
+			seen = append(seen, Sighting{Tenant: b.tenant, UID: f.UID, At: at, Count: 1})
 			continue
 		case correlate.Nothing:
 			continue
 		}
-		if err := w.observe(ctx, g, p, f, digest); err != nil {
+		if err := w.observe(ctx, b.keys[i], p, f, digest); err != nil {
 			return nil, nil, err
 		}
 		local[f.UID] = digest
@@ -196,8 +178,8 @@ type work struct {
 	facts    map[string][]byte
 }
 
-func (w *work) observe(ctx context.Context, g *group, p correlate.Placement, f finding.Finding, digest string) error {
-	cmd := remedy.Observe{Tenant: g.key.Tenant, Key: g.key.Key, Finding: f, Digest: digest, Why: p.Why, DetectedAt: f.FirstSeen}
+func (w *work) observe(ctx context.Context, key CaseKey, p correlate.Placement, f finding.Finding, digest string) error {
+	cmd := remedy.Observe{Tenant: key.Tenant, Key: key.Key, Finding: f, Digest: digest, Why: p.Why, DetectedAt: f.FirstSeen}
 	facts := CaseFacts{}
 	judged := f
 	switch {
@@ -205,7 +187,10 @@ func (w *work) observe(ctx context.Context, g *group, p correlate.Placement, f f
 	case p.Kind == correlate.Join:
 		c, err := w.e.Store.Load(ctx, p.CaseID)
 		if err != nil {
-			return fmt.Errorf("case %s of key %s: %w", p.CaseID, g.key.Key, err)
+			return fmt.Errorf("case %s of key %s: %w", p.CaseID, key.Key, err)
+		}
+		if c.MergedInto != "" { // a moment ago: its keys lead elsewhere now
+			return fmt.Errorf("case %s: %w", c.ID, ErrConflict)
 		}
 		w.before, w.c = c, c
 	default:
@@ -218,7 +203,7 @@ func (w *work) observe(ctx context.Context, g *group, p correlate.Placement, f f
 			cmd.RecurrenceOf = p.CaseID
 			facts.Recurrence = true
 		}
-		w.keys = append(w.keys, g.key)
+		w.keys = append(w.keys, key)
 	}
 	w.loaded = true
 	if w.c.Version > 0 {

@@ -28,6 +28,15 @@ func (k Key) String() string {
 	return "v" + strconv.Itoa(k.Version) + ":" + hash128("key", k.Weakness, k.Asset, k.Location)
 }
 
+// VersionOf is the version of a key as stored; KeyVersion if it names none.
+func VersionOf(key string) int {
+	head, _, ok := strings.Cut(strings.TrimPrefix(key, "v"), ":")
+	if n, err := strconv.Atoi(head); ok && err == nil && strings.HasPrefix(key, "v") {
+		return n
+	}
+	return KeyVersion
+}
+
 // IdentityOf returns the finding_uid: a hash of tenant, source and the native
 // id; without a native id the declared fallback parts take its place
 // (rule, asset, weakness, location, component). 32 hex digits.

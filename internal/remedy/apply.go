@@ -187,7 +187,7 @@ func applyOutbox(c Case, e Event) Case {
 		})
 	case TicketMoved:
 		ticket(b.N, func(t *Ticket) { t.Status = b.Status })
-		if b.Done && c.Open() {
+		if b.Done && (c.Open() || c.MergedInto != "") { // the episode may go on
 			c = withEpisode(c, func(ep *Episode) { ep.Human = true })
 		}
 	case MessageQueued:

@@ -44,10 +44,13 @@ func Step(c Case, cmd Command) ([]Event, Case, error) {
 		}
 	}
 	if c.MergedInto != "" {
-		switch cmd.Do.(type) {
+		switch d := cmd.Do.(type) {
 		case Comment, TicketOpened, TicketSaid, Delivered, Died, Unmerge:
 		case Tick, UndoAction, IntendUndo, UndoDone: // a containment of its own may have to end
 		default:
+			if claim, ok := d.(Claim); ok && claim.Ticket > 0 { // its own ticket's word is noted
+				break
+			}
 			return nil, c, refuse(NotNow, "the case was merged into %s: speak to that one, or undo the merge there", c.MergedInto)
 		}
 	}
