@@ -25,6 +25,10 @@ func (s *server) operations() []Operation {
 		Op("GET", "/api/v1/cases/{id}/events", auth.View, "listEvents", "List a case's events as they are stored", s.apiEvents),
 		Op("GET", "/api/v1/cases/{id}/timeline", auth.View, "listTimeline", "List a case's events in words", s.apiTimeline),
 		Op("POST", "/api/v1/cases/{id}/commands/attest", auth.Attest, "attest", "Close a case of K3 to K5 on one's word, until a date", s.apiAttest),
+		Op("POST", "/api/v1/cases/{id}/commands/merge", auth.Respond, "merge", "Merge a case into another one of the same asset", s.apiMerge),
+		Op("POST", "/api/v1/cases/{id}/commands/merge-alias", auth.Decide, "mergeAlias", "Merge cases whose assets are one under two names, with the evidence", s.apiMergeAlias),
+		Op("POST", "/api/v1/cases/{id}/commands/split", auth.Respond, "split", "Split findings off to a new case", s.apiSplit),
+		Op("POST", "/api/v1/cases/{id}/commands/undo-merge", auth.Respond, "undoMerge", "Undo the merge of a case into this one", s.apiUnmerge),
 		Op("POST", "/api/v1/cases/{id}/commands/{verb}", auth.Respond, "command", "Give a command to a case", s.apiCommand),
 		Op("GET", "/api/v1/tickets", auth.View, "listTickets", "List tickets of the built-in tracker, newest first", s.apiTickets),
 		Op("GET", "/api/v1/tickets/{id}", auth.View, "getTicket", "Show a ticket with its comments", s.apiTicket),
@@ -234,7 +238,7 @@ func (s *server) apiTell(ctx context.Context, id, verb string, m IfMatchHeader, 
 	if v > 0 && errors.Is(err, engine.ErrConflict) {
 		err = &problem{Status: http.StatusPreconditionFailed, Title: "The case changed since you read it", Detail: "Nothing was done. Load it again and look."}
 	}
-	return told{c.ID, c.State(), c.Version}, err
+	return toldOf(c), err
 }
 
 // Pause is a thrown kill switch.

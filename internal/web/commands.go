@@ -38,10 +38,10 @@ func (s *server) tell(ctx context.Context, id string, o order) (remedy.Case, err
 		return c, err
 	}
 	if o.Text == "" && (o.Verb == "comment" || o.Verb == "attest" || o.Verb == "undo") {
-		return c, &problem{Status: http.StatusUnprocessableEntity, Title: "Words are missing", Detail: "Say why, or what the evidence is: it goes into the record."}
+		return c, wordsMissing("Say why, or what the evidence is: it goes into the record.")
 	}
 	if len(o.Text) > maxText {
-		return c, &problem{Status: http.StatusUnprocessableEntity, Title: "The text is too long", Detail: fmt.Sprintf("At most %d bytes are kept.", maxText)}
+		return c, textTooLong()
 	}
 	note, texts, err := s.Engine.Note(o.Text)
 	if err != nil {

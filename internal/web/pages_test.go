@@ -251,6 +251,25 @@ func TestCommands(t *testing.T) {
 	w.status(http.StatusUnprocessableEntity, "lee", "POST", "/cases/c-cache/actions/e1.1/undo", "text=")
 }
 
+// TestMergePages merges two cases on evidence of an alias and undoes it: both
+// pages lead to each other, the words are in the timeline.
+func TestMergePages(t *testing.T) {
+	w := newWorld(t)
+	w.seed()
+	contains(t, text(w.status(http.StatusForbidden, "lee", "POST", "/cases/c-ssh/merge", "case=c-xss&text=same")), "different assets are never merged")
+	w.status(http.StatusUnprocessableEntity, "lee", "POST", "/cases/c-ssh/merge", "case=c-xss&text=+")
+	w.status(http.StatusNotFound, "lee", "POST", "/cases/c-ssh/merge", "case=none&text=same")
+	ask := `{"into":"c-xss","text":"seen by two scanners","alias_evidence":"CMDB entry 12 has both names"}`
+	w.status(http.StatusForbidden, "lee", "POST", "/api/v1/cases/c-ssh/commands/merge-alias", ask)
+	w.status(http.StatusUnprocessableEntity, "dana", "POST", "/api/v1/cases/c-ssh/commands/merge-alias", `{"into":"c-xss","text":"x","alias_evidence":" "}`)
+	contains(t, w.status(http.StatusOK, "dana", "POST", "/api/v1/cases/c-ssh/commands/merge-alias", ask), `"other":{"id":"c-xss"`)
+	contains(t, text(w.status(200, "lee", "GET", "/cases/c-ssh", "")), "Merged into c-xss", "seen by two scanners", "CMDB entry 12")
+	contains(t, text(w.status(200, "lee", "GET", "/cases/c-xss", "")), "Case c-ssh was merged into this one", "Undo the merge")
+	w.status(http.StatusConflict, "lee", "POST", "/cases/c-ssh/reopen", "text=again")
+	w.status(http.StatusSeeOther, "lee", "POST", "/cases/c-xss/undo-merge", "case=c-ssh&text=two+machines")
+	contains(t, text(w.status(200, "lee", "GET", "/cases/c-ssh?said=undo-merge", "")), "The merge is undone.", "undid the merge into c-xss", "two machines")
+}
+
 // TestFilters: the list is addressed by its filters; words that are none are
 // told, pages follow each other without gaps or repeats.
 func TestFilters(t *testing.T) {
@@ -327,6 +346,10 @@ func TestOtherTenant(t *testing.T) {
 	}
 	w.status(404, "mara", "POST", "/cases/c-other/ack", "")
 	w.status(404, "mara", "POST", "/api/v1/cases/c-other/commands/ack", "{}")
+	w.status(404, "mara", "POST", "/api/v1/cases/c-invoices/commands/merge", `{"into":"c-other","text":"same"}`)
+	w.status(404, "mara", "POST", "/api/v1/cases/c-invoices/commands/merge-alias", `{"into":"c-other","text":"same","alias_evidence":"x"}`)
+	w.status(404, "mara", "POST", "/api/v1/cases/c-invoices/commands/undo-merge", `{"case":"c-other","text":"same"}`)
+	w.status(404, "mara", "POST", "/api/v1/cases/c-other/commands/split", `{"findings":["x"],"text":"same"}`)
 	if strings.Contains(w.status(200, "mara", "GET", "/cases?open=all", ""), "Their bucket") {
 		t.Error("the list shows another tenant's case")
 	}

@@ -89,9 +89,9 @@ func (s *server) ticket(ctx context.Context, tenant string, id int64) (Ticket, e
 func (s *server) commentTicket(ctx context.Context, p auth.Principal, id int64, text string) error {
 	switch {
 	case strings.TrimSpace(text) == "":
-		return &problem{Status: http.StatusUnprocessableEntity, Title: "Words are missing", Detail: "Write what you want to say."}
+		return wordsMissing("Write what you want to say.")
 	case len(text) > maxText:
-		return &problem{Status: http.StatusUnprocessableEntity, Title: "The text is too long", Detail: fmt.Sprintf("At most %d bytes are kept.", maxText)}
+		return textTooLong()
 	}
 	if _, err := s.Tickets.Ticket(ctx, p.Tenant, id); err != nil {
 		return err

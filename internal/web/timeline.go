@@ -61,6 +61,9 @@ func timeline(evs []store.StoredEvent, kind string, names people, notes map[reme
 		if n := noteOf(ev.Decoded); n != "" {
 			e.Quote = cmp.Or(notes[n], "(erased)")
 		}
+		if n := aliasOf(ev.Decoded); n != "" {
+			e.Quote += "; evidence that both assets are one: " + cmp.Or(notes[n], "(erased)")
+		}
 		out = append(out, e)
 	}
 	return out
@@ -123,17 +126,34 @@ func describe(b remedy.Body, names people) entry {
 		return describeProbe(e)
 	case remedy.Contained:
 		return say(kindVerify, "shield", toneGood, "proved the exposure", "contained")
-	case remedy.MergedInto:
-		return say(kindHuman, "merge", toneQuiet, "merged the case into", e.Into, e.Why)
-	case remedy.MembersSplit:
-		return say(kindHuman, "merge", toneQuiet, "moved "+plural(len(e.UIDs), "finding", "findings")+" to", e.To, e.Why)
 	case remedy.EffectDied:
 		return say(kindAction, "cross", toneBad, "gave up", e.Effect, e.Reason)
+	}
+	if e := describeMerge(b); e.Verb != "" {
+		return e
 	}
 	if e := describePeople(b, names); e.Verb != "" {
 		return e
 	}
 	return describeAction(b, names)
+}
+
+func describeMerge(b remedy.Body) entry {
+	switch e := b.(type) {
+	case remedy.MergedInto:
+		return say(kindHuman, "merge", toneQuiet, "merged the case into", e.Into, e.Why)
+	case remedy.Absorbed:
+		return say(kindHuman, "merge", toneQuiet, "merged into this case", e.From, plural(len(e.UIDs), "finding", "findings")+", "+plural(len(e.Keys), "key", "keys"))
+	case remedy.MembersSplit:
+		verb := "split off " + plural(len(e.UIDs), "finding", "findings") + " to"
+		if e.Undo {
+			verb = "undid the merge and gave " + plural(len(e.UIDs), "finding", "findings") + " back to"
+		}
+		return say(kindHuman, "merge", toneQuiet, verb, e.To, e.Why)
+	case remedy.Unmerged:
+		return say(kindHuman, "merge", toneQuiet, "undid the merge into", e.From, "the case goes on")
+	}
+	return entry{}
 }
 
 func describeProbe(e remedy.ProbeSaw) entry {

@@ -94,6 +94,10 @@ func saidText(word string) string {
 		return "The case is open again."
 	case "attest":
 		return "Closed as attested. It opens again when the attestation ends."
+	case "merge":
+		return "Merged. The other case goes on with the findings of both."
+	case "undo-merge":
+		return "The merge is undone. Both cases are judged anew."
 	case "undo":
 		return "It is being changed back; a probe will show the state after it."
 	case "comment-ticket":
@@ -304,8 +308,10 @@ func waitsFor(c remedy.Case, names people) (what, who string) {
 func (s *server) notes(ctx context.Context, tenant string, evs []store.StoredEvent) map[remedy.Note]string {
 	var hashes []remedy.Note
 	for _, e := range evs {
-		if n := noteOf(e.Decoded); n != "" {
-			hashes = append(hashes, n)
+		for _, n := range []remedy.Note{noteOf(e.Decoded), aliasOf(e.Decoded)} {
+			if n != "" {
+				hashes = append(hashes, n)
+			}
 		}
 	}
 	out := map[remedy.Note]string{}
@@ -339,6 +345,25 @@ func noteOf(b remedy.Body) remedy.Note {
 		return e.Note
 	case remedy.ExceptionGranted:
 		return e.Exception.Reason
+	case remedy.MergedInto:
+		return e.Note
+	case remedy.Absorbed:
+		return e.Note
+	case remedy.MembersSplit:
+		return e.Note
+	case remedy.Unmerged:
+		return e.Note
+	}
+	return ""
+}
+
+// aliasOf is the evidence of a merge that two assets are one, "" if none.
+func aliasOf(b remedy.Body) remedy.Note {
+	switch e := b.(type) {
+	case remedy.MergedInto:
+		return e.Alias
+	case remedy.Absorbed:
+		return e.Alias
 	}
 	return ""
 }

@@ -42,6 +42,15 @@ type Engine interface {
 	Approve(ctx context.Context, id, action, planHash, person, note string, at time.Time) (remedy.Case, error)
 	Reject(ctx context.Context, id, action, person, reason string, at time.Time) (remedy.Case, error)
 	Note(text string) (remedy.Note, []engine.NoteText, error)
+	Merger
+}
+
+// Merger joins cases and takes them apart; each method returns both cases after
+// it, the one spoken to first.
+type Merger interface {
+	Merge(ctx context.Context, loser, winner, alias string, w engine.Word) (remedy.Case, remedy.Case, error)
+	Unmerge(ctx context.Context, winner, loser string, w engine.Word) (remedy.Case, remedy.Case, error)
+	Split(ctx context.Context, id string, findings []string, w engine.Word) (remedy.Case, remedy.Case, error)
 }
 
 // Switches are the kill switches.
@@ -182,6 +191,8 @@ func (s *server) routes() []route {
 		{"POST", "/cases/{id}/escalate", auth.Respond, s.caseForm("escalate")},
 		{"POST", "/cases/{id}/reopen", auth.Respond, s.caseForm("reopen")},
 		{"POST", "/cases/{id}/attest", auth.Attest, s.caseForm("attest")},
+		{"POST", "/cases/{id}/merge", auth.Respond, s.mergeForm("merge")},
+		{"POST", "/cases/{id}/undo-merge", auth.Respond, s.mergeForm("undo-merge")},
 		{"GET", "/cases/{id}/actions/{action}/undo", auth.Respond, s.undoPage},
 		{"POST", "/cases/{id}/actions/{action}/undo", auth.Respond, s.undo},
 		{"GET", "/approvals", auth.View, s.approvalsPage},
