@@ -139,9 +139,6 @@ func TransportError(what string, err error) *Error {
 		host string
 		ue   *url.Error
 		dns  *net.DNSError
-		cert x509.UnknownAuthorityError
-		name x509.HostnameError
-		inv  x509.CertificateInvalidError
 	)
 	if errors.As(err, &ue) {
 		if u, perr := url.Parse(ue.URL); perr == nil {
@@ -151,8 +148,8 @@ func TransportError(what string, err error) *Error {
 	switch {
 	case errors.Is(err, ErrBlocked):
 		kind, why = KindConfig, "its address is not public and not in the connector's allow list"
-	case errors.As(err, &cert), errors.As(err, &name), errors.As(err, &inv):
-		kind, why = KindConfig, "its certificate is not accepted"
+	case CertificateFault(err) != "":
+		kind, why = KindConfig, CertificateFault(err)
 	case errors.As(err, &dns) && dns.IsNotFound:
 		kind, why = KindRetry, "its name does not resolve"
 	case errors.Is(err, ErrTooLarge):
@@ -173,6 +170,27 @@ func TransportError(what string, err error) *Error {
 		what += " at " + host
 	}
 	return &Error{Kind: kind, Msg: what + ": " + why, Err: err}
+}
+
+// CertificateFault says why a server's certificate is refused and how to mend
+// it, "" where that is not what an error is about.
+func CertificateFault(err error) string {
+	var (
+		authority x509.UnknownAuthorityError
+		name      x509.HostnameError
+		invalid   x509.CertificateInvalidError
+	)
+	switch {
+	case errors.As(err, &authority):
+		return "its certificate is signed by an authority that is not trusted here; give that authority's certificate as the connector's secret ca"
+	case errors.As(err, &name):
+		return "its certificate is for another name than the one it was called by; use a name or address that the certificate holds"
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return "its certificate is not valid at this time; mend it at the server, or the clock here"
+	case errors.As(err, &invalid):
+		return "its certificate is not valid; mend it at the server"
+	}
+	return ""
 }
 
 func isTimeout(err error) bool {

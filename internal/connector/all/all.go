@@ -67,6 +67,14 @@ type Setting struct {
 	Each   bool
 }
 
+const caName = "ca"
+
+// authority is what every kind that connects by TLS has among its secrets. It
+// is none, but comes from the same places as those: a file, a variable.
+func authority() Setting {
+	return Setting{Name: caName, Doc: "certificates (PEM) that the server's is verified against; the system's if not set"}
+}
+
 // Type says what a setting's value looks like.
 type Type string
 
@@ -164,6 +172,9 @@ func Make(e Entry) (*connector.Door, []Fault) {
 		return nil, r.faults
 	}
 	r.http.Network = network
+	roots, err := r.roots(caName)
+	r.join(err)
+	r.http.RootCAs = roots
 	o := connector.Options{DryRun: r.flag("dry_run"), PerSecond: r.number("per_second"), Timeout: r.duration("timeout")}
 	c, err := k.build(r)
 	r.join(err)

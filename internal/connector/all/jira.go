@@ -18,7 +18,7 @@ func jiraKind() Kind {
 			{Name: "fields", Type: Table, Doc: "Jira field ids by the names of the ticket template, e.g. {severity: customfield_10010}"},
 			{Name: "accounts", Type: Table, Doc: "Jira account ids by our names of people and teams, for assignment"},
 		},
-		Secrets: []Setting{{Name: "token", Doc: "API token or personal access token", Required: true}},
+		Secrets: []Setting{{Name: "token", Doc: "API token or personal access token", Required: true}, authority()},
 		Example: `connectors:
   jira:
     params: {url: "https://example.atlassian.net", project: SEC, email: bot@example.com}

@@ -1,8 +1,6 @@
 package all
 
 import (
-	"errors"
-
 	"github.com/casement/casement/internal/connector"
 	"github.com/casement/casement/internal/connector/kubernetes"
 )
@@ -17,7 +15,7 @@ func kubernetesKind() Kind {
 		},
 		Secrets: []Setting{
 			{Name: "token", Doc: "the connector's own bearer token", Required: true},
-			{Name: "ca", Doc: "certificates (PEM) that the server's is verified against; the system's if not set"},
+			authority(),
 		},
 		MoreSecrets: true,
 		Example: `connectors:
@@ -29,14 +27,11 @@ func kubernetesKind() Kind {
     allow: [10.0.0.1]
 `,
 		Spec:  kubernetes.Describe,
-		check: func(r *reader) { r.checkEach("identities", "token_from", "identity", "token", "token", "ca") },
+		check: func(r *reader) { r.checkEach("identities", "token_from", "identity", "token", "token", caName) },
 		build: func(r *reader) (connector.Connector, error) {
-			roots, err := r.roots("ca")
 			cfg := kubernetes.Config{Name: r.entry.Name, Server: r.text("server"), Token: r.secret("token"), Tokens: map[string]string{}, Place: r.text("place"), HTTP: r.http}
-			cfg.HTTP.RootCAs = roots
 			r.each("identities", "token_from", func(subject, from string, _ *reader) { cfg.Tokens[subject] = r.secret(from) })
-			c, cerr := kubernetes.New(cfg)
-			return c, errors.Join(err, cerr)
+			return kubernetes.New(cfg)
 		},
 	}
 }

@@ -17,6 +17,7 @@ func minioKind() Kind {
 		Secrets: []Setting{
 			{Name: "access_key", Doc: "id of the connector's own key", Required: true},
 			{Name: "secret_key", Doc: "its secret", Required: true},
+			authority(),
 		},
 		MoreSecrets: true,
 		Example: `connectors:
@@ -26,8 +27,10 @@ func minioKind() Kind {
       keep: {reports-key: {secret_from: reports}}
     secrets: {access_key: env:CASEMENT_MINIO_KEY, secret_key: env:CASEMENT_MINIO_SECRET, reports: env:REPORTS_MINIO_SECRET}
 `,
-		Spec:  minio.Describe,
-		check: func(r *reader) { r.checkEach("keep", "secret_from", "key", "secret", "access_key", "secret_key") },
+		Spec: minio.Describe,
+		check: func(r *reader) {
+			r.checkEach("keep", "secret_from", "key", "secret", "access_key", "secret_key", caName)
+		},
 		build: func(r *reader) (connector.Connector, error) {
 			cfg := minio.Config{Name: r.entry.Name, Endpoint: r.text("endpoint"), Region: r.text("region"), AccessKey: r.secret("access_key"),
 				SecretKey: r.secret("secret_key"), Keep: map[string]string{}, Place: r.text("place"), HTTP: r.http}

@@ -27,6 +27,7 @@ func oauthKind() Kind {
 		Secrets: []Setting{
 			{Name: "client_secret", Doc: "secret of client_id", Required: true},
 			{Name: "admin_token", Doc: "bearer token for grants_url"},
+			authority(),
 		},
 		MoreSecrets: true,
 		Example: `connectors:
@@ -45,7 +46,7 @@ func oauthKind() Kind {
 `,
 		Spec: oauth.Describe,
 		check: func(r *reader) {
-			r.checkEach("integrations", "token_from", "integration", "token", "client_secret", "admin_token")
+			r.checkEach("integrations", "token_from", "integration", "token", "client_secret", "admin_token", caName)
 		},
 		build: buildOAuth,
 	}

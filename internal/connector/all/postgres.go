@@ -1,8 +1,6 @@
 package all
 
 import (
-	"errors"
-
 	"github.com/casement/casement/internal/connector"
 	"github.com/casement/casement/internal/connector/postgres"
 )
@@ -21,7 +19,7 @@ func postgresKind() Kind {
 		},
 		Secrets: []Setting{
 			{Name: "password", Doc: "password of user", Required: true},
-			{Name: "ca", Doc: "certificates (PEM) that the server's is verified against; the system's if not set"},
+			authority(),
 		},
 		MoreSecrets: true,
 		Example: `connectors:
@@ -34,16 +32,14 @@ func postgresKind() Kind {
     secrets: {password: env:CASEMENT_PG_PASSWORD, shop: env:SHOP_PG_PASSWORD, reports: env:REPORTS_PG_PASSWORD}
 `,
 		Spec:  postgres.Describe,
-		check: func(r *reader) { r.checkEach("logins", "password_from", "login", "password", "password", "ca") },
+		check: func(r *reader) { r.checkEach("logins", "password_from", "login", "password", "password", caName) },
 		build: buildPostgres,
 	}
 }
 
 func buildPostgres(r *reader) (connector.Connector, error) {
-	roots, err := r.roots("ca")
 	cfg := postgres.Config{Name: r.entry.Name, Address: r.text("address"), Database: r.text("database"), User: r.text("user"), Password: r.secret("password"),
-		Logins: map[string]string{}, Keep: r.list("keep"), Plaintext: r.flag("plaintext"), RootCAs: roots, Place: r.text("place"), Network: r.http.Network}
+		Logins: map[string]string{}, Keep: r.list("keep"), Plaintext: r.flag("plaintext"), RootCAs: r.http.RootCAs, Place: r.text("place"), Network: r.http.Network}
 	r.each("logins", "password_from", func(role, from string, _ *reader) { cfg.Logins[role] = r.secret(from) })
-	c, cerr := postgres.New(cfg)
-	return c, errors.Join(err, cerr)
+	return postgres.New(cfg)
 }

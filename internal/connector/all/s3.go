@@ -18,6 +18,7 @@ func s3Kind() Kind {
 			{Name: "access_key", Doc: "id of the access key", Required: true},
 			{Name: "secret_key", Doc: "secret of the access key", Required: true},
 			{Name: "session_token", Doc: "token of a temporary credential"},
+			authority(),
 		},
 		Example: `connectors:
   s3:

@@ -8,7 +8,7 @@ import (
 func slackKind() Kind {
 	return Kind{
 		Name: "slack", Title: slack.Describe("slack").Title,
-		Secrets: []Setting{{Name: "url", Doc: "address of the incoming webhook; whoever has it can post", Required: true}},
+		Secrets: []Setting{{Name: "url", Doc: "address of the incoming webhook; whoever has it can post", Required: true}, authority()},
 		Example: `connectors:
   slack:
     secrets: {url: env:CASEMENT_SLACK_URL}

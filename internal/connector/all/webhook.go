@@ -29,6 +29,7 @@ func webhookKind() Kind {
 			{Name: "signing_old", Doc: "the secret before, while it is being changed"},
 			{Name: "state_token", Doc: "bearer token for state.url"},
 			{Name: "notify_url", Doc: "address that receives messages, where it is a secret (Slack)"},
+			authority(),
 		},
 		Example: `connectors:
   chat:

@@ -130,6 +130,8 @@ func fail(what string, err error) *connector.Error {
 	switch {
 	case errors.Is(err, connector.ErrBlocked):
 		return &connector.Error{Kind: connector.KindConfig, Msg: what + ": its address is not public and not in the connector's allow list", Err: err}
+	case connector.CertificateFault(err) != "":
+		return &connector.Error{Kind: connector.KindConfig, Msg: what + ": " + connector.CertificateFault(err), Err: err}
 	case connecting:
 		return &connector.Error{Kind: connector.KindRetry, Msg: what + ": no connection to the server", Err: err}
 	}

@@ -21,8 +21,11 @@ import (
 
 // PostgreSQL is a real server of Debian's package.
 type PostgreSQL struct {
-	addr, log string
-	n         int
+	// Addr is host:port, CA the authority of its certificate (PEM).
+	Addr, CA string
+
+	log string
+	n   int
 }
 
 const pgSuper, pgRolePassword = "super-9f27c1", "role-41c8a7d0"
@@ -64,13 +67,26 @@ func StartPostgreSQL(t testing.TB) *PostgreSQL {
 	if out, err := init.CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
-	s := &PostgreSQL{log: filepath.Join(dir, "server.log")}
-	s.addr = connectortest.Start(t, connectortest.Server{Binary: filepath.Join(bin, "postgres"), UID: nobody, Stop: syscall.SIGINT,
+	ca := connectortest.NewAuthority(t)
+	cert, key := ca.Issue(t, "127.0.0.1")
+	for name, text := range map[string][]byte{"server.crt": cert, "server.key": key} {
+		f := filepath.Join(data, name)
+		if err := os.WriteFile(f, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if attr.Credential != nil {
+			if err := os.Chown(f, nobody, nobody); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	s := &PostgreSQL{CA: ca.PEM, log: filepath.Join(dir, "server.log")}
+	s.Addr = connectortest.Start(t, connectortest.Server{Binary: filepath.Join(bin, "postgres"), UID: nobody, Stop: syscall.SIGINT,
 		Args: func(addr string) []string {
 			_, port, _ := strings.Cut(addr, ":")
 			set := []string{"-D", data, "-h", "127.0.0.1", "-p", port}
 			for _, x := range []string{"unix_socket_directories=", "fsync=off", "log_statement=ddl", "log_line_prefix=%a ", "logging_collector=on",
-				"log_directory=" + dir, "log_filename=server.log", "max_connections=40"} {
+				"log_directory=" + dir, "log_filename=server.log", "max_connections=40", "ssl=on"} {
 				set = append(set, "-c", x)
 			}
 			return set
@@ -94,7 +110,7 @@ func pgURL(addr, user, password string) string {
 func (s *PostgreSQL) sql(t testing.TB, statements ...string) {
 	t.Helper()
 	ctx := context.Background()
-	c, err := pgx.Connect(ctx, pgURL(s.addr, "super", pgSuper))
+	c, err := pgx.Connect(ctx, pgURL(s.Addr, "super", pgSuper))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +136,7 @@ type PostgreSQLBench struct {
 func (s *PostgreSQL) Bench(t testing.TB) *PostgreSQLBench {
 	t.Helper()
 	s.n++
-	b := &PostgreSQLBench{t: t, s: s, Role: fmt.Sprintf("Shop App %d", s.n), proxy: newPGProxy(t, s.addr)}
+	b := &PostgreSQLBench{t: t, s: s, Role: fmt.Sprintf("Shop App %d", s.n), proxy: newPGProxy(t, s.Addr)}
 	s.sql(t, `CREATE ROLE "`+b.Role+`" LOGIN PASSWORD '`+pgRolePassword+`'`)
 	network, err := connector.ParseNetwork([]string{"127.0.0.1"})
 	if err != nil {
@@ -139,7 +155,7 @@ func (s *PostgreSQL) Bench(t testing.TB) *PostgreSQLBench {
 // Session opens one as the role, past the proxy; it ends with the test.
 func (b *PostgreSQLBench) Session() *pgx.Conn {
 	b.t.Helper()
-	c, err := pgx.Connect(context.Background(), pgURL(b.s.addr, strings.ReplaceAll(b.Role, " ", "%20"), pgRolePassword))
+	c, err := pgx.Connect(context.Background(), pgURL(b.s.Addr, strings.ReplaceAll(b.Role, " ", "%20"), pgRolePassword))
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -162,7 +178,7 @@ func (b *PostgreSQLBench) Request(string) connector.Request {
 func (b *PostgreSQLBench) State() string {
 	b.t.Helper()
 	ctx := context.Background()
-	c, err := pgx.Connect(ctx, pgURL(b.s.addr, "super", pgSuper))
+	c, err := pgx.Connect(ctx, pgURL(b.s.Addr, "super", pgSuper))
 	if err != nil {
 		b.t.Fatal(err)
 	}
