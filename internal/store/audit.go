@@ -74,9 +74,10 @@ func (s *SQLite) Sequence(ctx context.Context, n int) (int64, ledger.Hash, error
 		if swapped == 0 {
 			return fmt.Errorf("the tree is no longer of size %d: %w", size, record.ErrConflict)
 		}
-		base := ledger.StoredCount(size)
-		for len(stored) > 0 {
-			part := stored[:min(len(stored), nodesAtOnce)]
+		// The transaction may be done again: what is left is its own.
+		base, left := ledger.StoredCount(size), stored
+		for len(left) > 0 {
+			part := left[:min(len(left), nodesAtOnce)]
 			if len(part) < nodesAtOnce {
 				part = part[:1] // one statement each for the rest
 			}
@@ -87,7 +88,7 @@ func (s *SQLite) Sequence(ctx context.Context, n int) (int64, ledger.Hash, error
 			if _, err := w.exec("INSERT INTO tree_node (tenant, idx, hash) VALUES ('', ?, ?)"+strings.Repeat(", ('', ?, ?)", len(part)-1), args...); err != nil {
 				return err
 			}
-			base, stored = base+int64(len(part)), stored[len(part):]
+			base, left = base+int64(len(part)), left[len(part):]
 		}
 		return nil
 	})

@@ -24,6 +24,16 @@ type execFunc = func(text string, args ...any) error
 // go, and returns their errors.
 func gang(t *testing.T, s *store.SQLite, writes ...func(execFunc) error) []error {
 	t.Helper()
+	var calls []func(context.Context) error
+	for _, f := range writes {
+		calls = append(calls, func(ctx context.Context) error { return s.Write(ctx, f) })
+	}
+	return together(t, s, calls...)
+}
+
+// together is gang for calls of the store that write once each.
+func together(t *testing.T, s *store.SQLite, calls ...func(context.Context) error) []error {
+	t.Helper()
 	held, letGo := make(chan bool), make(chan bool)
 	var wg sync.WaitGroup
 	wg.Go(func() {
@@ -32,9 +42,9 @@ func gang(t *testing.T, s *store.SQLite, writes ...func(execFunc) error) []error
 		}
 	})
 	<-held
-	errs := make([]error, len(writes))
-	for i, f := range writes {
-		wg.Go(func() { errs[i] = s.Write(context.Background(), f) })
+	errs := make([]error, len(calls))
+	for i, f := range calls {
+		wg.Go(func() { errs[i] = f(context.Background()) })
 		for s.Queued() <= i { // in this order
 			runtime.Gosched()
 		}
@@ -84,6 +94,32 @@ func TestLostTransactionIsReplayedAlone(t *testing.T) {
 	}
 	if runs != 3 || !isSet(t, s, "a") || !isSet(t, s, "b") {
 		t.Errorf("the bad part ran %d times; a %v, b %v", runs, isSet(t, s, "a"), isSet(t, s, "b"))
+	}
+}
+
+// A group that is done again, because another part of it failed half way, grows
+// the ledger's tree by all its hashes.
+func TestTreeGrowsInAGroupThatIsDoneAgain(t *testing.T) {
+	s := open(t, t.TempDir())
+	fill(t, s, 0, 4)
+	boom := errors.New("boom")
+	errs := together(t, s, func(ctx context.Context) error { _, _, err := s.Sequence(ctx, 100); return err },
+		func(ctx context.Context) error {
+			return s.Write(ctx, func(e execFunc) error { return errors.Join(set("a")(e), boom) })
+		})
+	if errs[0] != nil || !errors.Is(errs[1], boom) {
+		t.Fatalf("errors %v", errs)
+	}
+	rep, err := s.VerifyLedger(t.Context())
+	if err != nil || rep.Sequenced == 0 || rep.Unsequenced != 0 {
+		t.Errorf("%+v, %v", rep, err)
+	}
+	fill(t, s, 4, 2)
+	if sequence(t, s, 100); t.Failed() {
+		return
+	}
+	if _, err := s.VerifyLedger(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -58,6 +58,7 @@ func (s *tables) CreateTicket(ctx context.Context, onceKey string, t Ticket) (ou
 	}
 	var id int64
 	err = s.db.put(ctx, func(w *writer) error {
+		created = false // the transaction may be done again
 		if onceKey != "" {
 			err := w.get([]any{&id}, "SELECT id FROM ticket WHERE tenant = ? AND once_key = ? AND once_key <> ''", t.Tenant, onceKey)
 			if !errors.Is(err, sql.ErrNoRows) {
