@@ -233,7 +233,7 @@ func (c *cli) showCase(v caseView) {
 	d := k.Judgement.Decision
 	fmt.Fprintf(t.w, "%s  %s\n", t.paint(bold, clean(k.Title)), t.paint(dim, k.ID))
 	state := v.State
-	if k.Closed != "" {
+	if k.Closed != "" && string(k.Closed) != state {
 		state += ", " + string(k.Closed)
 	}
 	c.fact("state", state+"; waits for "+orWords(waits(k.Bottleneck), "nobody")+since(now, k.Bottleneck.Since), stateStyle(v.State))
@@ -283,8 +283,21 @@ func (c *cli) showCase(v caseView) {
 	if x := k.Exception; x != nil {
 		c.fact("exception", fmt.Sprintf("%s until %s, granted by %s", x.ID, x.Until.Format(time.DateOnly), x.By), yellow)
 	}
+	if k.MergedInto != "" {
+		c.fact("merged into", k.MergedInto+", which goes on with its findings", "")
+	}
+	for _, a := range k.Absorbed {
+		c.fact("merged from", fmt.Sprintf("%s, with %s%s", a.From, plural(len(a.UIDs), "finding"), ago(now, a.At)), "")
+	}
+	if k.SplitFrom != "" {
+		c.fact("split from", k.SplitFrom, "")
+	}
 	for _, m := range k.Members {
-		c.fact("finding", fmt.Sprintf("%s %s, %s (%s)", m.Source, m.Rule, orWords(string(m.Status), "open"), m.Why), "")
+		uid := ""
+		if len(k.Members) > 1 {
+			uid = m.UID + " " // what a split names
+		}
+		c.fact("finding", fmt.Sprintf("%s%s %s, %s (%s)", uid, m.Source, m.Rule, orWords(string(m.Status), "open"), m.Why), "")
 	}
 }
 

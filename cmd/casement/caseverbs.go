@@ -60,13 +60,13 @@ func verbs() []verb {
 	}
 }
 
-// caseVerbs makes the commands of all verbs, undo besides.
+// caseVerbs makes the commands of all verbs; undo, merge and split besides.
 func (c *cli) caseVerbs() []*cobra.Command {
 	var out []*cobra.Command
 	for _, v := range verbs() {
 		out = append(out, c.caseVerb(v))
 	}
-	return append(out, c.caseUndoCommand())
+	return append(out, c.caseUndoCommand(), c.caseMergeCommand(), c.caseSplitCommand())
 }
 
 func (c *cli) caseVerb(v verb) *cobra.Command {
