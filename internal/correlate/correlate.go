@@ -90,10 +90,16 @@ func Place(f finding.Finding, digest string, known Known, candidates []Candidate
 		if c.How == remedy.ClosedMerged {
 			continue
 		}
-		if f.Status != finding.StatusOpen || at.Sub(c.ClosedAt) <= ReopenWithin || c.How == remedy.ClosedSuppressed {
+		if f.Status != finding.StatusOpen || at.Sub(c.ClosedAt) <= ReopenWithin || setAside(c.How) {
 			return Placement{Join, c.ID, "same exposure key, closed " + c.ClosedAt.Format(time.DateOnly)}
 		}
 		return Placement{Recurrence, c.ID, "same exposure key, closed more than 30 days ago"}
 	}
 	return Placement{Open, "", "no case has this exposure key"}
+}
+
+// setAside: the case comes back by itself at a date, whatever happens meanwhile,
+// so that no other may be opened for the exposure.
+func setAside(how remedy.How) bool {
+	return how == remedy.ClosedSuppressed || how == remedy.ClosedAttested
 }

@@ -147,6 +147,10 @@ func (e *Engine) place(ctx context.Context, b *batch, g *group, out []Placed, at
 	}
 	u := unitTo(w.before, w.c, w.events)
 	u.Findings, u.Facts, u.AddKey = w.findings, w.facts, w.keys
+	if len(u.AddKey) > 0 {
+		n := len(b.refs[u.AddKey[0]])
+		u.Beside = &n
+	}
 	return &u, fold(seen), nil
 }
 

@@ -48,6 +48,10 @@ type Unit struct {
 	// AddKey binds (tenant, key version, key) to the case; unique among open
 	// cases. DropKey unbinds.
 	AddKey, DropKey []CaseKey
+	// Beside, if not nil, is how many other cases the keys of AddKey led to when
+	// the case was placed; ErrConflict if that changed: what was opened and set
+	// aside meanwhile has to be joined.
+	Beside *int
 	// Findings are stored whole (insert or replace by tenant and uid), bound to
 	// the case.
 	Findings []finding.Finding

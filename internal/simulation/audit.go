@@ -143,11 +143,42 @@ func (a *audit) committed(units []record.Unit, seen []record.Sighting, errs []er
 	}
 	a.pull()
 	for i, u := range units {
+		if err == nil && errs[i] == nil {
+			a.wakes(u)
+		}
 		if err == nil && errs[i] == nil && u.Done != nil && s.cur != nil && slices.ContainsFunc(u.Events, func(e remedy.Event) bool {
 			_, ok := e.Body.(remedy.Intended)
 			return ok
 		}) {
 			s.cur.intended = s.tick
+		}
+	}
+}
+
+// wakes: what is stored as the next wake-up is not after an instant that was
+// promised.
+func (a *audit) wakes(u record.Unit) {
+	v, s := a.cases[u.Case.ID], a.s
+	if v.settled || v.version != u.Case.Version {
+		return
+	}
+	if u.WakeAt.IsZero() {
+		s.breach(9, "case %s is not settled and never wakes up", v.id)
+	}
+	by := func(what string, t time.Time) {
+		if t.After(s.now.Add(s.ahead+time.Minute)) && u.WakeAt.After(t) {
+			s.breach(9, "case %s wakes up at %s, after %s at %s", v.id, u.WakeAt, what, t)
+		}
+	}
+	if v.except != nil {
+		by("the end of its exception", v.except.Until)
+	}
+	if v.open && v.except == nil && !v.said["fix"] && !v.judged.Clocks.Fix.IsZero() {
+		by("its deadline", v.judged.Clocks.Fix)
+	}
+	for _, x := range v.actions {
+		if x.asking() {
+			by("the end of a request", x.ask.ExpiresAt)
 		}
 	}
 }

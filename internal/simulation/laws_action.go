@@ -61,10 +61,10 @@ func (a *audit) applyOutcome(v *caseView, e store.StoredEvent) {
 		v.contained = true
 	case remedy.WatchStarted:
 		x := v.action(b.Action)
-		x.status, x.watch, x.works = remedy.ActionWatching, b.Until, ""
+		x.status, x.watch, x.works, x.doubt = remedy.ActionWatching, b.Until, "", false // the probe told
 	case remedy.UndoAsked:
 		x := v.action(b.Action)
-		x.status, x.undoKey, x.expires = remedy.ActionUndoing, "", time.Time{}
+		x.status, x.undoKey, x.expires, x.doubt = remedy.ActionUndoing, "", time.Time{}, false
 	case remedy.UndoIntended:
 		v.action(b.Action).undoKey = b.Key
 		v.since = true
@@ -155,7 +155,7 @@ func (a *audit) intended(v *caseView, e store.StoredEvent, b remedy.Intended) {
 	}
 	a.keys[b.Key], x.key, x.repeats, x.changes, x.undos = true, b.Key, 0, 0, 0
 	a.authorized(v, x, e, b.PlanHash)
-	a.spend(e.At)
+	a.spend()
 	s.counts["intents"]++
 }
 
@@ -191,20 +191,22 @@ func (a *audit) authorized(v *caseView, x *actionView, e store.StoredEvent, hash
 	}
 }
 
-// spend: within any hour no more is changed than the budget says.
-func (a *audit) spend(at time.Time) {
-	limit := a.s.world.rules.budget
+// spend: within any hour no more is changed than the budget says. Nodes whose
+// clocks differ mean another hour by it: what they agree on is held.
+func (a *audit) spend() {
+	limit, now := a.s.world.rules.budget, a.s.now
 	if limit == 0 {
 		return
 	}
+	hour := time.Hour - (a.s.ahead - a.s.behind)
 	n := 1
 	for _, t := range a.spent {
-		if t.After(at.Add(-time.Hour)) {
+		if now.Sub(t) < hour {
 			n++
 		}
 	}
-	a.spent = append(a.spent, at)
+	a.spent = append(a.spent, now)
 	if n > limit {
-		a.s.breach(5, "%d changes within the hour before %s, the budget is %d", n, at, limit)
+		a.s.breach(5, "%d changes within %s before %s, the budget is %d", n, hour, now, limit)
 	}
 }

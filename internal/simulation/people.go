@@ -94,7 +94,7 @@ func (j judge) Judge(f finding.Finding, c engine.CaseFacts, at time.Time) (remed
 	}
 	hours := time.Duration(class) * time.Hour
 	d := remedy.Decision{Class: class, Rule: "r" + strconv.Itoa(t.i), Why: "it is reachable", Playbook: "p", Mode: remedy.ModeEnforce, Grade: gradeFor(class),
-		Suppress: r.suppress[t.i], Probe: remedy.ProbeSpec{Connector: "probe", Verb: verbLook, Grade: remedy.P3}, ProbeEvery: 12 * 3600,
+		Suppress: r.suppress[t.i], Probe: remedy.ProbeSpec{Connector: "probe", Verb: verbLook, Grade: remedy.P3}, ProbeEvery: 36 * 3600,
 		Notify: []string{"chat"}, Ticket: t.i%2 == 0, Tickets: []remedy.TicketSpec{{System: "builtin"}}}
 	if d.Suppress {
 		d.Until = at.Add(3 * 24 * time.Hour)

@@ -65,6 +65,7 @@ func (s *sim) do(op Op) {
 		n.faults = append(n.faults, commitFault(1+op.B%(int(commitFaults)-1)))
 	case opSkew:
 		n.skew = []time.Duration{0, 2 * time.Second, -2 * time.Second, 20 * time.Second, -90 * time.Second, 10 * time.Minute, -time.Hour, 3 * time.Hour}[op.B%8]
+		s.ahead, s.behind = max(s.ahead, n.skew), min(s.behind, n.skew)
 	default:
 		s.doWorld(op, t)
 	}

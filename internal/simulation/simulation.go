@@ -73,7 +73,7 @@ type Life struct {
 // Result is what came of a life.
 type Result struct {
 	// Broken is the first law that was broken, nil if none was.
-	Broken error
+	Broken *Breach
 	// Trace is the hash over everything that happened.
 	Trace [sha256.Size]byte
 	// Script is what was played.
@@ -84,8 +84,17 @@ type Result struct {
 	Counts map[string]int
 }
 
+// Breach says which law was broken, and how.
+type Breach struct {
+	Law  int
+	Text string
+}
+
+// Error returns law and text.
+func (b *Breach) Error() string { return fmt.Sprintf("law %d: %s", b.Law, b.Text) }
+
 // broken carries the breach of a law out of whatever was running.
-type broken struct{ error }
+type broken struct{ *Breach }
 
 // sim is one life under way.
 type sim struct {
@@ -103,8 +112,10 @@ type sim struct {
 	trace   hash.Hash
 	lines   []string
 	counts  map[string]int
-	failure error
+	failure *Breach
 	healing bool
+	// ahead and behind bound what the nodes' clocks ever said of the time.
+	ahead, behind time.Duration
 }
 
 // begin is when every life begins: a Monday morning.
@@ -149,7 +160,7 @@ func (s *sim) guarded(f func()) {
 		switch r := recover().(type) {
 		case nil:
 		case broken:
-			s.failure = r.error
+			s.failure = r.Breach
 		default:
 			panic(r)
 		}
@@ -159,12 +170,11 @@ func (s *sim) guarded(f func()) {
 
 // breach ends the life: law n does not hold.
 func (s *sim) breach(law int, format string, args ...any) {
-	err := fmt.Errorf("law %d: %s", law, fmt.Sprintf(format, args...))
 	if s.failure == nil {
-		s.failure = err
-		s.say("BROKEN %v", err)
+		s.failure = &Breach{law, fmt.Sprintf(format, args...)}
+		s.say("BROKEN %v", s.failure)
 	}
-	panic(broken{err})
+	panic(broken{s.failure})
 }
 
 // say adds a line to the life and to its hash.

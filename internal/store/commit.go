@@ -264,6 +264,12 @@ func (w *writer) keys(u *unit, before *projection) error {
 		}
 	}
 	for _, k := range u.AddKey {
+		if u.Beside != nil {
+			if err := w.keyBeside(u, k); err != nil {
+				return err
+			}
+			continue
+		}
 		err := w.send("INSERT INTO case_key (tenant, key_version, key, case_id, open) VALUES (?, ?, ?, ?, ?) ON CONFLICT (tenant, key_version, key, case_id) DO NOTHING",
 			k.Tenant, k.Version, k.Key, c.ID, u.row.Open)
 		if err != nil {
@@ -271,6 +277,31 @@ func (w *writer) keys(u *unit, before *projection) error {
 		}
 	}
 	return nil
+}
+
+// keyBeside binds a key of a new case if it leads to as many others as when the
+// case was placed; a NULL that the column does not take says that it does not.
+// Where others write at the same time the key is first taken as open: whoever
+// else opens it waits, and then counts this one.
+func (w *writer) keyBeside(u *unit, k record.CaseKey) error {
+	open := u.row.Open || w.memory == nil
+	err := w.send(`INSERT INTO case_key (tenant, key_version, key, case_id, open) VALUES (?, ?, ?, ?, CASE WHEN
+		(SELECT count(*) FROM case_key WHERE tenant = ? AND key_version = ? AND key = ?) = CAST(? AS BIGINT) THEN CAST(? AS BIGINT) END)`,
+		k.Tenant, k.Version, k.Key, u.Case.ID, k.Tenant, k.Version, k.Key, *u.Beside, open)
+	if err == nil && w.memory == nil {
+		err = w.send(`UPDATE case_key SET open = CASE WHEN
+			(SELECT count(*) FROM case_key WHERE tenant = ? AND key_version = ? AND key = ?) = CAST(? AS BIGINT) THEN CAST(? AS BIGINT) END
+			WHERE tenant = ? AND key_version = ? AND key = ? AND case_id = ?`,
+			k.Tenant, k.Version, k.Key, *u.Beside+1, u.row.Open, k.Tenant, k.Version, k.Key, u.Case.ID)
+	}
+	if isNull(err) {
+		return besideError(u.Case.ID)
+	}
+	return keyConflict(u.Case.ID, err)
+}
+
+func besideError(id string) error {
+	return fmt.Errorf("another case was opened for a key of case %s: %w", id, record.ErrConflict)
 }
 
 func keyConflict(id string, err error) error {

@@ -417,6 +417,15 @@ func isUnique(err error) bool {
 	return ok && (e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
 }
 
+// isNull reports a NULL in a column that takes none.
+func isNull(err error) bool {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return e.Code == pgNotNull
+	}
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && e.Code() == sqlite3.SQLITE_CONSTRAINT_NOTNULL
+}
+
 // shut refuses all further writes and waits for the one under way.
 func (g *group) shut() {
 	g.mu.Lock()

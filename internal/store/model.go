@@ -221,6 +221,13 @@ func (m *Model) check(u *unit) error {
 			return unknownFinding(id, uid)
 		}
 	}
+	if u.Beside != nil {
+		for _, k := range u.AddKey {
+			if n := len(m.keys[k]); n != *u.Beside {
+				return besideError(id)
+			}
+		}
+	}
 	if !u.row.Open {
 		return nil
 	}

@@ -31,6 +31,7 @@ var pgMigrations embed.FS
 
 const (
 	pgUnique   = "23505"
+	pgNotNull  = "23502"
 	pgDiskFull = "53100"
 	// pgDeadlock and pgSerialization end a transaction that another one stood
 	// in the way of; it is tried again.

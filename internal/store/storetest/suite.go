@@ -25,6 +25,7 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"NotFound", testNotFound},
 		{"OldVersionConflicts", testOldVersion},
 		{"OneOpenCasePerKey", testOneOpenCasePerKey},
+		{"NewCaseCountsTheOthers", testBeside},
 		{"UnitIsAllOrNothing", testAllOrNothing},
 		{"UnitsDoNotShareFate", testUnitsApart},
 		{"TogetherOrNotAtAll", testTogether},

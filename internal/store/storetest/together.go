@@ -140,3 +140,31 @@ func race(b Backend) error {
 	close(failed)
 	return <-failed
 }
+
+// testBeside: a case is not opened beside one that its maker has not seen, even
+// if that one is closed already.
+func testBeside(t *testing.T, b Backend) {
+	none, one := 0, 1
+	first := NewCase("c1", "key")
+	first.Beside = &none
+	first.Events = append(first.Events, remedy.Event{At: Epoch(), By: remedy.Actor{Kind: remedy.Policy, ID: "test"},
+		Body: remedy.EpisodeClosed{How: remedy.ClosedSuppressed, Why: "test", Until: Epoch().Add(time.Hour)}})
+	first.Case = remedy.Replay(first.Events)
+	must(t, b, first)
+	late := NewCase("c2", "key")
+	late.Beside = &none
+	if err := commit(b, late); !errors.Is(err, record.ErrConflict) {
+		t.Errorf("opened beside a case that was set aside meanwhile: %v", err)
+	}
+	late.Beside = &one
+	must(t, b, late)
+	if c := load(t, b, "c2"); !c.Open() {
+		t.Error("the second case is not open")
+	}
+	third := NewCase("c3", "key")
+	two := 2
+	third.Beside = &two
+	if err := commit(b, third); !errors.Is(err, record.ErrConflict) {
+		t.Errorf("two open cases of one key: %v", err)
+	}
+}

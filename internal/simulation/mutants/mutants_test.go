@@ -1,0 +1,150 @@
+// Package mutants asks whether the simulation would notice: each text file here
+// is one bug of the kind that only faults bring to light, applied as a build
+// overlay, and the seeds of the simulation have to find it. Without one they
+// are clean.
+package mutants
+
+import (
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+var (
+	run   = flag.Bool("mutants", false, "build every mutant and live the seeds against it (some minutes)")
+	seeds = flag.Int("seeds", 400, "within how many seeds a mutant has to be found")
+)
+
+const root = "../../.."
+
+// mutant is one bug: files with some text changed.
+type mutant struct {
+	name, why string
+	files     map[string]string
+}
+
+// load reads the mutants and applies them to the sources as they are.
+func load(t *testing.T) []mutant {
+	t.Helper()
+	names, err := filepath.Glob("*.txt")
+	if err != nil || len(names) < 12 {
+		t.Fatalf("want 12 mutants or more, have %d: %v", len(names), err)
+	}
+	var out []mutant
+	for _, name := range names {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		why, rest, _ := strings.Cut(string(b), "\n== ")
+		m := mutant{name: strings.TrimSuffix(name, ".txt"), why: why, files: map[string]string{}}
+		for _, part := range strings.Split(rest, "\n== internal/") {
+			file, text, ok1 := strings.Cut(part, "\n")
+			from, to, ok2 := strings.Cut(text, "\n== becomes\n")
+			if !ok1 || !ok2 {
+				t.Fatalf("%s: want a reason, \"== file\", the old text, \"== becomes\" and the new text", name)
+			}
+			m.change(t, "internal/"+strings.TrimPrefix(file, "internal/"), from, strings.TrimSuffix(to, "\n"))
+		}
+		out = append(out, m)
+	}
+	return out
+}
+
+func (m mutant) change(t *testing.T, file, from, to string) {
+	t.Helper()
+	text, ok := m.files[file]
+	if !ok {
+		b, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text = string(b)
+	}
+	if n := strings.Count(text, from); n != 1 {
+		t.Fatalf("%s: the text to change is in %s %d times, want once: bring the mutant up to date", m.name, file, n)
+	}
+	m.files[file] = strings.Replace(text, from, to, 1)
+}
+
+// TestMutantsApply: no mutant has gone stale.
+func TestMutantsApply(t *testing.T) { load(t) }
+
+// TestMutantsDie lives the seeds against each mutant, built as an overlay:
+// some seed has to break a law; without a mutant none does.
+func TestMutantsDie(t *testing.T) {
+	if !*run && os.Getenv("CASEMENT_MUTANTS") == "" {
+		t.Skip("run with -mutants or CASEMENT_MUTANTS=1")
+	}
+	if out := live(t, nil, "TestSeeds$"); !strings.HasSuffix(strings.TrimSpace(out), "PASS") {
+		t.Fatalf("the seeds are not clean without a mutant:\n%s", out)
+	}
+	broke := regexp.MustCompile(`seed \d+: law \d+: .*`)
+	for _, m := range load(t) {
+		t.Run(m.name, func(t *testing.T) {
+			out := live(t, &m, "TestSeeds$")
+			found := broke.FindString(out)
+			if found == "" {
+				t.Fatalf("not found in %d seeds: %s\n%s", *seeds, m.why, out)
+			}
+			t.Logf("%s: %s", m.why, found)
+		})
+	}
+}
+
+// live builds the simulation, with a mutant or without, and lives the seeds.
+func live(t *testing.T, m *mutant, tests string) string {
+	t.Helper()
+	dir := t.TempDir()
+	bin := filepath.Join(dir, "simulation.test")
+	args := []string{"test", "-c", "-o", bin}
+	if m != nil {
+		args = append(args, "-overlay", overlay(t, dir, *m))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	if out, err := exec.CommandContext(ctx, "go", append(args, "..")...).CombinedOutput(); err != nil {
+		t.Fatalf("does not build: %v\n%s", err, out)
+	}
+	c := exec.CommandContext(ctx, bin, "-test.run", tests, "-first", fmt.Sprint("-seeds=", *seeds))
+	c.Dir = ".."
+	out, _ := c.CombinedOutput() // its failure is what is looked for
+	if ctx.Err() != nil {
+		t.Fatalf("took too long: %v", ctx.Err())
+	}
+	return string(out)
+}
+
+// overlay writes the mutated files and the list that puts them in place.
+func overlay(t *testing.T, dir string, m mutant) string {
+	t.Helper()
+	replace := map[string]string{}
+	for file, text := range m.files {
+		original, err := filepath.Abs(filepath.Join(root, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		changed := filepath.Join(dir, strings.ReplaceAll(file, "/", "_"))
+		replace[original] = changed
+		if err := os.WriteFile(changed, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list, err := json.Marshal(map[string]map[string]string{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(path, list, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return path
+}
