@@ -10,6 +10,7 @@ package app
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -88,6 +89,8 @@ type Config struct {
 	Reload func() (Rules, error)
 	// Metrics serves /metrics to this machine.
 	Metrics bool
+	// Pprof is a loopback host:port that serves profiles; "" serves none.
+	Pprof string
 	// Version of the program, shown on pages.
 	Version string
 	Log     *slog.Logger
@@ -119,16 +122,20 @@ type App struct {
 	Auth   *auth.Service
 	// Handler serves pages, API and intake.
 	Handler http.Handler
-	// URL is where the pages are, known after New.
-	URL string
+	// URL is where the pages are, known after New, and PprofURL the profiles.
+	URL, PprofURL string
 
 	cfg    Config
 	keys   *keys
 	live   atomic.Pointer[live]
 	runner *dispatch.Local
 	ln     net.Listener
-	hub    *hub
-	local  string
+	pprof  net.Listener
+	// node names this process in logs and between nodes.
+	node    string
+	metrics *metrics
+	hub     *hub
+	local   string
 	// reloading guards Reload, rejudge hints that it changed something.
 	reloading sync.Mutex
 	rejudge   chan struct{}
@@ -156,7 +163,9 @@ func New(ctx context.Context, cfg Config) (a *App, err error) {
 	if cfg.Workers == 0 {
 		cfg.Workers = 64
 	}
-	a = &App{cfg: cfg, hub: newHub(), rejudge: make(chan struct{}, 1)}
+	node := rand.Text()[:8]
+	cfg.Log = slog.New(ids{cfg.Log.Handler()}).With("node", node)
+	a = &App{cfg: cfg, node: node, metrics: newMetrics(cfg.Version), hub: newHub(), rejudge: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.closeAll())
@@ -175,6 +184,9 @@ func New(ctx context.Context, cfg Config) (a *App, err error) {
 		return a, fmt.Errorf("listen on %s: %w; is another Casement running, or name another address with --listen", cfg.Listen, err)
 	}
 	a.close = append(a.close, func() error { return ignoreClosed(a.ln.Close()) })
+	if err = a.listenPprof(); err != nil {
+		return a, err
+	}
 	a.URL = "http://" + a.ln.Addr().String()
 	if cfg.TLS != nil {
 		a.URL = "https://" + a.ln.Addr().String()
@@ -187,18 +199,19 @@ func New(ctx context.Context, cfg Config) (a *App, err error) {
 		return a, err
 	}
 	a.Engine = engine.New(engine.Config{
-		Store: notifying{a.Store, a.hub}, Effects: a.Store, Judge: func() engine.Judge { return a.live.Load() },
+		Store: notifying{a.Store, a.hub, a.metrics}, Effects: a.Store, Judge: func() engine.Judge { return a.live.Load() },
 		Guards: guards{func() *policy.Pack { return a.live.Load().judge.Pack }, a.Store, cfg.Budgets},
 		Doors:  a.doors(), Principals: lazyPrincipals{a}, Tickets: tickets{a.live.Load, a.Store, a.cfg.BaseURL},
 		BaseURL: a.cfg.BaseURL, Rand: cfg.Rand, Log: cfg.Log, Failpoint: cfg.Failpoint,
+		Late: func(by time.Duration) { a.metrics.late.Observe(by.Seconds()) },
 	})
 	if err = a.people(); err != nil {
 		return a, err
 	}
 	a.takeIn()
-	a.runner = &dispatch.Local{Source: a.Store, Doer: a.Engine, Workers: cfg.Workers, Lease: cfg.Takeover, Clock: a.Store.Now, Log: cfg.Log}
+	a.runner = &dispatch.Local{Source: a.Store, Doer: watched{a.Engine, a.metrics}, Workers: cfg.Workers, Lease: cfg.Takeover, Clock: a.Store.Now, Log: cfg.Log}
 	a.hub.runner = a.runner.Wake
-	a.Handler = a.pages()
+	a.Handler = traced(a.pages())
 	return a, nil
 }
 
@@ -274,7 +287,7 @@ func (a *App) takeIn() {
 			}
 			return intake.Source{Name: "token/" + p.ID, Tenant: p.Tenant, Kind: "token"}, err
 		},
-		MaxBody: a.cfg.MaxBody, Quota: a.cfg.Quarantine, Inflight: a.cfg.Inflight, Log: a.cfg.Log})
+		MaxBody: a.cfg.MaxBody, Quota: a.cfg.Quarantine, Inflight: a.cfg.Inflight, Watch: a.metrics.took, Log: a.cfg.Log})
 }
 
 // Policy returns the active policy and the files it was made of.

@@ -125,15 +125,19 @@ func (h *hub) shut() {
 	}
 }
 
-// notifying pokes the hub after commits.
+// notifying pokes the hub after commits, counts them, and writes into effects
+// what trace called for them.
 type notifying struct {
 	Store
-	hub *hub
+	hub     *hub
+	metrics *metrics
 }
 
 // Commit implements engine.Store.
 func (n notifying) Commit(ctx context.Context, units []engine.Unit, seen []engine.Sighting) ([]error, error) {
+	stamp(ctx, units)
 	errs, err := n.Store.Commit(ctx, units, seen)
+	n.metrics.stepped(errs, err)
 	if err == nil {
 		for i, u := range units {
 			if errs[i] == nil && len(u.Events) > 0 {

@@ -42,6 +42,7 @@ func provenBy() map[string]string {
 		"server.tls.key_file":      "TestServerKeys",
 		"server.behind_proxy":      "TestBehindProxy",
 		"server.metrics":           "TestServerKeys",
+		"server.pprof":             "TestMetrics",
 		"data.dir":                 "TestServerKeys",
 		"data.key":                 "TestSharedKeys",
 		"database.url":             "TestSharedKeys",

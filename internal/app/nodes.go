@@ -2,7 +2,6 @@ package app
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -49,6 +48,7 @@ func (a *App) openStore(ctx context.Context) (err error) {
 		return err
 	}
 	a.close = append(a.close, a.Store.Close)
+	a.Store.WatchCommits(a.metrics.committed)
 	if a.keys, err = loadKeys(a.cfg.DataDir, a.cfg.InstallKey); err != nil {
 		return err
 	}
@@ -97,8 +97,6 @@ func (a *App) hints(ctx context.Context) {
 	if !ok {
 		return
 	}
-	// What a process hints it hears itself too; a name tells it which.
-	me := rand.Text()[:8]
 	a.loop(ctx, "hints", a.hub.abroad, time.Hour, func(ctx context.Context) (bool, error) {
 		select {
 		case <-ctx.Done():
@@ -109,7 +107,7 @@ func (a *App) hints(ctx context.Context) {
 		if len(tenants) > maxHint {
 			tenants = allTenants
 		}
-		return false, b.Notify(ctx, me+" "+tenants)
+		return false, b.Notify(ctx, a.node+" "+tenants)
 	})
 	a.loop(ctx, "listen", nil, listenAgain, func(ctx context.Context) (bool, error) {
 		return false, b.Listen(ctx, func(word string) {
@@ -117,7 +115,7 @@ func (a *App) hints(ctx context.Context) {
 			switch {
 			case word == "": // what was hinted before is lost: look at everything
 				a.hub.hear(allTenants)
-			case from != me:
+			case from != a.node: // what a process hints it hears itself too
 				a.hub.hear(strings.Fields(tenants)...)
 			}
 		})

@@ -5,8 +5,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/prometheus/client_golang/prometheus"
-
 	"github.com/casement/casement/internal/auth"
 	"github.com/casement/casement/internal/web"
 )
@@ -14,7 +12,7 @@ import (
 // site is the configuration of pages, API and intake under one handler. Intake
 // stands raw: its senders have signatures and tokens, not sessions.
 func (a *App) site() web.Config {
-	return web.Config{Reader: a.Store, Engine: a.Engine, Auth: a.Auth, Switches: notifying{a.Store, a.hub}, Tickets: a.Store, Hints: a.hub, More: a.operations(),
+	return web.Config{Reader: a.Store, Engine: a.Engine, Auth: a.Auth, Switches: notifying{a.Store, a.hub, a.metrics}, Tickets: a.Store, Hints: a.hub, More: a.operations(),
 		HTTPS: strings.HasPrefix(a.cfg.BaseURL, "https://"), Version: a.cfg.Version, Now: a.Store.Now, Log: a.cfg.Log,
 		Ready: func(ctx context.Context) error { _, err := a.Store.Tail(ctx); return err },
 		Raw: []web.RawRoute{
@@ -28,7 +26,8 @@ func (a *App) site() web.Config {
 func (a *App) pages() http.Handler {
 	cfg := a.site()
 	if a.cfg.Metrics {
-		cfg.Metrics = prometheus.NewRegistry()
+		cfg.Metrics = a.metrics.registry
+		cfg.Metrics.MustRegister(newQueues(a.Store))
 	}
 	return web.New(cfg)
 }

@@ -96,6 +96,9 @@ type upkeep interface {
 	// Checkpoint is called every few seconds.
 	Checkpoint(ctx context.Context) error
 	Stats(ctx context.Context) (store.Stats, error)
+	WatchCommits(f func(store.CommitSample))
+	EffectQueues(ctx context.Context, now time.Time) ([]store.EffectQueue, error)
+	InboxQueue(ctx context.Context) (store.InboxQueue, error)
 	InboxCount(ctx context.Context, tenant string) (waiting, quarantined int, err error)
 	CreateTicket(ctx context.Context, onceKey string, t store.Ticket) (out store.Ticket, created bool, err error)
 	Close() error

@@ -65,6 +65,7 @@ func (a *App) Start(ctx context.Context) error {
 		}
 		return nil
 	})
+	a.profiles(ctx)
 	a.goes("shutdown", func() error {
 		<-ctx.Done()
 		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)

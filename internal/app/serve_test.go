@@ -92,14 +92,14 @@ func serveConfig(t *testing.T, yaml string) *served {
 	return serveFrom(t, examplePolicy(t), yaml)
 }
 
-// serveFrom is serveConfig with another policy.
-func serveFrom(t *testing.T, policyDir, yaml string) *served {
+// serveFrom is serveConfig with another policy, and with variables.
+func serveFrom(t *testing.T, policyDir, yaml string, env ...string) *served {
 	t.Helper()
 	owners, err := filepath.Abs(filepath.Join(exampleConfig, "owners.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := loaded(t, fmt.Sprintf("data: {dir: %s}\nserver: {listen: \"127.0.0.1:0\"}\npolicy: {dir: %s}\nowners: {files: [%s]}\n", t.TempDir(), policyDir, owners)+yaml)
+	l := loaded(t, fmt.Sprintf("data: {dir: %s}\nserver: {listen: \"127.0.0.1:0\"}\npolicy: {dir: %s}\nowners: {files: [%s]}\n", t.TempDir(), policyDir, owners)+yaml, env...)
 	cfg, err := app.Setup(t.Context(), l)
 	if err != nil {
 		t.Fatal(err)

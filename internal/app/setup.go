@@ -33,7 +33,7 @@ import (
 // policy and owner files is told by New. Log and Version are the caller's.
 func Setup(ctx context.Context, l *config.Loaded) (Config, error) {
 	cfg := Config{
-		DataDir: l.Data.Dir, Listen: l.Server.Listen, BaseURL: strings.TrimSuffix(l.Server.BaseURL, "/"), Metrics: l.Server.Metrics,
+		DataDir: l.Data.Dir, Listen: l.Server.Listen, BaseURL: strings.TrimSuffix(l.Server.BaseURL, "/"), Metrics: l.Server.Metrics, Pprof: l.Server.Pprof,
 		MaxBody: int64(l.Intake.MaxBody), Quarantine: int64(l.Intake.Quarantine), Inflight: l.Intake.Inflight,
 		Budgets:    Budgets{PerHour: l.Budgets.ChangesPerHour, PerDay: l.Budgets.ChangesPerDay},
 		Connectors: map[string]connector.Connector{}, Notifiers: map[string]connector.Notifier{}, Trackers: map[string]connector.Tracker{},

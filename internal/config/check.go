@@ -77,6 +77,13 @@ func (l *Loaded) checkServer(d *decoder) {
 		d.fail(d.origins["server.listen"].issue("server.listen", "set server.tls, or server.behind_proxy: true if a proxy ends TLS",
 			false, "server.listen %s is reachable from outside without TLS, so passwords and tokens would go in clear", s.Listen))
 	}
+	if s.Pprof != "" {
+		host, _, err := net.SplitHostPort(s.Pprof)
+		if err != nil || !loopback(host) {
+			d.fail(d.origins["server.pprof"].issue("server.pprof", "want a loopback address, e.g. 127.0.0.1:6060: profiles show what is in memory",
+				false, "server.pprof is %q", s.Pprof))
+		}
+	}
 	if s.BaseURL != "" {
 		u, err := url.Parse(s.BaseURL)
 		if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.RawQuery != "" || u.Fragment != "" {

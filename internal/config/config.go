@@ -42,6 +42,8 @@ type Server struct {
 	// addresses than loopback without a certificate is meant.
 	BehindProxy bool `yaml:"behind_proxy" doc:"a proxy in front ends TLS"`
 	Metrics     bool `yaml:"metrics" doc:"serve Prometheus metrics at /metrics, to loopback only"`
+	// Pprof is for the time of looking: profiles show memory.
+	Pprof string `yaml:"pprof" doc:"loopback host:port that serves Go profiles (/debug/pprof/); empty: none"`
 }
 
 // TLS names the PEM files of the server.

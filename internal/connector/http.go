@@ -15,6 +15,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/casement/casement/internal/trace"
 )
 
 // HTTPOptions set up an HTTP client. Zero values mean the defaults named.
@@ -31,7 +33,8 @@ type HTTPOptions struct {
 // NewHTTPClient returns the only HTTP client connectors use: it dials what
 // Network allows, follows no redirect (an answer that sends us elsewhere is
 // for the caller to judge), uses no proxy, bounds the answer, keeps no
-// cookies, and sends the user agent of the Request in the context (WithRequest).
+// cookies, and sends the user agent of the Request in the context (WithRequest)
+// and its trace (W3C traceparent).
 func NewHTTPClient(o HTTPOptions) *http.Client {
 	if o.Timeout <= 0 {
 		o.Timeout = 15 * time.Second
@@ -91,6 +94,10 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 		ua += " " + lib
 	}
 	r.Header.Set("User-Agent", ua)
+	// The header is added after any signature: it is not part of what we ask for.
+	if c, ok := trace.From(ctx); ok {
+		r.Header.Set(trace.Header, c.Child().String())
+	}
 	resp, err := t.next.RoundTrip(r)
 	if err != nil {
 		if !sent.Load() {

@@ -245,7 +245,7 @@ func (d *Local) heartbeat(ctx context.Context, l record.Lease, lost context.Canc
 func (d *Local) do(ctx context.Context, l record.Lease, now time.Time) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
-			d.Log.Error("effect panicked", "case", l.Row.CaseID, "effect", l.Row.Effect.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+			d.Log.ErrorContext(ctx, "effect panicked", "case", l.Row.CaseID, "effect", l.Row.Effect.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			err = errors.New("internal fault while doing the effect; the log has the details")
 		}
 	}()

@@ -54,11 +54,11 @@ func (e *Engine) Do(ctx context.Context, l Lease, now time.Time) error {
 	}
 	switch {
 	case errors.Is(err, ErrStale):
-		e.Log.Warn("outcome of a lost lease ignored", "case", c.ID, "effect", l.Row.Effect.ID, "epoch", l.Epoch)
+		e.Log.WarnContext(ctx, "outcome of a lost lease ignored", "case", c.ID, "effect", l.Row.Effect.ID, "epoch", l.Epoch)
 		return nil
 	case remedy.CodeOf(err) != "":
 		// The case moved on: what it calls for now is in its own effects.
-		e.Log.Info("outcome no longer wanted", "case", c.ID, "effect", l.Row.Effect.ID, "why", err.Error())
+		e.Log.InfoContext(ctx, "outcome no longer wanted", "case", c.ID, "effect", l.Row.Effect.ID, "why", err.Error())
 		return e.settle(ctx, l, now)
 	case err == nil && r.held:
 		// The case calls for the same effect again (a plan drifted under an
@@ -150,7 +150,7 @@ func (r *run) later(ctx context.Context, err error) error {
 	if errors.As(err, &ce) && ce.After > wait {
 		wait = min(ce.After, 24*time.Hour)
 	}
-	r.e.Log.Info("effect will be tried again", "case", r.c.ID, "effect", r.l.Row.Effect.ID, "attempt", r.l.Attempt, "in", wait, "why", err.Error())
+	r.e.Log.InfoContext(ctx, "effect will be tried again", "case", r.c.ID, "effect", r.l.Row.Effect.ID, "attempt", r.l.Attempt, "in", wait, "why", err.Error())
 	return ignoreStale(r.e.Effects.Release(ctx, r.l, r.now.Add(wait), err.Error()))
 }
 

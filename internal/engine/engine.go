@@ -79,6 +79,8 @@ type Config struct {
 	// Rand is the source of ids and salts; nil for crypto/rand.
 	Rand io.Reader
 	Log  *slog.Logger
+	// Late, if set, is told how late each clock of a case was that Sweep served.
+	Late func(by time.Duration)
 	// Failpoint, if set, is called with the name of each step between two
 	// writes; tests crash there.
 	Failpoint func(name string)
@@ -94,6 +96,9 @@ func New(c Config) *Engine {
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
+	}
+	if c.Late == nil {
+		c.Late = func(time.Duration) {}
 	}
 	if c.Failpoint == nil {
 		c.Failpoint = func(string) {}
@@ -231,7 +236,7 @@ func unitTo(c, after remedy.Case, events []remedy.Event) Unit {
 			continue
 		}
 		u.AddEffects = append(u.AddEffects, EffectRow{ID: after.ID + "/" + ef.ID, CaseID: after.ID, Tenant: after.Tenant,
-			Effect: ef, Object: objectOf(after, ef)})
+			Effect: ef, Object: objectOf(after, ef), Door: doorOf(after, ef)})
 	}
 	for _, ef := range remedy.Pending(c) { // in order, for determinism
 		if was[ef.ID] {
@@ -239,6 +244,35 @@ func unitTo(c, after remedy.Case, events []remedy.Event) Unit {
 		}
 	}
 	return u
+}
+
+// doorOf names where an effect leads to: a connector, a route of messages or a
+// system of tickets; "" for nowhere.
+func doorOf(c remedy.Case, ef remedy.Effect) string {
+	switch ef.Kind {
+	case remedy.EffectMessage:
+		for _, m := range c.Messages {
+			if m.N == ef.N {
+				return m.Route
+			}
+		}
+	case remedy.EffectTicket, remedy.EffectSay:
+		for _, t := range c.Tickets {
+			if t.N == ef.N {
+				return t.System
+			}
+		}
+	case remedy.EffectProbe:
+		if a, ok := c.Action(ef.Action); ok && c.Probe.Purpose == remedy.ProbeContinuity {
+			return a.Spec.Continuity.Connector
+		}
+		return c.Judgement.Decision.Probe.Connector
+	default:
+		if a, ok := c.Action(ef.Action); ok {
+			return a.Spec.Connector
+		}
+	}
+	return ""
 }
 
 // objectOf names the outside object an effect changes, "" if it changes none.
@@ -293,7 +327,8 @@ func (e *Engine) Sweep(ctx context.Context, now time.Time, n int) (int, error) {
 		return 0, err
 	}
 	units := make([]Unit, 0, len(ids))
-	var faults []error // one case that can't be ticked holds no other up
+	due := make([]time.Time, 0, len(ids)) // zero where nothing was to be said
+	var faults []error                    // one case that can't be ticked holds no other up
 	for _, id := range ids {
 		c, err := e.Store.Load(ctx, id)
 		if err != nil {
@@ -309,7 +344,11 @@ func (e *Engine) Sweep(ctx context.Context, now time.Time, n int) (int, error) {
 			// Waits for an effect under way; look again shortly, don't spin.
 			u.WakeAt = now.Add(time.Second)
 		}
-		units = append(units, u)
+		said := time.Time{}
+		if len(events) > 0 {
+			said = remedy.WakeAt(c)
+		}
+		units, due = append(units, u), append(due, said)
 	}
 	e.Failpoint("before sweep commit")
 	errs, err := e.Store.Commit(ctx, units, nil)
@@ -322,6 +361,9 @@ func (e *Engine) Sweep(ctx context.Context, now time.Time, n int) (int, error) {
 		switch {
 		case err == nil:
 			done++
+			if !due[i].IsZero() {
+				e.Late(max(0, now.Sub(due[i])))
+			}
 		case !errors.Is(err, ErrConflict): // a conflict is due again at once
 			faults = append(faults, fmt.Errorf("case %s is due and can't be stored: %w", units[i].Case.ID, err))
 		}

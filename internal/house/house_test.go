@@ -36,6 +36,7 @@ var (
 // house is the map. A package without a line here fails the test.
 var house = map[string]room{
 	"recent":     {pure: true},
+	"trace":      {},
 	"finding":    {pure: true},
 	"deadline":   {pure: true},
 	"remedy":     {may: words, pure: true},
@@ -49,7 +50,7 @@ var house = map[string]room{
 	"gate":       {may: append(slices.Clone(judgement), "judge"), pure: true},
 	"record":     {may: core, pure: true},
 	"format":     {may: append(slices.Clone(words), "format"), pure: true, third: []string{"go.yaml.in/"}},
-	"connector":  {may: append(slices.Clone(core), "connector")},
+	"connector":  {may: append(slices.Clone(core), "connector", "trace")},
 	"pgtest":     {},
 	"store":      {may: append(slices.Clone(core), "ledger", "record", "recent", "store", "pgtest")},
 	"dispatch":   {may: append(slices.Clone(core), "record", "dispatch"), spawns: true},

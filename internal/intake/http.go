@@ -14,12 +14,12 @@ import (
 func (in *Intake) ServeAlerts(w http.ResponseWriter, r *http.Request) {
 	token := bearer(r)
 	if token == "" {
-		answer(w, Answer{Status: http.StatusUnauthorized, Error: "send the source's token as \"Authorization: Bearer …\"; make one with `casement token create`"})
+		in.refuse(w, "token", Answer{Status: http.StatusUnauthorized, Error: "send the source's token as \"Authorization: Bearer …\"; make one with `casement token create`"})
 		return
 	}
 	src, err := in.Token(r.Context(), token)
 	if err != nil {
-		answer(w, Answer{Status: http.StatusUnauthorized, Error: "the token is not valid here: " + err.Error()})
+		in.refuse(w, "token", Answer{Status: http.StatusUnauthorized, Error: "the token is not valid here: " + err.Error()})
 		return
 	}
 	in.serve(w, r, src, nil)
@@ -30,7 +30,7 @@ func (in *Intake) ServeHook(w http.ResponseWriter, r *http.Request) {
 	src, ok := in.Source(r.PathValue("source"))
 	if !ok || src.Kind == "token" {
 		// The same answer as for a bad signature: names of sources are not told.
-		answer(w, Answer{Status: http.StatusUnauthorized, Error: "no such source, or the signature is wrong"})
+		in.refuse(w, "unknown", Answer{Status: http.StatusUnauthorized, Error: "no such source, or the signature is wrong"})
 		return
 	}
 	in.serve(w, r, src, func(body []byte) error { return verify(src, r.Header, body, in.Now()) })
@@ -43,29 +43,29 @@ func (in *Intake) serve(w http.ResponseWriter, r *http.Request, src Source, chec
 		defer func() { <-in.slots }()
 	default:
 		w.Header().Set("Retry-After", "1")
-		answer(w, Answer{Status: http.StatusServiceUnavailable, Error: "too many requests at once; nothing was stored, send it again"})
+		in.refuse(w, src.Kind, Answer{Status: http.StatusServiceUnavailable, Error: "too many requests at once; nothing was stored, send it again"})
 		return
 	}
 	body, err := readBody(http.MaxBytesReader(w, r.Body, in.MaxBody), min(r.ContentLength, in.MaxBody))
 	var tooLarge *http.MaxBytesError
 	switch {
 	case errors.As(err, &tooLarge):
-		answer(w, Answer{Status: http.StatusRequestEntityTooLarge, Error: "the body is larger than allowed; nothing was stored, split it"})
+		in.refuse(w, src.Kind, Answer{Status: http.StatusRequestEntityTooLarge, Error: "the body is larger than allowed; nothing was stored, split it"})
 		return
 	case err != nil:
-		answer(w, Answer{Status: http.StatusBadRequest, Error: "the body ended early; nothing was stored, send it again"})
+		in.refuse(w, src.Kind, Answer{Status: http.StatusBadRequest, Error: "the body ended early; nothing was stored, send it again"})
 		return
 	}
 	if check != nil {
 		if err := check(body); err != nil {
-			in.Log.Warn("sender not verified", "source", src.Name, "why", err.Error())
-			answer(w, Answer{Status: http.StatusUnauthorized, Error: "no such source, or the signature is wrong"})
+			in.Log.WarnContext(r.Context(), "sender not verified", "source", src.Name, "why", err.Error())
+			in.refuse(w, src.Kind, Answer{Status: http.StatusUnauthorized, Error: "no such source, or the signature is wrong"})
 			return
 		}
 	}
 	event := r.Header.Get("X-GitHub-Event")
 	if src.Kind == "github" && !strings.HasSuffix(event, "_alert") {
-		answer(w, Answer{Status: http.StatusOK, Error: "event " + event + " is not an alert; nothing to store"})
+		in.refuse(w, src.Kind, Answer{Status: http.StatusOK, Error: "event " + event + " is not an alert; nothing to store"})
 		return
 	}
 	answer(w, in.Take(r.Context(), src, event, body))
@@ -79,6 +79,12 @@ func readBody(r io.Reader, size int64) ([]byte, error) {
 	}
 	_, err := b.ReadFrom(r)
 	return b.Bytes(), err
+}
+
+// refuse answers for a body that was not read, or holds no alerts.
+func (in *Intake) refuse(w http.ResponseWriter, kind string, a Answer) {
+	in.Watch(kind, a, 0)
+	answer(w, a)
 }
 
 // answer writes the answer as JSON. A write error means that the sender is

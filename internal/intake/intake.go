@@ -94,7 +94,10 @@ type Config struct {
 	MaxBody  int64
 	Quota    int64
 	Inflight int
-	Log      *slog.Logger
+	// Watch is told of every body that came in: how its sender proves itself, the
+	// answer, and how long it took; 0 for one that was not read. nil: nobody.
+	Watch func(kind string, a Answer, took time.Duration)
+	Log   *slog.Logger
 }
 
 // Intake takes in alerts.
@@ -114,6 +117,9 @@ func New(c Config) *Intake {
 	}
 	if c.Inflight == 0 {
 		c.Inflight = 512
+	}
+	if c.Watch == nil {
+		c.Watch = func(string, Answer, time.Duration) {}
 	}
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
@@ -151,6 +157,13 @@ type ItemResult struct {
 // event is the sender's event name, "" if its format has none. It returns only
 // after what the answer says is on disk.
 func (in *Intake) Take(ctx context.Context, src Source, event string, body []byte) Answer {
+	begun := time.Now()
+	a := in.take(ctx, src, event, body)
+	in.Watch(src.Kind, a, time.Since(begun))
+	return a
+}
+
+func (in *Intake) take(ctx context.Context, src Source, event string, body []byte) Answer {
 	now := in.Now().UTC()
 	if a, ok := in.takeQuick(ctx, src, event, body, now); ok {
 		return a
@@ -246,7 +259,7 @@ func (in *Intake) Work(ctx context.Context, n int) (int, error) {
 		return len(items), err
 	}
 	for _, it := range due {
-		in.Log.Warn("quarantined body waits for a person", "id", it.ID, "source", it.Source, "owner", it.Owner, "why", it.Error,
+		in.Log.WarnContext(ctx, "quarantined body waits for a person", "id", it.ID, "source", it.Source, "owner", it.Owner, "why", it.Error,
 			"since", it.ReceivedAt)
 		if err := in.Inbox.QuarantineRemind(ctx, it.Tenant, it.ID, now.Add(remindEvery)); err != nil {
 			return len(items), err

@@ -123,6 +123,12 @@ type EffectRow struct {
 	Object string
 	// NotBefore is the earliest start, zero for now.
 	NotBefore time.Time
+	// Door is the connector, route or system it leads to, by its name in the
+	// configuration; "" for none. Queues are counted by it.
+	Door string
+	// Trace is the trace context (W3C traceparent) of what called for it, "" for
+	// none.
+	Trace string
 }
 
 // Lease is the right to do one effect until Until. Epoch grows at every claim;

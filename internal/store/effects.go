@@ -15,13 +15,13 @@ import (
 // grows even for an effect that was removed and called for again.
 const epochCounter = "effect-epoch"
 
-const effectColumns = "id, tenant, case_id, effect_id, kind, action, n, object, not_before, epoch, lease_until, next_at, attempt, last_error"
+const effectColumns = "id, tenant, case_id, effect_id, kind, action, n, object, not_before, epoch, lease_until, next_at, attempt, last_error, door, trace"
 
 func scanEffect(row scanner) (EffectStatus, error) {
 	var e EffectStatus
 	var kind string
 	var notBefore, until, next int64
-	err := row.Scan(&e.ID, &e.Tenant, &e.CaseID, &e.Effect.ID, &kind, &e.Effect.Action, &e.Effect.N, &e.Object, &notBefore, &e.Epoch, &until, &next, &e.Attempt, &e.LastError)
+	err := row.Scan(&e.ID, &e.Tenant, &e.CaseID, &e.Effect.ID, &kind, &e.Effect.Action, &e.Effect.N, &e.Object, &notBefore, &e.Epoch, &until, &next, &e.Attempt, &e.LastError, &e.Door, &e.Trace)
 	e.Effect.Kind = remedy.EffectKind(kind)
 	e.NotBefore, e.LeaseUntil, e.NextAt = instant(notBefore), instant(until), instant(next)
 	return e, err
@@ -88,12 +88,12 @@ func (w *writer) effects(u *unit) error {
 		at := nanos(e.NotBefore)
 		// A dropped effect that is called for again is a new one (epoch 0) that
 		// waits for the end of the old lease.
-		err := w.send(`INSERT INTO effect (id, tenant, case_id, effect_id, kind, action, n, object, not_before, next_at, epoch, lease_until, attempt, dropped, last_error)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, '')
-			ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, action = excluded.action, n = excluded.n, object = excluded.object,
+		err := w.send(`INSERT INTO effect (id, tenant, case_id, effect_id, kind, action, n, object, not_before, next_at, epoch, lease_until, attempt, dropped, last_error, door, trace, since)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, '', ?, ?, ?)
+			ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, action = excluded.action, n = excluded.n, object = excluded.object, door = excluded.door, trace = excluded.trace, since = excluded.since,
 			not_before = excluded.not_before, next_at = CASE WHEN excluded.next_at < effect.lease_until THEN effect.lease_until ELSE excluded.next_at END,
 			epoch = CASE WHEN effect.dropped = 1 THEN 0 ELSE effect.epoch END, attempt = CASE WHEN effect.dropped = 1 THEN 0 ELSE effect.attempt END, dropped = 0`,
-			e.ID, e.Tenant, e.CaseID, e.Effect.ID, string(e.Effect.Kind), e.Effect.Action, e.Effect.N, e.Object, at, at)
+			e.ID, e.Tenant, e.CaseID, e.Effect.ID, string(e.Effect.Kind), e.Effect.Action, e.Effect.N, e.Object, at, at, e.Door, e.Trace, nanos(u.Case.At))
 		if err != nil {
 			return err
 		}

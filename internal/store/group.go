@@ -97,6 +97,8 @@ type group struct {
 	leading bool
 	broken  error
 	stats   commitStats
+	// watch is told of every commit, nil for nobody.
+	watch func(CommitSample)
 }
 
 // do writes one request and returns when it is on disk. A context that ends
@@ -279,6 +281,9 @@ func (g *group) attempt(batch []*request, savepoints bool) (err error) {
 	g.mu.Lock()
 	g.stats.add(now.Sub(before), now.Sub(begun), parts)
 	g.mu.Unlock()
+	if g.watch != nil {
+		g.watch(CommitSample{parts, now.Sub(before), now.Sub(begun)})
+	}
 	return nil
 }
 

@@ -22,6 +22,22 @@ type Stats struct {
 	FreeBytes     int64 `json:"free_bytes"`
 }
 
+// CommitSample is one transaction of the group commit.
+type CommitSample struct {
+	// Parts is the size of the group.
+	Parts int
+	// Sync is the time of COMMIT (write and sync, or the server's answer), Whole
+	// that of the transaction.
+	Sync, Whole time.Duration
+}
+
+// WatchCommits has f called after every commit, by whoever leads the group: f
+// must be quick. Call it before the store is used.
+func (s *SQLite) WatchCommits(f func(CommitSample)) { s.group.watch = f }
+
+// WatchCommits is SQLite.WatchCommits.
+func (s *Postgres) WatchCommits(f func(CommitSample)) { s.group.watch = f }
+
 // window is the number of commits the quantiles look back.
 const window = 1024
 

@@ -31,7 +31,7 @@ func (s *server) metrics(w http.ResponseWriter, r *http.Request) error {
 	if ip := net.ParseIP(address(r)); s.Metrics == nil || ip == nil || !ip.IsLoopback() {
 		return s.notFound(w, r)
 	}
-	promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{}).ServeHTTP(w, r)
+	promhttp.HandlerFor(s.Metrics, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError}).ServeHTTP(w, r)
 	return nil
 }
 

@@ -27,7 +27,7 @@ type Operation struct {
 	// Summary is one line; its first word is a verb.
 	Summary string
 	// mount registers the operation; problem words its errors.
-	mount func(api huma.API, op huma.Operation, problem func(method, path string, err error) error)
+	mount func(api huma.API, op huma.Operation, problem func(ctx context.Context, method, path string, err error) error)
 }
 
 // reply is an answer with a JSON body.
@@ -47,10 +47,10 @@ type tagged interface{ etag() string }
 // the principal, who holds the permission.
 func Op[I, O any](method, path string, need auth.Permission, id, summary string, do func(ctx context.Context, p auth.Principal, in *I) (O, error)) Operation {
 	o := Operation{Method: method, Path: path, Need: need, ID: id, Summary: summary}
-	o.mount = func(api huma.API, op huma.Operation, problem func(method, path string, err error) error) {
+	o.mount = func(api huma.API, op huma.Operation, problem func(ctx context.Context, method, path string, err error) error) {
 		run := func(ctx context.Context, in *I) (out O, err error) {
 			if out, err = do(ctx, auth.FromContext(ctx), in); err != nil {
-				err = problem(method, path, err)
+				err = problem(ctx, method, path, err)
 			}
 			return out, err
 		}
@@ -84,7 +84,7 @@ type streamed struct {
 // do. What goes wrong after the first byte is do's to tell in the stream.
 func StreamOp(method, path string, need auth.Permission, id, summary, kind string, do func(ctx context.Context, p auth.Principal, w io.Writer)) Operation {
 	o := Operation{Method: method, Path: path, Need: need, ID: id, Summary: summary}
-	o.mount = func(api huma.API, op huma.Operation, _ func(method, path string, err error) error) {
+	o.mount = func(api huma.API, op huma.Operation, _ func(ctx context.Context, method, path string, err error) error) {
 		op.Responses["200"] = &huma.Response{Description: "OK", Content: map[string]*huma.MediaType{kind: {}}}
 		huma.Register(api, op, func(ctx context.Context, _ *struct{}) (*streamed, error) {
 			return &streamed{kind, func(hc huma.Context) {
@@ -226,7 +226,9 @@ func schemaName(t reflect.Type, hint string) string {
 }
 
 // worded turns an error of an operation into what its caller is told.
-func (s *server) worded(method, path string, err error) error { return s.problemOf(method, path, err) }
+func (s *server) worded(ctx context.Context, method, path string, err error) error {
+	return s.problemOf(ctx, method, path, err)
+}
 
 // GetStatus implements huma.StatusError.
 func (p *problem) GetStatus() int { return p.Status }

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -49,7 +50,7 @@ func (s *server) outer(next http.Handler) http.Handler {
 			if v == http.ErrAbortHandler {
 				panic(v)
 			}
-			s.Log.Error("request failed by a fault of ours", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(v))
+			s.Log.ErrorContext(r.Context(), "request failed by a fault of ours", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(v))
 			if !rec.wrote {
 				s.fail(rec, r, errors.New("panic"))
 			}
@@ -76,7 +77,7 @@ func (p *problem) Error() string { return p.Title + ": " + p.Detail }
 
 // problemOf turns any error into what may be told. Faults of ours are logged
 // and told without their text.
-func (s *server) problemOf(method, path string, err error) *problem {
+func (s *server) problemOf(ctx context.Context, method, path string, err error) *problem {
 	var p *problem
 	var retry *auth.RetryError
 	var tooLarge *http.MaxBytesError
@@ -106,7 +107,7 @@ func (s *server) problemOf(method, path string, err error) *problem {
 	if code := remedy.CodeOf(err); code != "" {
 		return &problem{Status: statusOf(code), Title: titleOf(code), Detail: err.Error(), Code: string(code)}
 	}
-	s.Log.Error("request failed", "method", method, "path", path, "err", err)
+	s.Log.ErrorContext(ctx, "request failed", "method", method, "path", path, "err", err)
 	return &problem{Status: http.StatusInternalServerError, Title: "Something failed on our side", Detail: "It was logged. Nothing is known to be half done; look before you repeat it."}
 }
 
@@ -135,7 +136,7 @@ func titleOf(c remedy.Code) string {
 // fail answers with an error: JSON for programs, a page for people; who is not
 // signed in is sent to the door.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
-	p := s.problemOf(r.Method, r.URL.Path, err)
+	p := s.problemOf(r.Context(), r.Method, r.URL.Path, err)
 	if wantsJSON(r) {
 		writeProblem(w, p)
 		return

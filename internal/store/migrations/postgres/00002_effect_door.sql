@@ -1,0 +1,12 @@
+-- Queues are told by the system an effect leads to, and a call to it carries the
+-- trace of what called for it (W3C traceparent).
+
+-- +goose Up
+ALTER TABLE effect ADD COLUMN door  TEXT COLLATE "C" NOT NULL DEFAULT '';
+ALTER TABLE effect ADD COLUMN trace TEXT COLLATE "C" NOT NULL DEFAULT '';
+ALTER TABLE effect ADD COLUMN since BIGINT NOT NULL DEFAULT 0; -- when it was called for
+
+-- +goose Down
+-- +goose StatementBegin
+DO $$ BEGIN RAISE EXCEPTION 'a ledger is never taken back'; END $$;
+-- +goose StatementEnd
