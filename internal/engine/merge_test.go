@@ -225,6 +225,39 @@ func TestMergeAndEffects(t *testing.T) {
 	}
 }
 
+// TestMergedIsProvenForAll: a probe that began before a merge does not speak for
+// what came with it; the case closes when one that covers all does.
+func TestMergedIsProvenForAll(t *testing.T) {
+	h := start(t, nil)
+	one := h.observe(exposure("a", finding.StoragePublic))[0].CaseID
+	h.w.auth = remedy.AuthNone
+	b := exposure("b", finding.WorldOpen)
+	two := h.observe(b)[0].CaseID
+	merged := false
+	h.e.Failpoint = func(name string) {
+		if c := h.load(one); name == "before commit" && !merged && c.Probe.Purpose == remedy.ProbeAfter {
+			merged = true
+			if _, _, err := h.e.Merge(context.Background(), two, one, "", h.word()); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	h.settle()
+	if c := h.load(one); !merged || !c.Open() {
+		t.Fatalf("merged %v; closed as %q by a probe that covers one finding of two", merged, c.Closed)
+	}
+	h.until(3 * time.Hour)
+	c := h.load(one)
+	if c.Closed != remedy.ClosedProven || h.acts() != 1 {
+		t.Errorf("%s, closed as %q, acted %d times", c.State(), c.Closed, h.acts())
+	}
+	for _, m := range c.Members {
+		if m.ProvenAt.IsZero() {
+			t.Errorf("finding %s is not proven", m.UID)
+		}
+	}
+}
+
 // TestSplit: what is split off has its own case and deadlines no later than
 // before; news of it go there though its key stayed, and a merge brings it back.
 func TestSplit(t *testing.T) {
