@@ -64,7 +64,8 @@ func (c *cli) gate(ctx context.Context, g *gating, f *formats, args []string) (v
 			return v, err
 		}
 	}
-	a, err := c.readAlerts(ctx, args, g.mappings, "")
+	var pile finding.Pile
+	a, err := c.readEach(ctx, args, g.mappings, "", pile.Add)
 	if err != nil {
 		return v, err
 	}
@@ -92,7 +93,10 @@ func (c *cli) gate(ctx context.Context, g *gating, f *formats, args []string) (v
 			return v, failf(codeOf(err), "casement doctor", "the gate fails closed: exceptions can't be read: %w", err)
 		}
 	}
-	rep := gate.Evaluate(j, a.findings, opt)
+	rep, err := gate.Evaluate(j, &pile, opt)
+	if err != nil {
+		return v, fmt.Errorf("the gate fails closed: %w", err)
+	}
 	v.rep = &rep
 	var ticketErr error
 	if k != nil && !g.noTicket && rep.Blocked > 0 {

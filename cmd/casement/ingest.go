@@ -5,13 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net/http"
 
 	"github.com/spf13/cobra"
 
 	"github.com/casement/casement/internal/correlate"
 	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/format"
+	"github.com/casement/casement/internal/format/all"
 	"github.com/casement/casement/internal/format/jsonl"
 	"github.com/casement/casement/internal/intake"
 )
@@ -90,25 +91,109 @@ func (c *cli) ingestAll(ctx context.Context, k *client, names, mappings []string
 }
 
 // ingestFile sends one file. Formats that only this side can read are sent as
-// our own JSON lines.
+// our own JSON lines, large files piece by piece.
 func (c *cli) ingestFile(ctx context.Context, k *client, name string, mappings []string, event string) (out ingested, err error) {
 	out.File = name
-	body, err := c.readNamed(name)
+	if len(mappings) > 0 || event != "" || c.asset.of.UID != "" {
+		err = c.ingestConverted(ctx, k, &out, mappings, event)
+		return out, err
+	}
+	in, err := c.open(name)
 	if err != nil {
 		return out, err
 	}
-	if len(mappings) > 0 || event != "" || c.asset.of.UID != "" {
-		if body, err = c.converted(ctx, name, body, mappings, event); err != nil {
-			return out, err
+	defer func() { err = firstOf(err, in.Close()) }()
+	if in.Size() <= all.WholeSize { // the server finds the format, and keeps what it does not know
+		body := make([]byte, in.Size())
+		if n, err := in.ReadAt(body, 0); n < len(body) {
+			return out, fileError(name, err)
 		}
+		err = k.ingest(ctx, &out, body)
+		return out, err
 	}
+	err = all.Pieces(in, format.Options{File: shownName(name)}, func(_ format.Reader, p *format.Piece) error {
+		var one ingested
+		if err := k.ingest(ctx, &one, p.Body); err != nil {
+			return partly(out, err)
+		}
+		for i, n := range one.Refusal {
+			one.Refusal[i].Where, _ = p.Place(n.Where)
+		}
+		out.add(one)
+		return nil
+	})
+	return out, err
+}
+
+// add counts a piece of a file. Its single results are not kept: there may be
+// millions.
+func (x *ingested) add(p ingested) {
+	x.Format, x.Stored = p.Format, x.Stored || p.Stored
+	x.Read, x.Kept, x.Suppressed, x.Refused = x.Read+p.Read, x.Kept+p.Kept, x.Suppressed+p.Suppressed, x.Refused+p.Refused
+	x.Opened, x.Joined, x.Seen, x.Failed = x.Opened+p.Opened, x.Joined+p.Joined, x.Seen+p.Seen, x.Failed+p.Failed
+	x.Refusal = append(x.Refusal, p.Refusal[:max(0, min(len(p.Refusal), shownRefusals-len(x.Refusal)))]...)
+	x.Status = max(x.Status, p.Status)
+	if p.Error != "" {
+		x.Error = p.Error
+	}
+	x.Later, x.Quarantine = max(x.Later, p.Later), max(x.Quarantine, p.Quarantine)
+}
+
+// partly says of a failure in the middle of a file what is taken in already.
+func partly(x ingested, err error) error {
+	if x.Read == 0 {
+		return err
+	}
+	return failf(codeOf(err), "send the file again: what is known already is only counted", "%s of %s are taken in, then: %w", plural(x.Read, "record"), x.File, err)
+}
+
+// batch is how many findings are sent at a time.
+const batch = 500
+
+// ingestConverted reads a file here and sends its findings as JSON lines.
+func (c *cli) ingestConverted(ctx context.Context, k *client, out *ingested, mappings []string, event string) error {
+	var list []finding.Finding
+	send := func() error {
+		body, err := linesOf(list)
+		if err != nil || len(list) == 0 {
+			return err
+		}
+		var one ingested
+		if err := k.ingest(ctx, &one, body); err != nil {
+			return partly(*out, err)
+		}
+		out.add(one)
+		list = list[:0]
+		return nil
+	}
+	a, err := c.readEach(ctx, []string{out.File}, mappings, event, func(f finding.Finding) error {
+		if list = append(list, f); len(list) < batch {
+			return nil
+		}
+		return send()
+	})
+	if err = firstOf(err, send()); err != nil {
+		return err
+	}
+	for _, word := range a.summary.Formats {
+		out.Format = word
+	}
+	if err := c.tell(a); err != nil && a.summary.Kept == 0 {
+		return err
+	}
+	out.Read, out.Suppressed, out.Refused = a.summary.Read, a.summary.Suppressed, out.Refused+a.summary.Refused
+	return nil
+}
+
+// ingest sends one body and counts what became of it.
+func (k *client) ingest(ctx context.Context, out *ingested, body []byte) error {
 	resp, err := k.post(ctx, "/api/v1/alerts", body)
 	if err != nil {
-		return out, err
+		return err
 	}
 	defer resp.Body.Close()
 	if err := json.NewDecoder(resp.Body).Decode(&out.Answer); err != nil {
-		return out, failf(codeRemote, "", "the answer of %s can't be read: %w", k.where, err)
+		return failf(codeRemote, "", "the answer of %s can't be read: %w", k.where, err)
 	}
 	out.Status = resp.StatusCode
 	for _, r := range out.Results {
@@ -125,13 +210,13 @@ func (c *cli) ingestFile(ctx context.Context, k *client, name string, mappings [
 	}
 	switch resp.StatusCode {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		return out, failf(codeAuth, "casement token create --roles source", "%s", out.Error)
+		return failf(codeAuth, "casement token create --roles source", "%s", out.Error)
 	case http.StatusRequestEntityTooLarge:
-		return out, failf(codeError, "split the file", "%s", out.Error)
+		return failf(codeError, "split the file", "%s", out.Error)
 	case http.StatusServiceUnavailable, http.StatusTooManyRequests, http.StatusInsufficientStorage, http.StatusInternalServerError:
-		return out, failf(codeRemote, "send it again", "%s", out.Error)
+		return failf(codeRemote, "send it again", "%s", out.Error)
 	}
-	return out, nil
+	return nil
 }
 
 // post sends a body and returns the answer whatever its status.
@@ -150,21 +235,6 @@ func (k *client) post(ctx context.Context, path string, body []byte) (*http.Resp
 		return nil, failf(codeRemote, "casement doctor", "%s does not answer", k.where)
 	}
 	return resp, nil
-}
-
-// converted reads a body by mapping files and writes it as JSON lines.
-func (c *cli) converted(ctx context.Context, name string, body []byte, mappings []string, event string) ([]byte, error) {
-	in := c.in
-	c.in = io.NopCloser(bytes.NewReader(body))
-	defer func() { c.in = in }()
-	a, err := c.readAlerts(ctx, []string{"-"}, mappings, event)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.tell(a); err != nil && a.summary.Kept == 0 {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
-	return linesOf(a.findings)
 }
 
 // linesOf writes findings as our own JSON lines.
@@ -220,10 +290,12 @@ func (c *cli) showIngested(list []ingested) {
 		fmt.Fprintln(c.out)
 		for i, n := range x.Refusal {
 			if i == shownRefusals {
-				fmt.Fprintf(c.err, "  … %d more refused\n", len(x.Refusal)-i)
 				break
 			}
 			fmt.Fprintf(c.err, "%s %s: %s\n", c.talk.paint(yellow, "refused:"), clean(n.Where), clean(n.Reason))
+		}
+		if n := x.Refused - shownRefusals; n > 0 {
+			fmt.Fprintf(c.err, "  … %s more refused\n", group(n))
 		}
 		if x.Later != 0 {
 			fmt.Fprintf(c.err, "stored as body %d; it is worked on later: %s\n", x.Later, clean(x.Error))

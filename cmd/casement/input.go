@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"crypto/hmac"
 	"crypto/rand"
@@ -21,9 +22,14 @@ import (
 	"github.com/casement/casement/internal/format/mapping"
 )
 
-// maxInput bounds one file of alerts; it is read whole, and what it becomes takes
-// several times its size.
+// maxInput bounds one file of alerts, in bytes. Formats that can't be read piece
+// by piece (CSV, mappings that reach out of the record) take several times that
+// in memory.
 const maxInput = 256 << 20
+
+// maxHeld is how much of standard input is held in memory; what is longer goes
+// to a temporary file.
+const maxHeld = 8 << 20
 
 // summary counts what became of the records of all files.
 type summary struct {
@@ -41,37 +47,96 @@ type summary struct {
 
 // alerts is what the named files hold.
 type alerts struct {
+	// findings is empty when they were handed to somebody else.
 	findings []finding.Finding
 	summary  summary
+	// refusals are the first ones; the summary counts all.
 	refusals []format.Note
 	errs     []error
 }
 
-// readNamed reads a file, or standard input for "-".
-func (c *cli) readNamed(name string) ([]byte, error) {
-	var r io.Reader = c.in
-	if name != "-" {
-		f, err := os.Open(name)
-		if err != nil {
-			return nil, fileError(name, err)
+// input is an open file of alerts.
+type input interface {
+	format.Source
+	Close() error
+}
+
+type memory struct{ *bytes.Reader }
+
+func (memory) Close() error { return nil }
+
+type section struct {
+	*io.SectionReader
+	close func() error
+}
+
+func (s section) Close() error { return s.close() }
+
+// open opens a file, or standard input for "-", of at most maxInput bytes.
+func (c *cli) open(name string) (in input, err error) {
+	if name == "-" {
+		if isTerminal(c.in) {
+			c.sayf("reading standard input; end it with Ctrl-D")
 		}
-		defer f.Close()
-		if info, err := f.Stat(); err == nil && info.IsDir() {
-			return nil, failf(codeUsage, "name the files in it", "%s is a directory", name)
-		}
-		if info, err := f.Stat(); err == nil && info.Size() > maxInput {
-			return nil, tooLarge(name) // before a byte of it is in memory
-		}
-		r = f
-	} else if isTerminal(c.in) {
-		c.sayf("reading standard input; end it with Ctrl-D")
+		return spool(name, c.in)
 	}
-	b, err := io.ReadAll(io.LimitReader(r, maxInput+1))
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, fileError(name, err)
+	}
+	info, err := f.Stat()
 	switch {
 	case err != nil:
+		err = fileError(name, err)
+	case info.IsDir():
+		err = failf(codeUsage, "name the files in it", "%s is a directory", name)
+	case info.Size() > maxInput:
+		err = tooLarge(name)
+	case info.Mode().IsRegular():
+		return section{io.NewSectionReader(f, 0, info.Size()), f.Close}, nil
+	default: // a pipe
+		in, err = spool(name, f)
+	}
+	return in, firstOf(err, f.Close())
+}
+
+// spool makes what can be read only once readable anywhere.
+func spool(name string, r io.Reader) (input, error) {
+	head, err := io.ReadAll(io.LimitReader(r, maxHeld+1))
+	if err != nil {
 		return nil, fileError(name, err)
-	case len(b) > maxInput:
-		return nil, tooLarge(name)
+	}
+	if len(head) <= maxHeld {
+		return memory{bytes.NewReader(head)}, nil
+	}
+	f, err := os.CreateTemp("", "casement-input-*") // 0600
+	if err != nil {
+		return nil, failf(codeError, "name a file instead", "standard input is too long to be held in memory: %w", err)
+	}
+	remove := func() error { return errors.Join(f.Close(), os.Remove(f.Name())) }
+	n, err := io.Copy(f, io.MultiReader(bytes.NewReader(head), io.LimitReader(r, maxInput+1-int64(len(head)))))
+	if err == nil && n > maxInput {
+		err = tooLarge(name)
+	}
+	if err != nil {
+		return nil, firstOf(err, remove())
+	}
+	return section{io.NewSectionReader(f, 0, n), remove}, nil
+}
+
+// readNamed reads a whole file, or standard input for "-".
+func (c *cli) readNamed(name string) ([]byte, error) {
+	in, err := c.open(name)
+	if err != nil {
+		return nil, err
+	}
+	b := make([]byte, in.Size())
+	n, err := in.ReadAt(b, 0)
+	if n == len(b) {
+		err = nil
+	}
+	if err = firstOf(err, in.Close()); err != nil {
+		return nil, fileError(name, err)
 	}
 	return b, nil
 }
@@ -148,6 +213,18 @@ func (c *cli) scans(cmd *cobra.Command) {
 // readAlerts reads all files by the built-in readers and the mapping files. A
 // file that can't be read does not stop the others; errs holds why.
 func (c *cli) readAlerts(ctx context.Context, names, mappings []string, event string) (alerts, error) {
+	var list []finding.Finding
+	a, err := c.readEach(ctx, names, mappings, event, func(f finding.Finding) error {
+		list = append(list, f)
+		return nil
+	})
+	a.findings = list
+	return a, err
+}
+
+// readEach is readAlerts for files of any number of findings: each is handed to
+// keep as it is read. keep's error stops it.
+func (c *cli) readEach(ctx context.Context, names, mappings []string, event string, keep func(finding.Finding) error) (alerts, error) {
 	a := alerts{summary: summary{Because: map[string]int{}, Formats: map[string]string{}}}
 	extra, err := c.readMapping(mappings)
 	if err != nil {
@@ -155,36 +232,63 @@ func (c *cli) readAlerts(ctx context.Context, names, mappings []string, event st
 	}
 	hash := c.hashSecret()
 	for _, n := range names {
-		if err := ctx.Err(); err != nil {
-			return a, err
+		opt := format.Options{HashSecret: hash, File: shownName(n), Event: event, Asset: c.asset.of}
+		if stop := a.file(ctx, c, n, opt, extra, keep); stop != nil {
+			return a, stop
 		}
-		b, err := c.readNamed(n)
-		var res format.Result
-		if err == nil {
-			shown := n
-			if n == "-" {
-				shown = "stdin"
-			}
-			res, err = all.Read(b, format.Options{HashSecret: hash, File: shown, Event: event, Asset: c.asset.of}, extra...)
-		}
-		s := &a.summary
-		s.Read, s.Kept = s.Read+res.Read, s.Kept+res.Kept
-		s.Suppressed, s.Refused = s.Suppressed+res.Suppressed, s.Refused+res.Refused
-		for _, x := range res.Suppressions {
-			s.Because[clean(x.Reason)]++
-		}
-		if err == nil || len(res.Refusals) > 1 { // a single one is the file's error
-			a.refusals = append(a.refusals, res.Refusals...)
-		}
-		if err != nil {
-			a.errs = append(a.errs, err)
-			s.Failed = append(s.Failed, n)
-			continue
-		}
-		s.Formats[n] = res.Format
-		a.findings = append(a.findings, res.Findings...)
 	}
 	return a, nil
+}
+
+func shownName(name string) string {
+	if name == "-" {
+		return "stdin"
+	}
+	return name
+}
+
+// file reads one file; stop is an error that is not the file's.
+func (a *alerts) file(ctx context.Context, c *cli, name string, opt format.Options, extra []format.Reader, keep func(finding.Finding) error) (stop error) {
+	word, mark, refused := "", len(a.refusals), 0
+	in, err := c.open(name)
+	if err == nil {
+		err = all.Each(in, opt, func(res format.Result) error {
+			word, refused = res.Format, refused+res.Refused
+			a.add(res)
+			for _, f := range res.Findings {
+				if stop = keep(f); stop != nil {
+					return stop
+				}
+			}
+			stop = ctx.Err()
+			return stop
+		}, extra...)
+		err = firstOf(err, in.Close())
+	}
+	if stop != nil {
+		return stop
+	}
+	if err != nil && refused == 1 { // it is the file's error
+		a.refusals = a.refusals[:mark]
+	}
+	if err != nil {
+		a.errs = append(a.errs, err)
+		a.summary.Failed = append(a.summary.Failed, name)
+		return nil
+	}
+	a.summary.Formats[name] = word
+	return nil
+}
+
+// add counts what a piece of a file held.
+func (a *alerts) add(res format.Result) {
+	s := &a.summary
+	s.Read, s.Kept = s.Read+res.Read, s.Kept+res.Kept
+	s.Suppressed, s.Refused = s.Suppressed+res.Suppressed, s.Refused+res.Refused
+	for _, x := range res.Suppressions {
+		s.Because[clean(x.Reason)]++
+	}
+	a.refusals = append(a.refusals, res.Refusals[:max(0, min(len(res.Refusals), shownRefusals-len(a.refusals)))]...)
 }
 
 // shownRefusals is how many refusals are printed one by one.
@@ -193,16 +297,15 @@ const shownRefusals = 20
 // tell prints what could not be read and returns the exit code's error: none
 // if all was read, partial if some was, an error if nothing was.
 func (c *cli) tell(a alerts) error {
-	for i, n := range a.refusals {
-		if i == shownRefusals {
-			fmt.Fprintf(c.err, "%s %d more records\n", c.talk.paint(yellow, "refused:"), len(a.refusals)-i)
-			break
-		}
+	for _, n := range a.refusals {
 		what := n.Reason
 		if n.Record != "" {
 			what = "record " + n.Record + ": " + what
 		}
 		fmt.Fprintf(c.err, "%s %s: %s\n", c.talk.paint(yellow, "refused:"), clean(strings.TrimSuffix(n.Where, "#")), clean(what))
+	}
+	if n := a.summary.Refused - len(a.refusals); n > 0 && len(a.refusals) == shownRefusals {
+		fmt.Fprintf(c.err, "%s %d more records\n", c.talk.paint(yellow, "refused:"), n)
 	}
 	nothing := a.summary.Kept == 0 && a.summary.Suppressed == 0 && len(a.summary.Formats) == 0
 	for i, err := range a.errs {

@@ -55,7 +55,8 @@ once its rules are trusted. Nothing is stored and nothing is touched.`,
 		if err != nil {
 			return err
 		}
-		a, err := c.readAlerts(ctx, args, mappings, event)
+		var pile finding.Pile
+		a, err := c.readEach(ctx, args, mappings, event, pile.Add)
 		if err != nil {
 			return err
 		}
@@ -63,7 +64,10 @@ once its rules are trusted. Nothing is stored and nothing is touched.`,
 		if verdict != nil && a.summary.Kept == 0 {
 			return verdict
 		}
-		inv := backtest.InventoryOf(jd, a.findings, c.now())
+		inv, err := backtest.InventoryOf(jd, &pile, c.now())
+		if err != nil {
+			return err
+		}
 		switch f.word {
 		case "json":
 			err = emitJSON(c, inv)
@@ -75,7 +79,7 @@ once its rules are trusted. Nothing is stored and nothing is touched.`,
 		if err != nil {
 			return err
 		}
-		if len(a.findings) > 0 {
+		if pile.Len() > 0 {
 			c.next("casement try "+fileWords(args)+"   # which cases, who would be asked", "casement owner gaps "+fileWords(args)+"   # why owners are missing")
 		}
 		return verdict

@@ -61,11 +61,8 @@ line. Exit code 9: some records were refused; 1: none could be read.`,
 	c.scans(cmd)
 	cmd.Flags().StringVar(&event, "event", "", "event name of the sender, e.g. the X-GitHub-Event header")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
-		a, err := c.readAlerts(ctx, args, mappings, event)
+		a, err := c.parse(ctx, f, args, mappings, event)
 		if err != nil {
-			return err
-		}
-		if err := c.printParsed(f, a.findings); err != nil {
 			return err
 		}
 		verdict := c.tell(a)
@@ -85,18 +82,24 @@ line. Exit code 9: some records were refused; 1: none could be read.`,
 	return cmd
 }
 
-func (c *cli) printParsed(f *formats, list []finding.Finding) error {
-	if f.word == "jsonl" {
-		w := bufio.NewWriter(c.out)
-		e := json.NewEncoder(w)
-		e.SetEscapeHTML(false)
-		for _, x := range list {
-			if err := e.Encode(parsedOf(x)); err != nil {
-				return err
-			}
+// parse reads the files and prints the findings: lines as they are read, the
+// other forms when all are.
+func (c *cli) parse(ctx context.Context, f *formats, names, mappings []string, event string) (alerts, error) {
+	if f.word != "jsonl" {
+		a, err := c.readAlerts(ctx, names, mappings, event)
+		if err != nil {
+			return a, err
 		}
-		return w.Flush()
+		return a, c.printParsed(f, a.findings)
 	}
+	w := bufio.NewWriter(c.out)
+	e := json.NewEncoder(w)
+	e.SetEscapeHTML(false)
+	a, err := c.readEach(ctx, names, mappings, event, func(x finding.Finding) error { return e.Encode(parsedOf(x)) })
+	return a, firstOf(err, w.Flush())
+}
+
+func (c *cli) printParsed(f *formats, list []finding.Finding) error {
 	out := make([]parsed, len(list))
 	for i, x := range list {
 		out[i] = parsedOf(x)

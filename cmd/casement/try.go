@@ -10,6 +10,7 @@ import (
 
 	"github.com/casement/casement/internal/backtest"
 	"github.com/casement/casement/internal/deadline"
+	"github.com/casement/casement/internal/finding"
 )
 
 func (c *cli) tryCommand() *cobra.Command {
@@ -39,7 +40,8 @@ and nothing is touched.`,
 		if err != nil {
 			return err
 		}
-		a, err := c.readAlerts(ctx, args, mappings, event)
+		var pile finding.Pile
+		a, err := c.readEach(ctx, args, mappings, event, pile.Add)
 		if err != nil {
 			return err
 		}
@@ -47,7 +49,14 @@ and nothing is touched.`,
 		if verdict != nil && a.summary.Kept == 0 {
 			return verdict
 		}
-		trial := backtest.Try(jd, a.findings, c.now())
+		keep := top // a table needs no more
+		if f.word == "json" || f.word == "jsonl" {
+			keep = 0
+		}
+		trial, err := backtest.Try(jd, &pile, c.now(), keep)
+		if err != nil {
+			return err
+		}
 		switch f.word {
 		case "json":
 			err = emitJSON(c, trial)
@@ -95,24 +104,12 @@ func (c *cli) showTrial(trial backtest.Trial, top int) {
 			it.Title, it.Asset, action, owner, it.FixBy)
 	}
 	tab.print(t, "")
-	if n := len(trial.Items) - top; top > 0 && n > 0 {
+	if n := trial.Cases - top; top > 0 && n > 0 {
 		fmt.Fprintf(t.w, "… %s more; show all with --top 0\n", plural(n, "case"))
 	}
-	held, relax, errs := map[string]int{}, map[string]int{}, map[string]int{}
-	for _, it := range trial.Items {
-		for _, h := range it.Held {
-			held[h]++
-		}
-		for _, r := range it.Relax {
-			relax[r]++
-		}
-		if it.Error != "" {
-			errs[it.Error]++
-		}
-	}
-	c.counts("What keeps it from acting by itself", held, "case")
-	c.counts("Facts that are unknown and counted as the worst case", relax, "case")
-	c.counts("Policy errors (a person decides these)", errs, "case")
+	c.counts("What keeps it from acting by itself", trial.Held, "case")
+	c.counts("Facts that are unknown and counted as the worst case", trial.Relax, "case")
+	c.counts("Policy errors (a person decides these)", trial.Failed, "case")
 	if trial.NoOwner > 0 {
 		c.showUnowned(trial)
 	}
@@ -120,10 +117,9 @@ func (c *cli) showTrial(trial backtest.Trial, top int) {
 
 // showUnowned says what would become of cases nobody owns.
 func (c *cli) showUnowned(trial backtest.Trial) {
-	_, unowned := trial.Split()
 	var parts []string
 	for _, p := range backtest.Paths() {
-		if n := unowned[p]; n > 0 {
+		if n := trial.Unowned[p]; n > 0 {
 			parts = append(parts, pathWord(p)+" "+group(n))
 		}
 	}

@@ -30,23 +30,34 @@ type Group struct {
 	Sources []string
 	// Alerts counts everything that came, repeats included.
 	Alerts int
+
+	first int // the number of its first alert
 }
 
 // GroupOf groups findings by tenant and exposure key, in order of appearance.
 // Of findings with one uid the last word counts, as with a source that repeats
 // itself.
 func GroupOf(fs []finding.Finding) []Group {
+	list := make([]finding.Piled, len(fs))
+	for i, f := range fs {
+		list[i] = finding.Piled{N: i, Finding: f}
+	}
+	return groups(list)
+}
+
+func groups(list []finding.Piled) []Group {
 	type id struct{ tenant, key string }
 	index := map[id]int{}
 	var out []Group
 	members := map[id]map[string]finding.Finding{}
-	for _, f := range fs {
+	for _, x := range list {
+		f := x.Finding
 		k := id{f.Tenant, finding.ExposureKey(f).String()}
 		i, ok := index[k]
 		if !ok {
 			i = len(out)
 			index[k] = i
-			out = append(out, Group{Tenant: k.tenant, Key: k.key})
+			out = append(out, Group{Tenant: k.tenant, Key: k.key, first: x.N})
 			members[k] = map[string]finding.Finding{}
 		}
 		out[i].Alerts++
@@ -65,6 +76,15 @@ func GroupOf(fs []finding.Finding) []Group {
 		}
 	}
 	return out
+}
+
+// eachGroup hands out the groups of a pile, a part of it in memory at a time.
+func eachGroup(p *finding.Pile, do func(Group)) error {
+	return p.Each(func(part []finding.Piled) {
+		for _, g := range groups(part) {
+			do(g)
+		}
+	})
 }
 
 // Past is one decision of history: stored, or made of a file.

@@ -3,6 +3,7 @@ package backtest_test
 import (
 	"math/rand"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -63,10 +64,74 @@ func sample(t *testing.T) []finding.Finding {
 	}
 }
 
+type failer interface{ Fatal(...any) }
+
+func pile(t failer, fs []finding.Finding) *finding.Pile {
+	var p finding.Pile
+	for _, f := range fs {
+		if err := p.Add(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return &p
+}
+
+func tryOf(t failer, j judge.Judge, fs []finding.Finding, at time.Time) backtest.Trial {
+	trial, err := backtest.Try(j, pile(t, fs), at, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return trial
+}
+
+func inventoryOf(t failer, j judge.Judge, fs []finding.Finding, at time.Time) backtest.Inventory {
+	inv, err := backtest.InventoryOf(j, pile(t, fs), at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return inv
+}
+
+// TestTryManyCases: what is listed is the most pressing, everything is counted,
+// and neither depends on how many were asked for.
+func TestTryManyCases(t *testing.T) {
+	j := newJudge(t, pack.Default())
+	var fs []finding.Finding
+	for i := range 12_000 {
+		f := sample(t)[i%7]
+		f.Asset.UID = "asset-" + strconv.Itoa(i/14)
+		fs = append(fs, f)
+	}
+	all := tryOf(t, j, fs, policytest.At())
+	few, err := backtest.Try(j, pile(t, fs), policytest.At(), 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all.Alerts != 12_000 || len(all.Items) != all.Cases || len(few.Items) != 5 || !reflect.DeepEqual(few.Items, all.Items[:5]) {
+		t.Fatalf("%d alerts, %d cases, %d items, of few %d", all.Alerts, all.Cases, len(all.Items), len(few.Items))
+	}
+	if few.String() != all.String() || !reflect.DeepEqual(few.Paths, all.Paths) || !reflect.DeepEqual(few.Held, all.Held) || !reflect.DeepEqual(few.Unowned, all.Unowned) {
+		t.Errorf("%s\n%s", few, all)
+	}
+	var inOrder []string
+	for _, g := range backtest.GroupOf(fs) {
+		inOrder = append(inOrder, g.Key)
+	}
+	at := map[string]int{}
+	for i, k := range inOrder {
+		at[k] = i
+	}
+	for i := 1; i < len(all.Items); i++ {
+		if a, b := all.Items[i-1], all.Items[i]; a.Risk == b.Risk && a.Alerts == b.Alerts && at[a.Key] > at[b.Key] {
+			t.Fatalf("case %s before %s, which appears first", a.Key, b.Key)
+		}
+	}
+}
+
 func TestTry(t *testing.T) {
 	j := newJudge(t, pack.Default())
 	at := policytest.At()
-	trial := backtest.Try(j, sample(t), at)
+	trial := tryOf(t, j, sample(t), at)
 	if got := trial.String(); got != "7 alerts → 4 cases; 1 would be enforced, 0 approved, 2 ticketed, 1 no owner; nothing was touched" {
 		t.Errorf("%s", got)
 	}
@@ -80,7 +145,7 @@ func TestTry(t *testing.T) {
 }
 
 func TestInventory(t *testing.T) {
-	inv := backtest.InventoryOf(newJudge(t, pack.Default()), sample(t), policytest.At())
+	inv := inventoryOf(t, newJudge(t, pack.Default()), sample(t), policytest.At())
 	if inv.Alerts != 7 || inv.Cases != 4 || len(inv.Rows) != 2 {
 		t.Fatalf("inventory %+v", inv)
 	}
@@ -126,7 +191,7 @@ func TestTrialMatchesInventory(t *testing.T) {
 	j := newJudge(t, pack.Default())
 	rapid.Check(t, func(t *rapid.T) {
 		fs := rapid.SliceOfN(policytest.Finding(), 0, 15).Draw(t, "findings")
-		trial, inv := backtest.Try(j, fs, policytest.At()), backtest.InventoryOf(j, fs, policytest.At())
+		trial, inv := tryOf(t, j, fs, policytest.At()), inventoryOf(t, j, fs, policytest.At())
 		cases, paths := 0, map[remedy.Path]int{}
 		for _, r := range inv.Rows {
 			cases += r.Cases
@@ -232,7 +297,7 @@ func FuzzReadOperators(f *testing.F) {
 
 func TestEmptyFile(t *testing.T) {
 	j := newJudge(t, pack.Default())
-	if got := backtest.Try(j, nil, time.Time{}).String(); got != "0 alerts → 0 cases; 0 would be enforced, 0 approved, 0 ticketed, 0 no owner; nothing was touched" {
+	if got := tryOf(t, j, nil, time.Time{}).String(); got != "0 alerts → 0 cases; 0 would be enforced, 0 approved, 0 ticketed, 0 no owner; nothing was touched" {
 		t.Errorf("%s", got)
 	}
 }

@@ -1,6 +1,7 @@
 package backtest
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sort"
@@ -66,12 +67,12 @@ type Row struct {
 
 // InventoryOf sorts findings into classes and judges each exposure by j, as of
 // at. Nothing is stored.
-func InventoryOf(j judge.Judge, fs []finding.Finding, at time.Time) Inventory {
+func InventoryOf(j judge.Judge, p *finding.Pile, at time.Time) (Inventory, error) {
 	trusted := j
 	trusted.IgnoreModes = true
-	out := Inventory{Policy: j.Pack.Version(), Alerts: len(fs)}
+	out := Inventory{Policy: j.Pack.Version(), Alerts: p.Len()}
 	rows := map[string]*Row{}
-	for _, g := range GroupOf(fs) {
+	err := eachGroup(p, func(g Group) {
 		out.Cases++
 		key := string(g.Finding.Domain) + "\x00" + string(g.Finding.Class)
 		r := rows[key]
@@ -83,7 +84,7 @@ func InventoryOf(j judge.Judge, fs []finding.Finding, at time.Time) Inventory {
 		would, e := trusted.Judge(g.Finding, policy.CaseFacts{Members: len(g.UIDs)}, at)
 		now, _ := j.Judge(g.Finding, policy.CaseFacts{Members: len(g.UIDs)}, at)
 		r.add(j.Pack, g, would, now.Decision.Path(), e, at)
-	}
+	})
 	for _, r := range rows {
 		r.finish()
 		out.Rows = append(out.Rows, *r)
@@ -102,7 +103,7 @@ func InventoryOf(j judge.Judge, fs []finding.Finding, at time.Time) Inventory {
 		}
 		return string(x.Domain)+string(x.Class) < string(y.Domain)+string(y.Class)
 	})
-	return out
+	return out, err
 }
 
 func (r *Row) add(p *policy.Pack, g Group, j remedy.Judgement, now remedy.Path, e judge.Explanation, at time.Time) {
@@ -220,6 +221,15 @@ type Trial struct {
 	Errors int `json:"errors"`
 	// Items, the most pressing first.
 	Items []TrialCase `json:"items"`
+
+	// Owned and Unowned count the cases by path: those with a known owner, and
+	// the others. Held, Relax and Failed count the cases by what TrialCase says
+	// in Held, Relax and Error. They count all cases, Items may be fewer.
+	Owned   map[remedy.Path]int `json:"-"`
+	Unowned map[remedy.Path]int `json:"-"`
+	Held    map[string]int      `json:"-"`
+	Relax   map[string]int      `json:"-"`
+	Failed  map[string]int      `json:"-"`
 }
 
 // TrialCase is one case of a trial.
@@ -245,15 +255,19 @@ type TrialCase struct {
 	// Relax are facts that could make it less urgent once they are known.
 	Relax []string `json:"relax"`
 	Error string   `json:"error,omitempty"`
+
+	first int
 }
 
 // Try judges findings as if every rule had mode enforce, as of at. Limits by
-// unknown facts stay, so what it counts as enforced really would be.
-func Try(j judge.Judge, fs []finding.Finding, at time.Time) Trial {
+// unknown facts stay, so what it counts as enforced really would be. It keeps
+// the most pressing items, as many as asked for; 0 keeps all.
+func Try(j judge.Judge, p *finding.Pile, at time.Time, keep int) (Trial, error) {
 	trusted := j
 	trusted.IgnoreModes = true
-	out := Trial{Policy: j.Pack.Version(), Alerts: len(fs), Paths: map[remedy.Path]int{}, Items: []TrialCase{}}
-	for _, g := range GroupOf(fs) {
+	out := Trial{Policy: j.Pack.Version(), Alerts: p.Len(), Paths: map[remedy.Path]int{}, Items: []TrialCase{}, Owned: map[remedy.Path]int{},
+		Unowned: map[remedy.Path]int{}, Held: map[string]int{}, Relax: map[string]int{}, Failed: map[string]int{}}
+	err := eachGroup(p, func(g Group) {
 		would, e := trusted.Judge(g.Finding, policy.CaseFacts{Members: len(g.UIDs)}, at)
 		now, _ := j.Judge(g.Finding, policy.CaseFacts{Members: len(g.UIDs)}, at)
 		d := would.Decision
@@ -261,35 +275,58 @@ func Try(j judge.Judge, fs []finding.Finding, at time.Time) Trial {
 			Key: g.Key, Title: g.Finding.Title, Asset: g.Finding.Asset.Name, Class: g.Finding.Class, Risk: d.Class,
 			Path: d.Path(), Now: now.Decision.Path(), Alerts: g.Alerts, Rule: d.Rule, Why: d.Why, Actions: []string{},
 			Owner: would.Routing.Owner, OwnerKnown: would.Routing.Known, Approvers: append([]string{}, would.Routing.Approvers...),
-			FixBy: within(at, would.Clocks.Fix), Held: append([]string{}, e.Trace.Lowered...), Relax: append([]string{}, e.Trace.Would...), Error: d.Error,
+			FixBy: within(at, would.Clocks.Fix), Held: append([]string{}, e.Trace.Lowered...), Relax: append([]string{}, e.Trace.Would...), Error: d.Error, first: g.first,
 		}
 		for _, a := range d.Actions {
 			c.Actions = append(c.Actions, a.Connector+"/"+a.Verb+" ("+string(a.Auth)+")")
 		}
-		out.Cases++
-		out.Paths[c.Path]++
-		if !c.OwnerKnown {
-			out.NoOwner++
-		}
-		if c.Error != "" {
-			out.Errors++
-		}
+		out.count(c)
 		out.Items = append(out.Items, c)
-	}
-	sort.SliceStable(out.Items, func(a, b int) bool {
-		x, y := out.Items[a], out.Items[b]
-		if x.Risk != y.Risk {
-			return x.Risk < y.Risk
+		if keep > 0 && len(out.Items) >= 2*keep+1000 {
+			out.Items = mostPressing(out.Items, keep)
 		}
-		return x.Alerts > y.Alerts
 	})
-	return out
+	out.Items = mostPressing(out.Items, keep)
+	return out, err
+}
+
+func (t *Trial) count(c TrialCase) {
+	t.Cases++
+	t.Paths[c.Path]++
+	if c.OwnerKnown {
+		t.Owned[c.Path]++
+	} else {
+		t.NoOwner++
+		t.Unowned[c.Path]++
+	}
+	for _, h := range c.Held {
+		t.Held[h]++
+	}
+	for _, r := range c.Relax {
+		t.Relax[r]++
+	}
+	if c.Error != "" {
+		t.Errors++
+		t.Failed[c.Error]++
+	}
+}
+
+// mostPressing orders cases by risk, then volume, then appearance.
+func mostPressing(list []TrialCase, keep int) []TrialCase {
+	slices.SortFunc(list, func(a, b TrialCase) int {
+		return cmp.Or(cmp.Compare(a.Risk, b.Risk), cmp.Compare(b.Alerts, a.Alerts), cmp.Compare(a.first, b.first))
+	})
+	if keep > 0 && len(list) > keep {
+		clear(list[keep:])
+		list = list[:keep]
+	}
+	return list
 }
 
 // String is the one line of `casement try`. Each case is counted once: what has
 // no owner is counted as that, whatever its path.
 func (t Trial) String() string {
-	owned, _ := t.Split()
+	owned := t.Owned
 	parts := []string{fmt.Sprintf("%d would be enforced", owned[remedy.PathEnforce]), fmt.Sprintf("%d approved", owned[remedy.PathApprove]),
 		fmt.Sprintf("%d ticketed", owned[remedy.PathTicket])}
 	if n := owned[remedy.PathIncident]; n == 1 {
@@ -316,17 +353,4 @@ func count(n int, word string) string {
 		return "1 " + word
 	}
 	return fmt.Sprintf("%d %ss", n, word)
-}
-
-// Split counts the cases by path: those with a known owner, and the others.
-func (t Trial) Split() (owned, unowned map[remedy.Path]int) {
-	owned, unowned = map[remedy.Path]int{}, map[remedy.Path]int{}
-	for _, c := range t.Items {
-		if c.OwnerKnown {
-			owned[c.Path]++
-		} else {
-			unowned[c.Path]++
-		}
-	}
-	return owned, unowned
 }

@@ -32,6 +32,9 @@ type Options struct {
 	// Asset is what was scanned, for formats that often do not say (SARIF without
 	// version control provenance, Trivy over "."); the zero value is unknown.
 	Asset finding.Asset
+	// Line is set for a part of JSON lines: the line of the file, from 1, at which
+	// the body begins.
+	Line int
 	// Event is the sender's event name where the format needs one, e.g. the
 	// X-GitHub-Event header; "" makes the reader infer it from the content.
 	Event string
@@ -98,6 +101,13 @@ type Reader interface {
 	// Read reads the whole body. An error means that no record could be read
 	// (*Error with the place); records that fail alone are in Result.Refusals.
 	Read(body []byte, opt Options) (Result, error)
+}
+
+// Recorder is a reader that can read a large document in parts: see Pieces.
+type Recorder interface {
+	// Records are the places of all lists of records, as in Probe; nil when a
+	// document has to be read whole.
+	Records() []string
 }
 
 // Error is a body that can't be read at all: what, where and how to mend it.

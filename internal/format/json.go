@@ -97,6 +97,10 @@ func Values(name string, body []byte, opt Options) ([]Value, error) {
 	if err != nil {
 		return nil, err
 	}
+	if opt.Line > 0 {
+		out, _ := lineValues(body, opt)
+		return out, nil
+	}
 	trimmed := bytes.TrimLeft(body, " \t\r\n")
 	if trimmed[0] == '[' {
 		var list []json.RawMessage
@@ -133,7 +137,7 @@ type Value struct {
 func lineValues(body []byte, opt Options) ([]Value, int) {
 	var out []Value
 	good, offset := 0, 0
-	p := places{file: opt.File, body: body}
+	p := places{file: opt.File, body: body, lines: max(0, opt.Line-1)}
 	for line := range bytes.Lines(body) {
 		at := offset
 		offset += len(line)
@@ -154,7 +158,7 @@ func lineValues(body []byte, opt Options) ([]Value, int) {
 		}
 		out = append(out, v)
 	}
-	if good > 0 {
+	if good > 0 || opt.Line > 0 {
 		return out, good
 	}
 	return streamValues(body, opt)

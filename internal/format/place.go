@@ -78,16 +78,22 @@ func Finish(res Result, body []byte, opt Options) (Result, error) {
 	if res.Refused == 0 {
 		return res, nil
 	}
-	placeNotes(res.Refusals, body, opt)
-	if res.Refused == res.Read {
-		n := res.Refusals[0]
-		reason := "no record could be read"
-		if res.Refused > 1 {
-			reason = fmt.Sprintf("none of %d records could be read; the first", res.Refused)
-		}
-		return res, &Error{Format: res.Format, Where: n.Where, Reason: reason + ": " + n.Reason, Mend: "check that the file is in the format " + res.Format}
+	placeNotes(res.Refusals, trimBOM(body), opt)
+	return res, res.Verdict()
+}
+
+// Verdict is the error of a body of which no record could be read; nil if one
+// could, or there is none. It needs the counters and the first refusal.
+func (r *Result) Verdict() error {
+	if r.Refused == 0 || r.Refused < r.Read {
+		return nil
 	}
-	return res, nil
+	n := r.Refusals[0]
+	reason := "no record could be read"
+	if r.Refused > 1 {
+		reason = fmt.Sprintf("none of %d records could be read; the first", r.Refused)
+	}
+	return &Error{Format: r.Format, Where: n.Where, Reason: reason + ": " + n.Reason, Mend: "check that the file is in the format " + r.Format}
 }
 
 // placeNotes turns "file#/a/0" into "file:12:3 (/a/0)" for all notes, in one

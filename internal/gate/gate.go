@@ -124,6 +124,7 @@ type Result struct {
 	Ticket string `json:"ticket,omitempty"`
 	Case   string `json:"case,omitempty"`
 
+	// Finding is the exposure itself, of what is blocked or excepted.
 	Finding finding.Finding `json:"-"`
 }
 
@@ -145,28 +146,37 @@ type Report struct {
 // Pass reports whether the build may go on.
 func (r Report) Pass() bool { return r.Blocked == 0 }
 
-// Evaluate judges findings, one result per exposure.
-func Evaluate(j judge.Judge, findings []finding.Finding, o Options) Report {
-	out := Report{Policy: j.Pack.Version(), Project: o.Project, At: o.At.UTC(), Alerts: len(findings), Results: []Result{}}
-	for _, g := range grouped(findings) {
-		r := one(j, g, o)
-		switch r.Outcome {
-		case Blocked:
-			out.Blocked++
-		case Warned:
-			out.Warned++
-		case Excepted:
-			out.Excepted++
-		case Passed:
-			out.Passed++
+// Evaluate judges findings, one result per exposure. The error is that of the
+// pile; the verdict is then none.
+func Evaluate(j judge.Judge, p *finding.Pile, o Options) (Report, error) {
+	out := Report{Policy: j.Pack.Version(), Project: o.Project, At: o.At.UTC(), Alerts: p.Len(), Results: []Result{}}
+	err := p.Each(func(part []finding.Piled) {
+		for _, g := range grouped(part) {
+			r := one(j, g, o)
+			switch r.Outcome {
+			case Blocked:
+				out.Blocked++
+			case Warned:
+				out.Warned++
+			case Excepted:
+				out.Excepted++
+			case Passed:
+				out.Passed++
+			}
+			if r.Outcome == Warned || r.Outcome == Passed {
+				r.Finding = finding.Finding{} // nobody asks for it, and there may be many
+			}
+			out.Results = append(out.Results, r)
 		}
-		out.Results = append(out.Results, r)
+	})
+	if err != nil {
+		return Report{}, err
 	}
 	slices.SortStableFunc(out.Results, func(a, b Result) int {
 		return cmp.Or(cmp.Compare(rank(a.Outcome), rank(b.Outcome)), cmp.Compare(a.Risk, b.Risk), cmp.Compare(b.Severity, a.Severity),
 			cmp.Compare(a.Package, b.Package), cmp.Compare(a.Key, b.Key))
 	})
-	return out
+	return out, nil
 }
 
 func rank(o Outcome) int {
@@ -182,10 +192,11 @@ type exposure struct {
 
 // grouped joins findings by exposure key, in order of appearance. What the
 // source says is fixed or dismissed is still judged: that is a claim.
-func grouped(findings []finding.Finding) []exposure {
+func grouped(findings []finding.Piled) []exposure {
 	index := map[string]int{}
 	var out []exposure
-	for _, f := range findings {
+	for _, x := range findings {
+		f := x.Finding
 		key := finding.ExposureKey(f).String()
 		i, ok := index[key]
 		switch {

@@ -58,6 +58,20 @@ func at(day string) time.Time {
 	return v
 }
 
+func evaluate(t interface{ Fatal(...any) }, j judge.Judge, fs []finding.Finding, o Options) Report {
+	var p finding.Pile
+	for _, f := range fs {
+		if err := p.Add(f); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := Evaluate(j, &p, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 func pkg(name, cve string, s finding.Severity) finding.Finding {
 	f, err := finding.Normalize(finding.Finding{Source: "t", Title: cve + " in " + name, Class: finding.VulnerablePackage, Severity: s, Rule: cve,
 		Weakness: finding.Weakness{CVE: []string{cve}}, Component: finding.Component{Name: name, Version: "1.0", FixedVersion: "1.1"},
@@ -73,7 +87,7 @@ func TestOutcomes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r := Evaluate(testJudge(t), []finding.Finding{
+	r := evaluate(t, testJudge(t), []finding.Finding{
 		pkg("lib", "CVE-2026-1", finding.SeverityHigh), pkg("lib", "CVE-2026-1", finding.SeverityHigh),
 		pkg("small", "CVE-2026-2", finding.SeverityLow), pkg("accepted", "CVE-2026-3", finding.SeverityCritical), broken,
 	}, Options{At: at("2026-05-01")})
@@ -99,7 +113,7 @@ func TestOutcomes(t *testing.T) {
 		}
 	}
 	// The policy's exception is over.
-	after := Evaluate(testJudge(t), []finding.Finding{pkg("accepted", "CVE-2026-3", finding.SeverityCritical)}, Options{At: at("2026-07-01")})
+	after := evaluate(t, testJudge(t), []finding.Finding{pkg("accepted", "CVE-2026-3", finding.SeverityCritical)}, Options{At: at("2026-07-01")})
 	if after.Pass() {
 		t.Error("an exception holds beyond its date")
 	}
@@ -131,7 +145,7 @@ func TestExceptionsCoverWhatTheyName(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			e := base
 			c.change(&e)
-			r := Evaluate(testJudge(t), []finding.Finding{c.f}, Options{At: at(c.day), Exceptions: []Exception{e}})
+			r := evaluate(t, testJudge(t), []finding.Finding{c.f}, Options{At: at(c.day), Exceptions: []Exception{e}})
 			if r.Pass() != c.pass {
 				t.Errorf("pass = %v", r.Pass())
 			}
@@ -163,8 +177,8 @@ func TestExceptionNeverPassesMore(t *testing.T) {
 				From: at("2026-01-01"), Until: at("2026-01-01").AddDate(0, 0, rapid.IntRange(0, 300).Draw(t, "days"))})
 		}
 		now := at("2026-01-01").AddDate(0, 0, rapid.IntRange(-10, 310).Draw(t, "now"))
-		without := Evaluate(j, fs, Options{At: now})
-		with := Evaluate(j, fs, Options{At: now, Exceptions: es})
+		without := evaluate(t, j, fs, Options{At: now})
+		with := evaluate(t, j, fs, Options{At: now, Exceptions: es})
 		if len(with.Results) != with.Blocked+with.Warned+with.Excepted+with.Passed || len(with.Results) != len(without.Results) {
 			t.Fatal("counts do not add up")
 		}
@@ -205,7 +219,7 @@ func TestRecommendation(t *testing.T) {
 // TestSARIFShape checks what the SARIF 2.1.0 schema demands of every part that
 // is written: required members, enumerations, index and fingerprint.
 func TestSARIFShape(t *testing.T) {
-	r := Evaluate(testJudge(t), []finding.Finding{pkg("lib", "CVE-2026-1", finding.SeverityHigh), pkg("lib2", "CVE-2026-1", finding.SeverityHigh),
+	r := evaluate(t, testJudge(t), []finding.Finding{pkg("lib", "CVE-2026-1", finding.SeverityHigh), pkg("lib2", "CVE-2026-1", finding.SeverityHigh),
 		pkg("small", "CVE-2026-2", finding.SeverityLow), pkg("accepted", "CVE-2026-3", finding.SeverityCritical)}, Options{At: at("2026-05-01")})
 	b, err := r.SARIF("1.2.3")
 	if err != nil {
@@ -250,7 +264,7 @@ func TestSARIFShape(t *testing.T) {
 func TestJUnit(t *testing.T) {
 	bad := pkg("lib\x01", "CVE-2026-1", finding.SeverityHigh)
 	bad.Title = "<script>\x02 & co"
-	r := Evaluate(testJudge(t), []finding.Finding{bad, pkg("small", "CVE-2026-2", finding.SeverityLow), pkg("accepted", "CVE-2026-3", finding.SeverityCritical)},
+	r := evaluate(t, testJudge(t), []finding.Finding{bad, pkg("small", "CVE-2026-2", finding.SeverityLow), pkg("accepted", "CVE-2026-3", finding.SeverityCritical)},
 		Options{At: at("2026-05-01"), Project: "acme/shop"})
 	for _, rep := range []Report{r, {}} {
 		b, err := rep.JUnit()
@@ -286,12 +300,12 @@ rules:
 	j := testJudge(t)
 	j.Pack = p
 	f := []finding.Finding{pkg("lib", "CVE-2020-1", finding.SeverityLow)}
-	r := Evaluate(j, f, Options{At: at("2026-06-01")}).Results[0]
+	r := evaluate(t, j, f, Options{At: at("2026-06-01")}).Results[0]
 	if r.Outcome != Blocked || !strings.Contains(r.Reason(), "because unknown: kev") {
 		t.Errorf("without the list: %s, %q", r.Outcome, r.Reason())
 	}
 	j.KEV = judge.KEV{AsOf: at("2026-05-31"), CVE: map[string]bool{"CVE-2021-44228": true}}
-	if r = Evaluate(j, f, Options{At: at("2026-06-01")}).Results[0]; r.Outcome != Warned || strings.Contains(r.Reason(), "unknown") {
+	if r = evaluate(t, j, f, Options{At: at("2026-06-01")}).Results[0]; r.Outcome != Warned || strings.Contains(r.Reason(), "unknown") {
 		t.Errorf("with the list: %s, %q", r.Outcome, r.Reason())
 	}
 }

@@ -29,6 +29,9 @@ type Reader struct{}
 // Name returns "alertmanager".
 func (Reader) Name() string { return Name }
 
+// Records are a message's alerts and the elements of a list.
+func (Reader) Records() []string { return []string{"alerts[]", "[]"} }
+
 // Detect looks for alerts with labels.
 func (Reader) Detect(p format.Probe) int {
 	switch {

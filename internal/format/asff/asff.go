@@ -27,6 +27,11 @@ type Reader struct{}
 // Name returns "asff".
 func (Reader) Name() string { return Name }
 
+// Records are the findings of the envelopes and of a list.
+func (Reader) Records() []string {
+	return []string{"Findings[]", "detail.findings[]", "[].Findings[]", "[].detail.findings[]"}
+}
+
 // Detect looks for the ids every ASFF finding has, wherever the shape puts them.
 func (Reader) Detect(p format.Probe) int {
 	best := 0
@@ -82,6 +87,7 @@ func (Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 		return res, err
 	}
 	list := strings.HasPrefix(strings.TrimLeft(string(body[:min(64, len(body))]), "\uFEFF \t\r\n"), "[")
+	whole := len(values) == 1 && !list && opt.Line == 0
 	for _, v := range values {
 		if v.Err != "" {
 			res.Refuse(v.Where, "", v.Err)
@@ -89,7 +95,7 @@ func (Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 		}
 		var e envelope
 		if err := format.Unmarshal(v.Raw, &e); err != nil {
-			if len(values) == 1 && !list {
+			if whole {
 				return res, &format.Error{Format: Name, Where: v.Where, Reason: format.Reason(err), Mend: "want a finding, {\"Findings\": […]} or an EventBridge event"}
 			}
 			res.Refuse(v.Where, "", format.Reason(err))
@@ -102,7 +108,7 @@ func (Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 			readAll(&res, *e.Findings, opt, v.Where+"/Findings")
 		case e.ID != "" || e.ProductArn != "" || e.Generator != "":
 			readOne(&res, v.Raw, opt, v.Where)
-		case len(values) == 1 && !list:
+		case whole:
 			return res, &format.Error{Format: Name, Where: v.Where, Reason: "no Findings, no detail.findings, and no Id: this is no ASFF",
 				Mend: "send a finding, {\"Findings\": […]} as BatchImportFindings takes it, or an EventBridge event"}
 		default:

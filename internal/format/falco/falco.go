@@ -24,6 +24,9 @@ type Reader struct{}
 // Name returns "falco".
 func (Reader) Name() string { return Name }
 
+// Records are the elements of a list.
+func (Reader) Records() []string { return []string{"[]"} }
+
 // Detect looks for rule, priority and output together.
 func (Reader) Detect(p format.Probe) int {
 	for _, at := range []string{"", "[]."} {

@@ -35,6 +35,9 @@ type Reader struct{}
 // Name returns "github".
 func (Reader) Name() string { return Name }
 
+// Records are the elements of a list.
+func (Reader) Records() []string { return []string{"[]"} }
+
 // Detect looks for the alert shapes and trusts the event header where it is
 // one of ours.
 func (Reader) Detect(p format.Probe) int {

@@ -26,6 +26,9 @@ type Reader struct{}
 // Name returns "gitleaks".
 func (Reader) Name() string { return Name }
 
+// Records are the elements of a list.
+func (Reader) Records() []string { return []string{"[]"} }
+
 // Detect looks for the two forms of a leak.
 func (Reader) Detect(p format.Probe) int {
 	for _, at := range []string{"", "[]."} {

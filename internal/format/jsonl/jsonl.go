@@ -59,6 +59,9 @@ type Reader struct{}
 // Name returns "jsonl".
 func (Reader) Name() string { return Name }
 
+// Records are the elements of a list.
+func (Reader) Records() []string { return []string{"[]"} }
+
 // Detect looks for asset and severity with a title or rule.
 func (Reader) Detect(p format.Probe) int {
 	for _, at := range []string{"", "[]."} {

@@ -14,6 +14,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -75,6 +76,68 @@ func (r *Reader) SecretPaths() []string {
 		}
 	}
 	return out
+}
+
+// Records are the lists the selectors go through. A mapping that names one
+// element of a list, in a selector or outside of the record, has none: the
+// element may be in another part.
+func (r *Reader) Records() []string {
+	if r.table || r.reachesOut() {
+		return nil
+	}
+	var out []string
+	for _, sel := range r.records {
+		place := ""
+		for _, st := range sel.steps {
+			switch {
+			case st.kind == '*':
+				place += "[]"
+			case st.kind == 'k' && !strings.ContainsAny(st.key, ".[]"):
+				place = strings.TrimPrefix(place+"."+st.key, ".")
+			default:
+				return nil
+			}
+		}
+		if !strings.HasSuffix(place, "[]") { // "findings" says "findings[*]"
+			place += "[]"
+		}
+		out = append(out, place, strings.TrimSuffix("[]."+place, ".[]"))
+	}
+	return out
+}
+
+// reachesOut reports whether a path outside of the record may name an element
+// of a list of records.
+func (r *Reader) reachesOut() bool {
+	var paths []path
+	for _, f := range append(r.fields[:len(r.fields):len(r.fields)], r.names...) {
+		paths = append(paths, f.value.paths...)
+		for _, p := range f.value.template {
+			if p.path != nil {
+				paths = append(paths, *p.path)
+			}
+		}
+	}
+	for _, s := range r.suppress {
+		for _, c := range s.when {
+			paths = append(paths, c.paths...)
+		}
+	}
+	for _, p := range paths {
+		i := slices.IndexFunc(p.steps, func(st step) bool { return st.kind != 'k' })
+		if p.up == 0 || i < 0 {
+			continue
+		}
+		if p.up > 0 || i == 0 {
+			return true
+		}
+		for _, sel := range r.records {
+			if len(sel.steps) >= i && slices.Equal(sel.steps[:i], p.steps[:i]) {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // Read reads all records the selectors find.

@@ -44,6 +44,9 @@ type Reader struct{}
 // Name returns "ocsf".
 func (Reader) Name() string { return Name }
 
+// Records are the events of the envelopes and of a list.
+func (Reader) Records() []string { return []string{"Findings[]", "detail.findings[]", "[]"} }
+
 // Detect looks for a class of the Findings category with its required fields.
 func (Reader) Detect(p format.Probe) int {
 	for _, at := range []string{"", "[].", "Findings[].", "findings[].", "detail.findings[]."} {

@@ -27,6 +27,9 @@ type Reader struct{}
 // Name returns "sarif".
 func (Reader) Name() string { return Name }
 
+// Records are the results of each run.
+func (Reader) Records() []string { return []string{"runs[].results[]"} }
+
 // Detect looks for runs with a tool, a SARIF version or the schema's address.
 func (Reader) Detect(p format.Probe) int {
 	switch {

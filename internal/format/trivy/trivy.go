@@ -30,6 +30,18 @@ type Reader struct{}
 // Name returns "trivy".
 func (Reader) Name() string { return Name }
 
+// Records are in the results of an artifact, of a cluster's resources, and in
+// the operator's reports.
+func (Reader) Records() []string {
+	out := []string{"items[]"}
+	for _, results := range []string{"[].", "Results[].", "Resources[].Results[].", "Vulnerabilities[].Results[].", "Misconfigurations[].Results[]."} {
+		for _, list := range []string{"Vulnerabilities[]", "Misconfigurations[]", "Secrets[]", "Licenses[]", "ExperimentalModifiedFindings[]"} {
+			out = append(out, results+list)
+		}
+	}
+	return out
+}
+
 // Detect looks for the report's, the cluster report's or the operator's keys.
 func (Reader) Detect(p format.Probe) int {
 	for _, at := range []string{"", "items[]."} {
@@ -93,12 +105,12 @@ func (Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 		return res, &format.Error{Format: Name, Where: format.Position(opt.File, body, 0), Reason: "ArtifactName and Results are missing: this is no Trivy report",
 			Mend: "let Trivy write it with --format json"}
 	default:
-		readReport(&res, &head.report, opt, format.Pointer(opt, ""))
+		readReport(&res, &head.report, opt, format.Pointer(opt, "", "Results"))
 	}
 	return format.Finish(res, body, opt)
 }
 
-// readReport reads the results of one artifact.
+// readReport reads the results of one artifact; where is their list.
 func readReport(res *format.Result, r *report, opt format.Options, where string) {
 	base := finding.Finding{Tenant: opt.Tenant, Source: Name, Product: "Trivy", Asset: assetOf(r, opt), FirstSeen: when(string(r.CreatedAt), opt)}
 	if base.Asset.Type == "image" {
@@ -110,7 +122,7 @@ func readReport(res *format.Result, r *report, opt format.Options, where string)
 	if r.Metadata.RepoURL != "" {
 		base.Location.Repository = trimRepository(string(r.Metadata.RepoURL))
 	}
-	readResults(res, r.Results, base, opt, format.Pointer(opt, where, "Results"))
+	readResults(res, r.Results, base, opt, where)
 }
 
 // clone copies what findings made from one base must not share.
