@@ -296,6 +296,8 @@ func verdictOf(c remedy.Case, now time.Time) mark {
 		return mark{"Attested, not proven", "pen", toneQuiet, "closed on a person's word; it opens again " + ago(now, c.NextProbe)}
 	case c.Closed == remedy.ClosedSuppressed:
 		return mark{"Suppressed", "mute", toneQuiet, "not an exposure by rule; it is looked at again " + ago(now, c.NextProbe)}
+	case c.MergedInto != "":
+		return mark{"Merged", "merge", toneQuiet, "the other case goes on with the exposure; nothing is proven here"}
 	case c.Closed != "":
 		return mark{"Closed", "check", toneQuiet, string(c.Closed)}
 	case o.Probe == "" && c.Judgement.Decision.Probe.Name() == "":

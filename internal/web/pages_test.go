@@ -263,7 +263,10 @@ func TestMergePages(t *testing.T) {
 	w.status(http.StatusForbidden, "lee", "POST", "/api/v1/cases/c-ssh/commands/merge-alias", ask)
 	w.status(http.StatusUnprocessableEntity, "dana", "POST", "/api/v1/cases/c-ssh/commands/merge-alias", `{"into":"c-xss","text":"x","alias_evidence":" "}`)
 	contains(t, w.status(http.StatusOK, "dana", "POST", "/api/v1/cases/c-ssh/commands/merge-alias", ask), `"other":{"id":"c-xss"`)
-	contains(t, text(w.status(200, "lee", "GET", "/cases/c-ssh", "")), "Merged into c-xss", "seen by two scanners", "CMDB entry 12")
+	contains(t, text(w.status(200, "lee", "GET", "/cases/c-ssh", "")), "Merged into c-xss", "seen by two scanners", "CMDB entry 12", "nothing is proven here")
+	if strings.Contains(text(w.status(200, "lee", "GET", "/cases/c-ssh", "")), "met in") {
+		t.Error("a merge met a deadline")
+	}
 	contains(t, text(w.status(200, "lee", "GET", "/cases/c-xss", "")), "Case c-ssh was merged into this one", "Undo the merge")
 	w.status(http.StatusConflict, "lee", "POST", "/cases/c-ssh/reopen", "text=again")
 	w.status(http.StatusSeeOther, "lee", "POST", "/cases/c-xss/undo-merge", "case=c-ssh&text=two+machines")

@@ -178,6 +178,9 @@ type clock struct {
 func clocksOf(c remedy.Case, now time.Time) []clock {
 	ep, k := c.Episode(), c.Clocks()
 	var out []clock
+	if c.MergedInto != "" { // nothing was met by a merge: the clocks run in the other case
+		return nil
+	}
 	add := func(name string, due, met time.Time) {
 		if due.IsZero() {
 			return
