@@ -186,10 +186,11 @@ func stateStyle(s string) string {
 
 // caseView is what the API says of one case.
 type caseView struct {
-	State string      `json:"state"`
-	Path  remedy.Path `json:"path"`
-	Owner string      `json:"owner"`
-	Case  remedy.Case `json:"case"`
+	State string       `json:"state"`
+	Path  remedy.Path  `json:"path"`
+	Owner string       `json:"owner"`
+	Case  remedy.Case  `json:"case"`
+	Dead  []deadLetter `json:"dead_letters,omitempty"`
 }
 
 func (k *client) oneCase(ctx context.Context, id string) (v caseView, err error) {
@@ -237,6 +238,9 @@ func (c *cli) showCase(v caseView) {
 		state += ", " + string(k.Closed)
 	}
 	c.fact("state", state+"; waits for "+orWords(waits(k.Bottleneck), "nobody")+since(now, k.Bottleneck.Since), stateStyle(v.State))
+	for _, l := range v.Dead {
+		c.fact("dead letter", fmt.Sprintf("%s failed %s: %s; tried again at %s, or by casement deadletter retry %s", l.Kind, plural(l.Tries, "time"), l.Reason, l.NextAt.UTC().Format("15:04 UTC"), l.ID), red)
+	}
 	c.fact("risk", fmt.Sprintf("%s, severity %s, class %s", d.Class, k.Severity, orWords(string(k.Class), "none")), riskStyle(d.Class))
 	c.fact("asset", strings.TrimSpace(k.Asset.Name+" "+k.Asset.Type+" "+k.Asset.Environment), "")
 	who := v.Owner

@@ -290,6 +290,9 @@ func (p *patient) health(h app.Health, live bool) {
 	if h.Quarantined > 0 {
 		p.add("quarantine", "warn", "look at what could not be read, and send it again", "%s wait for a person", plural(h.Quarantined, "body"))
 	}
+	if h.Dead.N > 0 {
+		p.add("dead letters", "warn", "casement deadletter list", "%s, the oldest since %s; tried again every hour", plural(h.Dead.N, "dead letter"), h.Dead.Oldest.UTC().Format("2006-01-02 15:04 UTC"))
+	}
 	if h.Waiting > 0 {
 		p.add("intake", "warn", "", "%s taken in and not worked on yet", plural(h.Waiting, "body"))
 	}

@@ -125,6 +125,7 @@ func (c *cli) commands() []*cobra.Command {
 
 		in(groupServer, c.serveCommand()),
 		in(groupServer, c.doctorCommand()),
+		in(groupServer, c.deadLetterCommand()),
 		in(groupServer, c.backupCommand()),
 		in(groupServer, c.restoreCommand()),
 		in(groupServer, c.ledgerCommand()),

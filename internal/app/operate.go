@@ -27,6 +27,8 @@ func (a *App) operations() []web.Operation {
 		web.Op("POST", "/api/v1/ledger/verify", auth.View, "verifyLedger", "Verify every chain, the tree and the signed checkpoints", a.verifyLedger),
 		web.StreamOp("GET", "/api/v1/ledger/export", auth.Administer, "exportLedger", "Export the ledger as lines of JSON", "application/jsonl", a.exportLedger),
 		web.Op("POST", "/api/v1/backup", auth.Administer, "backup", "Copy database and key into a new folder of the server's machine; from that machine only", a.backup),
+		web.Op("GET", "/api/v1/dead-letters", auth.View, "listDeadLetters", "List what failed too often and is tried every hour", a.listDead),
+		web.Op("POST", "/api/v1/dead-letters/retry", auth.Respond, "retryDeadLetter", "Have a dead letter tried again now", a.retryDead),
 		web.Op("GET", "/api/v1/health", auth.View, "getHealth", "Tell what the install is made of and how it fares", a.health),
 	}
 }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/casement/casement/internal/auth"
 	"github.com/casement/casement/internal/ledger"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/store"
 )
@@ -152,6 +153,8 @@ type Health struct {
 	// Waiting bodies were answered with 202; quarantined ones wait for a person.
 	Waiting     int `json:"waiting_bodies"`
 	Quarantined int `json:"quarantined_bodies"`
+	// Dead counts what failed too often.
+	Dead record.DeadSummary `json:"dead_letters"`
 	// Unsequenced events are not in the ledger's tree yet; TailAge is the age of
 	// the oldest, in seconds.
 	Unsequenced int         `json:"unsequenced_events"`
@@ -184,6 +187,9 @@ func (a *App) health(ctx context.Context, p auth.Principal, _ *struct{}) (Health
 		h.Paused = append(h.Paused, x.Scope)
 	}
 	if h.Waiting, h.Quarantined, err = a.Store.InboxCount(ctx, p.Tenant); err != nil {
+		return Health{}, err
+	}
+	if h.Dead, err = a.Store.DeadSummary(ctx, p.Tenant); err != nil {
 		return Health{}, err
 	}
 	tail, err := a.Store.Tail(ctx)

@@ -9,6 +9,7 @@ import (
 	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/intake"
 	"github.com/casement/casement/internal/ledger"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/store"
 	"github.com/casement/casement/internal/web"
@@ -32,6 +33,13 @@ type Store interface {
 	auditStore
 	copyStore
 	upkeep
+	deadStore
+}
+
+// deadStore keeps what failed too often.
+type deadStore interface {
+	DeadSummary(ctx context.Context, tenant string) (record.DeadSummary, error)
+	RetryDeadLetter(ctx context.Context, tenant, id string, at time.Time, e store.StreamEvent) error
 }
 
 // userStore keeps accounts and sessions.

@@ -13,7 +13,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"log/slog"
 	"runtime/debug"
 	"sync"
@@ -30,6 +29,9 @@ type Source interface {
 	Extend(ctx context.Context, l record.Lease, until time.Time) error
 	// Release gives an effect back to be tried again at at.
 	Release(ctx context.Context, l record.Lease, at time.Time, reason string) error
+	// Bury gives an effect back as a dead letter since now, to be tried again at
+	// at.
+	Bury(ctx context.Context, l record.Lease, now, at time.Time, reason string) error
 }
 
 // Doer does one leased effect and commits its outcome, or gives it back
@@ -37,6 +39,11 @@ type Source interface {
 // lease is lost.
 type Doer interface {
 	Do(ctx context.Context, l record.Lease, now time.Time) error
+}
+
+// Mourner is a Doer that wants to know when its effect became a dead letter.
+type Mourner interface {
+	Buried(ctx context.Context, l record.Lease, now time.Time, reason string) error
 }
 
 // The defaults of a Local.
@@ -51,15 +58,8 @@ const (
 	DefaultGrace = 20 * time.Second
 )
 
-// The back-off after errors: from first, doubling, at most last.
-const (
-	firstBackoff = time.Second
-	lastBackoff  = 5 * time.Minute
-	// stepSize is the number of effects one Step claims.
-	stepSize = 64
-	// maxReason bounds the reason of a release, in bytes.
-	maxReason = 500
-)
+// stepSize is the number of effects one Step claims.
+const stepSize = 64
 
 // ErrLost is the cause of a context that ended because the lease was lost.
 var ErrLost = errors.New("the lease was lost")
@@ -241,40 +241,47 @@ func (d *Local) heartbeat(ctx context.Context, l record.Lease, lost context.Canc
 	}
 }
 
-// do runs the doer; a panic of it becomes an error of this one effect.
-func (d *Local) do(ctx context.Context, l record.Lease, now time.Time) (err error) {
+// do runs the doer.
+func (d *Local) do(ctx context.Context, l record.Lease, now time.Time) error {
+	return d.safely(ctx, l, func() error { return d.Doer.Do(ctx, l, now) })
+}
+
+// safely makes a panic an error of this one effect.
+func (d *Local) safely(ctx context.Context, l record.Lease, f func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			d.Log.ErrorContext(ctx, "effect panicked", "case", l.Row.CaseID, "effect", l.Row.Effect.ID, "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 			err = errors.New("internal fault while doing the effect; the log has the details")
 		}
 	}()
-	return d.Doer.Do(ctx, l, now)
+	return f()
 }
 
-// giveBack releases an effect after an error of its doer. A lease that is not
-// ours any more is left alone.
+// giveBack releases an effect after an error of its doer, or buries it when it
+// failed too often. A lease that is not ours any more is left alone.
 func (d *Local) giveBack(ctx context.Context, l record.Lease, now time.Time, failed error) error {
 	if failed == nil || errors.Is(failed, record.ErrStale) {
 		return nil
 	}
-	wait := Backoff(l.Row.ID, l.Attempt)
-	d.Log.Warn("effect failed", "case", l.Row.CaseID, "effect", l.Row.Effect.ID, "attempt", l.Attempt, "again in", wait, "error", failed)
-	reason := failed.Error()
-	err := d.Source.Release(ctx, l, now.Add(wait), reason[:min(len(reason), maxReason)])
+	wait, dead := record.NextTry(l.Row.ID, l.Attempt)
+	d.Log.Warn("effect failed", "case", l.Row.CaseID, "effect", l.Row.Effect.ID, "attempt", l.Attempt, "again in", wait, "dead letter", dead, "error", failed)
+	if !dead {
+		return ignoreStale(d.Source.Release(ctx, l, now.Add(wait), failed.Error()))
+	}
+	if err := d.Source.Bury(ctx, l, now, now.Add(wait), failed.Error()); err != nil {
+		return ignoreStale(err)
+	}
+	if m, ok := d.Doer.(Mourner); ok {
+		if err := d.safely(ctx, l, func() error { return m.Buried(ctx, l, now, failed.Error()) }); err != nil {
+			d.Log.Error("case could not be told of its dead letter", "case", l.Row.CaseID, "effect", l.Row.Effect.ID, "error", err)
+		}
+	}
+	return nil
+}
+
+func ignoreStale(err error) error {
 	if errors.Is(err, record.ErrStale) {
 		return nil
 	}
 	return err
-}
-
-// Backoff is the wait after failed attempt number attempt (from 1): 1 s,
-// doubled each time up to 5 min, and up to a quarter more. The extra is drawn
-// from the effect's id, so that effects that failed together do not return
-// together, and the same history gives the same times.
-func Backoff(id string, attempt int) time.Duration {
-	wait := min(firstBackoff<<min(max(attempt-1, 0), 20), lastBackoff)
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(id)) // a hash never fails
-	return wait + time.Duration(h.Sum64()%1024)*wait/4096
 }

@@ -237,7 +237,7 @@ func TestStep(t *testing.T) {
 				t.Errorf("step %d did %d, %v; want %d", i, n, err, want)
 			}
 		}
-		if n, err := d.Step(t.Context(), at.Add(dispatch.Backoff("b/message/0", 1))); n != 1 || err != nil {
+		if n, err := d.Step(t.Context(), at.Add(record.Backoff("b/message/0", 1))); n != 1 || err != nil {
 			t.Errorf("after the back-off: %d, %v", n, err)
 		}
 		if want := []string{"a/message/0", "b/message/0", "a/message/1", "b/message/0"}; !slices.Equal(order, want) {
@@ -250,8 +250,8 @@ func TestBackoffGrowsAndIsBounded(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		id := rapid.String().Draw(r, "id")
 		n := rapid.IntRange(-3, 100).Draw(r, "attempt")
-		a, b := dispatch.Backoff(id, n), dispatch.Backoff(id, n+1)
-		if a < time.Second || b < a || b > 5*time.Minute*5/4 || a != dispatch.Backoff(id, n) {
+		a, b := record.Backoff(id, n), record.Backoff(id, n+1)
+		if a < time.Second || b < a || b > 5*time.Minute*5/4 || a != record.Backoff(id, n) {
 			r.Fatalf("attempt %d waits %v, the next %v", n, a, b)
 		}
 		if n >= 1 && n < 8 && b <= a {

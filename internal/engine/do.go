@@ -142,6 +142,11 @@ func (r *run) outcome(ctx context.Context, do remedy.Do, extra func(*Unit)) (rem
 // later gives the effect back for another try, or gives it up.
 func (r *run) later(ctx context.Context, err error) error {
 	if r.l.Attempt >= maxAttempts {
+		switch r.l.Row.Effect.Kind {
+		case remedy.EffectMessage, remedy.EffectTicket, remedy.EffectSay:
+			// The case has no other way to reach these people: it goes on trying.
+			return r.bury(ctx, err.Error())
+		}
 		return r.die(ctx, err.Error())
 	}
 	r.held = false
@@ -401,7 +406,7 @@ func (r *run) look(ctx context.Context) error {
 	}
 	if early := a.IntentAt.Add(onItsWay).Sub(r.now); !found && early > 0 {
 		r.held = false
-		return ignoreStale(r.e.Effects.Release(ctx, r.l, r.now.Add(early), "too early to say that it did not arrive"))
+		return ignoreStale(r.e.Effects.Postpone(ctx, r.l, r.now.Add(early), "too early to say that it did not arrive"))
 	}
 	_, err = r.outcome(ctx, remedy.Looked{Action: a.ID, Gen: a.Gen, Found: found, UndoHandle: o.UndoHandle, Ref: o.Ref}, nil)
 	return err

@@ -319,58 +319,6 @@ func (e *Engine) answer(ctx context.Context, id, action, person string, notes []
 	}, func(u *Unit) { u.Notes = notes })
 }
 
-// Sweep ticks up to n cases whose clocks say something at now, in one group.
-// It returns how many it ticked.
-func (e *Engine) Sweep(ctx context.Context, now time.Time, n int) (int, error) {
-	ids, err := e.Store.Due(ctx, now, n)
-	if err != nil || len(ids) == 0 {
-		return 0, err
-	}
-	units := make([]Unit, 0, len(ids))
-	due := make([]time.Time, 0, len(ids)) // zero where nothing was to be said
-	var faults []error                    // one case that can't be ticked holds no other up
-	for _, id := range ids {
-		c, err := e.Store.Load(ctx, id)
-		if err != nil {
-			faults = append(faults, fmt.Errorf("case %s is due and can't be loaded: %w", id, err))
-			continue
-		}
-		events, err := remedy.Handle(c, remedy.Command{At: now, By: remedy.Actor{Kind: remedy.System, ID: "clock"}, Do: remedy.Tick{}})
-		if err != nil {
-			events = nil // merged meanwhile: only its wake-up is recomputed
-		}
-		u := unitOf(c, events)
-		if !u.WakeAt.IsZero() && !u.WakeAt.After(now) && len(events) == 0 {
-			// Waits for an effect under way; look again shortly, don't spin.
-			u.WakeAt = now.Add(time.Second)
-		}
-		said := time.Time{}
-		if len(events) > 0 {
-			said = remedy.WakeAt(c)
-		}
-		units, due = append(units, u), append(due, said)
-	}
-	e.Failpoint("before sweep commit")
-	errs, err := e.Store.Commit(ctx, units, nil)
-	e.Failpoint("after sweep commit")
-	if err != nil {
-		return 0, errors.Join(append(faults, err)...)
-	}
-	done := 0
-	for i, err := range errs {
-		switch {
-		case err == nil:
-			done++
-			if !due[i].IsZero() {
-				e.Late(max(0, now.Sub(due[i])))
-			}
-		case !errors.Is(err, ErrConflict): // a conflict is due again at once
-			faults = append(faults, fmt.Errorf("case %s is due and can't be stored: %w", units[i].Case.ID, err))
-		}
-	}
-	return done, errors.Join(faults...)
-}
-
 // Step does everything that is due at now, one thing after the other, and
 // returns how much it did. A simulation drives the engine by it alone.
 func (e *Engine) Step(ctx context.Context, now time.Time) (int, error) {

@@ -13,6 +13,7 @@ import (
 	"github.com/casement/casement/internal/deadline"
 	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/store"
 )
@@ -200,6 +201,9 @@ func (w *world) Judge(f finding.Finding, c engine.CaseFacts, at time.Time) (reme
 type backend interface {
 	engine.Store
 	engine.Effects
+	DeadSummary(ctx context.Context, tenant string) (record.DeadSummary, error)
+	DeadLetters(ctx context.Context, tenant, caseID string, n int) ([]record.DeadLetter, error)
+	EffectsOf(ctx context.Context, caseID string, n int) ([]store.EffectStatus, error)
 }
 
 type harness struct {
@@ -654,44 +658,5 @@ func TestDoubtOfAnUndo(t *testing.T) {
 	c := h.load(id)
 	if c.Actions[0].Status != remedy.ActionUnundone || !strings.Contains(c.Escalated, "restored") || strings.Contains(strings.Join(h.w.log, " "), "undo") {
 		t.Errorf("%s %q, log %q", c.Actions[0].Status, c.Escalated, h.w.log)
-	}
-}
-
-// damaged is a store in which one case can't be loaded.
-type damaged struct {
-	engine.Store
-	id string
-}
-
-func (d damaged) Load(ctx context.Context, id string) (remedy.Case, error) {
-	if id == d.id {
-		return remedy.Case{}, errors.New("damaged")
-	}
-	return d.Store.Load(ctx, id)
-}
-
-// TestSweepGoesOnBesideADamagedCase: the clocks of all other cases go on, and
-// the fault is told every time.
-func TestSweepGoesOnBesideADamagedCase(t *testing.T) {
-	h := start(t, func(w *world) { w.auth = remedy.AuthNone })
-	other := alert("b")
-	other.Asset.UID = "other"
-	other, err := finding.Normalize(other)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ids := []string{h.observe(alert("a"))[0].CaseID, h.observe(other)[0].CaseID}
-	h.settle()
-	if ids[0] == ids[1] {
-		t.Fatal("different assets were merged")
-	}
-	h.e.Store = damaged{h.s, ids[0]}
-	h.now = h.load(ids[1]).Clocks().Ack.Add(time.Hour)
-	n, err := h.e.Sweep(context.Background(), h.now, 64)
-	if n != 1 || err == nil || !strings.Contains(err.Error(), ids[0]) {
-		t.Errorf("%d ticked, %v", n, err)
-	}
-	if c := h.load(ids[1]); len(c.Ladder.Said) == 0 {
-		t.Error("the clocks of the other case stand still")
 	}
 }

@@ -57,6 +57,10 @@ type Store interface {
 	Due(ctx context.Context, now time.Time, n int) ([]string, error)
 	// Finding returns the stored finding, or ErrNotFound.
 	Finding(ctx context.Context, tenant, uid string) (finding.Finding, error)
+	// Stumbled records that a due case could not be woken at now and puts its
+	// wake-up off by record.NextTry: it returns until when, and whether the case
+	// is a dead letter by now.
+	Stumbled(ctx context.Context, caseID string, now time.Time, reason string) (at time.Time, dead bool, err error)
 	// NextDue returns the earliest wake-up or effect start after now; zero for
 	// none.
 	NextDue(ctx context.Context, now time.Time) (time.Time, error)
@@ -71,4 +75,9 @@ type Effects interface {
 	Extend(ctx context.Context, l Lease, until time.Time) error
 	// Release gives an effect back to be tried again at at, with the reason.
 	Release(ctx context.Context, l Lease, at time.Time, reason string) error
+	// Postpone is Release for an effect that was not tried: it costs no try.
+	Postpone(ctx context.Context, l Lease, at time.Time, reason string) error
+	// Bury gives an effect back as a dead letter since now, to be tried again at
+	// at.
+	Bury(ctx context.Context, l Lease, now, at time.Time, reason string) error
 }

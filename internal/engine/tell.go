@@ -51,7 +51,7 @@ func (r *run) undo(ctx context.Context) error {
 
 func (r *run) paused(ctx context.Context) error {
 	r.held = false
-	return ignoreStale(r.e.Effects.Release(ctx, r.l, r.now.Add(time.Minute), "paused by the kill switch"))
+	return ignoreStale(r.e.Effects.Postpone(ctx, r.l, r.now.Add(time.Minute), "paused by the kill switch"))
 }
 
 // probe observes what the case asked for.

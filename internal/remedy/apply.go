@@ -67,7 +67,7 @@ func applyBody(c Case, e Event) Case {
 		return applyProbe(c, e)
 	case TicketWanted, TicketLinked, TicketSay, TicketTold, TicketMoved, MessageQueued, MessageSent:
 		return applyOutbox(c, e)
-	case Acked, AssignedTo, Commented, SnoozedUntil, ExceptionGranted, ExceptionEnded, ClockSaid, LadderStepped, EscalatedFor, EffectDied:
+	case Acked, AssignedTo, Commented, SnoozedUntil, ExceptionGranted, ExceptionEnded, ClockSaid, LadderStepped, EscalatedFor, EffectDied, EffectStuck:
 		return applyPeople(c, e)
 	default:
 		return applyAction(c, e)
@@ -233,6 +233,8 @@ func applyPeople(c Case, e Event) Case {
 		c.Ladder.Step, c.Ladder.Next = b.Step, b.Next
 	case EscalatedFor:
 		c.Escalated = b.Why
+	case EffectStuck:
+		c.Stuck = append(c.stuck(), b.Effect)
 	}
 	return c
 }

@@ -83,6 +83,9 @@ type Case struct {
 	Judges    int    `json:"judges,omitempty"`
 	// JudgeSince is when it was asked for last.
 	JudgeSince time.Time `json:"judge_since,omitzero"`
+	// Stuck are the ids of effects that failed too often by our own fault and are
+	// tried at a slow rhythm; those that are pending no more don't count.
+	Stuck []string `json:"stuck,omitempty"`
 	// Escalated says why a person has to look, "" if nobody has to.
 	Escalated string `json:"escalated,omitempty"`
 

@@ -194,6 +194,12 @@ type (
 		Effect Effect
 		Reason string
 	}
+	// Stuck: an effect became a dead letter. The case still waits for it; it is
+	// tried again by itself, at a slow rhythm.
+	Stuck struct {
+		Effect Effect
+		Reason string
+	}
 	// Tick says what the clocks say.
 	Tick struct{}
 	// Merge closes the case in favour of another, which takes over its findings
@@ -257,6 +263,7 @@ func (TicketOpened) Name() string    { return "ticket_opened" }
 func (TicketSaid) Name() string      { return "ticket_said" }
 func (Delivered) Name() string       { return "delivered" }
 func (Died) Name() string            { return "died" }
+func (Stuck) Name() string           { return "stuck" }
 func (Tick) Name() string            { return "tick" }
 func (Merge) Name() string           { return "merge" }
 func (Absorb) Name() string          { return "absorb" }

@@ -274,6 +274,11 @@ type (
 		Effect string `json:"effect"`
 		Reason string `json:"reason"`
 	}
+	// EffectStuck: an effect became a dead letter, and is still called for.
+	EffectStuck struct {
+		Effect string `json:"effect"`
+		Reason string `json:"reason"`
+	}
 	// MergedInto closes the case in favour of another.
 	MergedInto struct {
 		Into string `json:"into"`
@@ -362,6 +367,7 @@ func (LadderStepped) Type() string    { return "ladder_stepped" }
 func (EscalatedFor) Type() string     { return "escalated" }
 func (JudgeAsked) Type() string       { return "judge_asked" }
 func (EffectDied) Type() string       { return "effect_died" }
+func (EffectStuck) Type() string      { return "effect_stuck" }
 func (MergedInto) Type() string       { return "merged" }
 func (Absorbed) Type() string         { return "absorbed" }
 func (MembersSplit) Type() string     { return "members_split" }
@@ -409,7 +415,7 @@ func decoders() map[string]func([]byte) (Body, error) {
 		"assigned": decode[AssignedTo], "commented": decode[Commented], "snoozed": decode[SnoozedUntil],
 		"exception_granted": decode[ExceptionGranted], "exception_ended": decode[ExceptionEnded],
 		"clock_said": decode[ClockSaid], "ladder_stepped": decode[LadderStepped], "escalated": decode[EscalatedFor],
-		"judge_asked": decode[JudgeAsked], "effect_died": decode[EffectDied], "merged": decode[MergedInto],
+		"judge_asked": decode[JudgeAsked], "effect_died": decode[EffectDied], "effect_stuck": decode[EffectStuck], "merged": decode[MergedInto],
 		"members_split": decode[MembersSplit], "absorbed": decode[Absorbed], "unmerged": decode[Unmerged],
 	}
 }

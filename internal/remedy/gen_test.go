@@ -122,6 +122,9 @@ func (w *walk) answer(e Effect) Do {
 	if often(w.ch, 2) {
 		return Died{Effect: e, Reason: "gave up"}
 	}
+	if often(w.ch, 2) {
+		return Stuck{Effect: e, Reason: "panicked"}
+	}
 	a, _ := w.c.Action(e.Action)
 	switch e.Kind {
 	case EffectJudge:

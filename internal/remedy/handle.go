@@ -45,7 +45,7 @@ func Step(c Case, cmd Command) ([]Event, Case, error) {
 	}
 	if c.MergedInto != "" {
 		switch d := cmd.Do.(type) {
-		case Comment, TicketOpened, TicketSaid, Delivered, Died, Unmerge:
+		case Comment, TicketOpened, TicketSaid, Delivered, Died, Stuck, Unmerge:
 		case Tick, UndoAction, IntendUndo, UndoDone: // a containment of its own may have to end
 		default:
 			if claim, ok := d.(Claim); ok && claim.Ticket > 0 { // its own ticket's word is noted
@@ -73,7 +73,7 @@ func (s *step) handle(do Do) error {
 		return s.probed(d)
 	case UndoAction, IntendUndo, UndoDone:
 		return s.handleUndo(do)
-	case TicketOpened, TicketSaid, Delivered, Died:
+	case TicketOpened, TicketSaid, Delivered, Died, Stuck:
 		return s.handleOutbox(do)
 	case Tick:
 		return s.tick()

@@ -105,6 +105,8 @@ func (s *step) handleOutbox(do Do) error {
 		return refuse(Stale, "message %d was delivered already", d.N)
 	case Died:
 		return s.died(d)
+	case Stuck:
+		return s.stuck(d)
 	}
 	return nil
 }
@@ -158,6 +160,23 @@ func (s *step) died(d Died) error {
 		return nil
 	}
 	s.escalate(why)
+	return nil
+}
+
+// stuck: an effect became a dead letter. Who runs the install has to look; the
+// case goes on waiting.
+func (s *step) stuck(d Stuck) error {
+	pending := Pending(s.c)
+	i := slices.IndexFunc(pending, func(e Effect) bool { return e.ID == d.Effect.ID })
+	if i < 0 || slices.Contains(s.c.Stuck, d.Effect.ID) {
+		return refuse(Stale, "effect %s is no longer called for, or is known to be stuck", d.Effect.ID)
+	}
+	e := pending[i]
+	s.emit(EffectStuck{Effect: e.ID, Reason: d.Reason})
+	if e.Kind != EffectMessage { // no message about a message: it would go the same way
+		r := s.c.Judgement.Routing
+		s.say("escalated", "Dead letter, tried again every hour: "+string(e.Kind)+": "+d.Reason, e.Action, s.c.Owner(), r.OpsLead)
+	}
 	return nil
 }
 

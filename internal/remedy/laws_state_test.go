@@ -31,6 +31,9 @@ func (l *laws) state(c Case) {
 		l.must(slices.ContainsFunc(c.Messages, func(m Message) bool { return m.N == n }), "no message is lost: %d", n)
 	}
 	l.must(len(c.Messages) == len(l.messages), "no message is made up: %d, queued %d", len(c.Messages), len(l.messages))
+	for _, e := range Pending(c) {
+		l.must(!slices.Contains(c.Stuck, e.ID) || c.Bottleneck.Kind == "dead letter", "a dead letter shows as what the case waits for: %s, %+v", e.ID, c.Bottleneck)
+	}
 	if !c.Settled {
 		l.must(c.Bottleneck.Kind != "" && c.Bottleneck.Kind != "nobody" && !c.Bottleneck.Since.IsZero(), "no orphan: a case that is not settled waits for somebody: %+v", c.Bottleneck)
 		l.must(c.Bottleneck.Who != "", "no orphan: it is known who is waited for: %+v in %s", c.Bottleneck, c.State())

@@ -1,6 +1,23 @@
 package remedy
 
-import "strconv"
+import (
+	"slices"
+	"strconv"
+)
+
+// stuck returns the dead letters among the effects that are called for.
+func (c Case) stuck() []string {
+	var out []string
+	if len(c.Stuck) == 0 {
+		return nil
+	}
+	for _, e := range Pending(c) {
+		if slices.Contains(c.Stuck, e.ID) {
+			out = append(out, e.ID)
+		}
+	}
+	return out
+}
 
 // Pending returns the effects the state calls for, in a fixed order. An effect
 // stays pending until its outcome is an event, so that history and outbox

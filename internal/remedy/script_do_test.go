@@ -45,11 +45,14 @@ func (s *script) scriptDo(word string) Do {
 		return TicketSaid{N: s.number("n", 1), Told: s.number("told", 1)}
 	case "delivered":
 		return Delivered{N: s.number("n", 1)}
-	case "died":
+	case "died", "stuck":
 		all := Pending(s.c)
 		i := slices.IndexFunc(all, func(e Effect) bool { return e.ID == s.args["effect"] })
 		if i < 0 {
 			return Died{Effect: Effect{ID: s.args["effect"]}, Reason: "gave up"}
+		}
+		if word == "stuck" {
+			return Stuck{Effect: all[i], Reason: "panicked"}
 		}
 		return Died{Effect: all[i], Reason: "gave up"}
 	}

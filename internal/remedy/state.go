@@ -1,5 +1,7 @@
 package remedy
 
+import "cmp"
+
 // State is the one word for where a case stands, derived from its parts.
 type State string
 
@@ -86,6 +88,9 @@ func bottleneck(c Case) (kind, who string) {
 	owner := c.Owner()
 	if owner == "" {
 		owner = c.Judgement.Routing.OpsLead
+	}
+	if len(c.stuck()) > 0 {
+		return "dead letter", cmp.Or(c.Judgement.Routing.OpsLead, owner)
 	}
 	switch c.State() {
 	case StateNone, StateSettled:

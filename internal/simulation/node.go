@@ -193,6 +193,29 @@ func (p port) Extend(ctx context.Context, l record.Lease, until time.Time) error
 	return p.n.s.store.Extend(ctx, l, until)
 }
 
+func (p port) Stumbled(ctx context.Context, id string, now time.Time, reason string) (time.Time, bool, error) {
+	s := p.n.s
+	at, dead, err := s.store.Stumbled(ctx, id, now, reason)
+	s.say("puts %s off: %s, %s", id, reason, short(err))
+	return at, dead, err
+}
+
+func (p port) Postpone(ctx context.Context, l record.Lease, at time.Time, reason string) error {
+	s := p.n.s
+	s.pause("release")
+	err := s.store.Postpone(ctx, l, at, reason)
+	s.say("postpones %s: %s, %s", leaseOf(l), reason, short(err))
+	return err
+}
+
+func (p port) Bury(ctx context.Context, l record.Lease, now, at time.Time, reason string) error {
+	s := p.n.s
+	s.pause("release")
+	err := s.store.Bury(ctx, l, now, at, reason)
+	s.say("buries %s: %s, %s", leaseOf(l), reason, short(err))
+	return err
+}
+
 func (p port) Release(ctx context.Context, l record.Lease, at time.Time, reason string) error {
 	s := p.n.s
 	s.pause("release")

@@ -2,7 +2,6 @@ package simulation
 
 import (
 	"context"
-	"errors"
 	"iter"
 
 	"github.com/casement/casement/internal/dispatch"
@@ -140,7 +139,7 @@ func (s *sim) beat() {
 		if t.lease == nil {
 			continue
 		}
-		if err := s.store.Extend(s.ctx, *t.lease, t.n.time().Add(leaseTime)); errors.Is(err, record.ErrStale) {
+		if err := s.store.Extend(s.ctx, *t.lease, t.n.time().Add(leaseTime)); err != nil {
 			t.cancel(dispatch.ErrLost)
 		}
 	}

@@ -15,15 +15,15 @@ import (
 // grows even for an effect that was removed and called for again.
 const epochCounter = "effect-epoch"
 
-const effectColumns = "id, tenant, case_id, effect_id, kind, action, n, object, not_before, epoch, lease_until, next_at, attempt, last_error, door, trace"
+const effectColumns = "id, tenant, case_id, effect_id, kind, action, n, object, not_before, epoch, lease_until, next_at, attempt, last_error, door, trace, dead_since"
 
 func scanEffect(row scanner) (EffectStatus, error) {
 	var e EffectStatus
 	var kind string
-	var notBefore, until, next int64
-	err := row.Scan(&e.ID, &e.Tenant, &e.CaseID, &e.Effect.ID, &kind, &e.Effect.Action, &e.Effect.N, &e.Object, &notBefore, &e.Epoch, &until, &next, &e.Attempt, &e.LastError, &e.Door, &e.Trace)
+	var notBefore, until, next, dead int64
+	err := row.Scan(&e.ID, &e.Tenant, &e.CaseID, &e.Effect.ID, &kind, &e.Effect.Action, &e.Effect.N, &e.Object, &notBefore, &e.Epoch, &until, &next, &e.Attempt, &e.LastError, &e.Door, &e.Trace, &dead)
 	e.Effect.Kind = remedy.EffectKind(kind)
-	e.NotBefore, e.LeaseUntil, e.NextAt = instant(notBefore), instant(until), instant(next)
+	e.NotBefore, e.LeaseUntil, e.NextAt, e.DeadSince = instant(notBefore), instant(until), instant(next), instant(dead)
 	return e, err
 }
 
@@ -92,7 +92,8 @@ func (w *writer) effects(u *unit) error {
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, '', ?, ?, ?)
 			ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, action = excluded.action, n = excluded.n, object = excluded.object, door = excluded.door, trace = excluded.trace, since = excluded.since,
 			not_before = excluded.not_before, next_at = CASE WHEN excluded.next_at < effect.lease_until THEN effect.lease_until ELSE excluded.next_at END,
-			epoch = CASE WHEN effect.dropped = 1 THEN 0 ELSE effect.epoch END, attempt = CASE WHEN effect.dropped = 1 THEN 0 ELSE effect.attempt END, dropped = 0`,
+			epoch = CASE WHEN effect.dropped = 1 THEN 0 ELSE effect.epoch END, attempt = CASE WHEN effect.dropped = 1 THEN 0 ELSE effect.attempt END,
+			dead_since = CASE WHEN effect.dropped = 1 THEN 0 ELSE effect.dead_since END, dropped = 0`,
 			e.ID, e.Tenant, e.CaseID, e.Effect.ID, string(e.Effect.Kind), e.Effect.Action, e.Effect.N, e.Object, at, at, e.Door, e.Trace, nanos(u.Case.At))
 		if err != nil {
 			return err
@@ -197,13 +198,18 @@ func (s *tables) Extend(ctx context.Context, l record.Lease, until time.Time) er
 // Release gives an effect back (engine.Effects); reason is shown to people and
 // must hold no secret. Releasing a dropped effect removes it and is ErrStale.
 func (s *tables) Release(ctx context.Context, l record.Lease, at time.Time, reason string) error {
+	return s.giveBack(ctx, l, "next_at = ?, last_error = ?", nanos(at), record.Reason(reason))
+}
+
+// giveBack ends a lease and sets columns of its row.
+func (s *tables) giveBack(ctx context.Context, l record.Lease, set string, args ...any) error {
 	dropped := false
 	err := s.db.put(ctx, func(w *writer) error {
 		gone, err := w.exec("DELETE FROM effect WHERE id = ? AND epoch = ? AND dropped = 1", l.Row.ID, l.Epoch)
 		if dropped = gone > 0; err != nil || dropped {
 			return err
 		}
-		n, err := w.exec("UPDATE effect SET lease_until = 0, next_at = ?, last_error = ? WHERE id = ? AND epoch = ? AND lease_until > 0", nanos(at), reason, l.Row.ID, l.Epoch)
+		n, err := w.exec("UPDATE effect SET lease_until = 0, "+set+" WHERE id = ? AND epoch = ? AND lease_until > 0", append(args[:len(args):len(args)], l.Row.ID, l.Epoch)...)
 		if err == nil && n == 0 {
 			err = staleError(l)
 		}

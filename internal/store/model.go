@@ -28,6 +28,7 @@ type Model struct {
 	keys     map[record.CaseKey]map[string]bool
 	findings map[findingKey]*modelFinding
 	effects  map[string]*modelEffect
+	faults   map[string]*modelFault
 	epoch    uint64
 	budgets  map[string][]taken
 	pauses   map[pauseKey]Pause
@@ -71,7 +72,7 @@ type (
 func NewModel() *Model {
 	return &Model{
 		cases: map[string]*modelCase{}, streams: map[streamKey][]StoredEvent{}, keys: map[record.CaseKey]map[string]bool{},
-		findings: map[findingKey]*modelFinding{}, effects: map[string]*modelEffect{}, budgets: map[string][]taken{},
+		findings: map[findingKey]*modelFinding{}, effects: map[string]*modelEffect{}, faults: map[string]*modelFault{}, budgets: map[string][]taken{},
 		pauses: map[pauseKey]Pause{}, facts: map[findingKey][]byte{}, notes: map[findingKey]record.NoteText{},
 	}
 }
@@ -344,7 +345,7 @@ func (m *Model) applyEffects(u *unit, now int64) {
 		row.Tenant, row.CaseID, row.Effect.ID = e.Tenant, e.CaseID, e.Effect.ID
 		e.EffectRow, e.NextAt = row, later(row.NotBefore, e.LeaseUntil)
 		if e.dropped {
-			e.Epoch, e.Attempt, e.dropped = 0, 0, false
+			e.Epoch, e.Attempt, e.DeadSince, e.dropped = 0, 0, time.Time{}, false
 		}
 	}
 }

@@ -71,6 +71,11 @@ func (m *Model) Extend(ctx context.Context, l record.Lease, until time.Time) err
 
 // Release gives an effect back (engine.Effects).
 func (m *Model) Release(ctx context.Context, l record.Lease, at time.Time, reason string) error {
+	return m.giveBack(ctx, l, at, reason, func(*modelEffect) {})
+}
+
+// giveBack ends a lease and changes its row.
+func (m *Model) giveBack(ctx context.Context, l record.Lease, at time.Time, reason string, change func(*modelEffect)) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -84,7 +89,8 @@ func (m *Model) Release(ctx context.Context, l record.Lease, at time.Time, reaso
 		delete(m.effects, l.Row.ID)
 		return staleError(l)
 	}
-	e.LeaseUntil, e.NextAt, e.LastError = time.Time{}, utc(at), reason
+	e.LeaseUntil, e.NextAt, e.LastError = time.Time{}, utc(at), record.Reason(reason)
+	change(e)
 	return nil
 }
 

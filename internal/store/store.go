@@ -44,6 +44,8 @@ const (
 	StreamAsset     = "asset"
 	StreamGuardrail = "guardrail"
 	StreamPrincipal = "principal"
+	// StreamDeadLetter is what people do about dead letters.
+	StreamDeadLetter = "dead-letter"
 )
 
 // CaseStream is the stream of a case's events.
@@ -142,8 +144,11 @@ type EffectStatus struct {
 	Epoch      uint64
 	LeaseUntil time.Time
 	NextAt     time.Time
-	Attempt    int
-	LastError  string
+	// Attempt counts the tries; one that was postponed is none.
+	Attempt   int
+	LastError string
+	// DeadSince is when it became a dead letter, zero while it is none.
+	DeadSince time.Time
 }
 
 // Pause is one thrown kill switch.

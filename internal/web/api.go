@@ -12,6 +12,7 @@ import (
 
 	"github.com/casement/casement/internal/auth"
 	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/store"
 )
@@ -98,6 +99,8 @@ type caseBody struct {
 	Path  remedy.Path  `json:"path"`
 	Owner string       `json:"owner"`
 	Case  remedy.Case  `json:"case"`
+	// Dead are effects of the case that failed too often.
+	Dead []record.DeadLetter `json:"dead_letters,omitempty"`
 }
 
 func (c caseBody) etag() string { return versionTag(c.Case.Version) }
@@ -112,9 +115,16 @@ func (s *server) own(ctx context.Context, p auth.Principal, id string) (remedy.C
 	return s.Reader.Load(ctx, id)
 }
 
+// maxDead bounds the dead letters shown of a case.
+const maxDead = 20
+
 func (s *server) apiCase(ctx context.Context, p auth.Principal, in *CaseID) (caseBody, error) {
 	c, err := s.own(ctx, p, in.ID)
-	return caseBody{c.State(), c.Judgement.Decision.Path(), c.Owner(), c}, err
+	if err != nil {
+		return caseBody{}, err
+	}
+	dead, err := s.Reader.DeadLetters(ctx, c.Tenant, c.ID, maxDead)
+	return caseBody{c.State(), c.Judgement.Decision.Path(), c.Owner(), c, dead}, err
 }
 
 // eventLine is one stored event.

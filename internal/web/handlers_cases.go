@@ -15,6 +15,7 @@ import (
 	"github.com/casement/casement/internal/deadline"
 	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/store"
 )
@@ -202,6 +203,7 @@ type caseData struct {
 	// Choices are ids and names of people to assign to.
 	Choices    [][2]string
 	Asking     string
+	Dead       []record.DeadLetter
 	MayRespond bool
 	MayAttest  bool
 	CanAck     bool
@@ -256,6 +258,9 @@ func (s *server) casePage(w http.ResponseWriter, r *http.Request) error {
 	d := caseData{frame: s.frame(r, c.Title, "cases"), summary: s.summarize(c, names), Names: names, Verdict: verdictOf(c, now),
 		Clocks: clocksOf(c, now), Proof: proofOf(c), Evidence: evidenceOf(evs), Findings: found, Kind: r.URL.Query().Get("kind"),
 		Chain: chainOf(c, names), Choices: choicesOf(c, names), MayRespond: p.Can(auth.Respond)}
+	if d.Dead, err = s.Reader.DeadLetters(ctx, c.Tenant, c.ID, maxDead); err != nil {
+		return err
+	}
 	if !slices.ContainsFunc(timelineKinds(), func(k [2]string) bool { return k[0] == d.Kind }) {
 		d.Kind = ""
 	}

@@ -128,6 +128,8 @@ func describe(b remedy.Body, names people) entry {
 		return say(kindVerify, "shield", toneGood, "proved the exposure", "contained")
 	case remedy.EffectDied:
 		return say(kindAction, "cross", toneBad, "gave up", e.Effect, e.Reason)
+	case remedy.EffectStuck:
+		return say(kindAction, "cross", toneBad, "made a dead letter of", e.Effect, e.Reason, "It is tried again every hour.")
 	}
 	if e := describeMerge(b); e.Verb != "" {
 		return e

@@ -303,6 +303,8 @@ func waitsFor(c remedy.Case, names people) (what, who string) {
 		return "the target", who
 	case "case":
 		return "case", who
+	case "dead letter":
+		return "a dead letter", who
 	}
 	return c.Bottleneck.Kind, who
 }

@@ -20,6 +20,7 @@ import (
 
 	"github.com/casement/casement/internal/auth"
 	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/store"
 )
@@ -31,6 +32,8 @@ type Reader interface {
 	Counts(ctx context.Context, tenant string) (map[string]int, error)
 	Events(ctx context.Context, tenant, caseID string) ([]store.StoredEvent, error)
 	Findings(ctx context.Context, caseID string) ([]store.FindingRow, error)
+	// DeadLetters are those of a case, or of all with an empty id.
+	DeadLetters(ctx context.Context, tenant, caseID string, n int) ([]record.DeadLetter, error)
 	Notes(ctx context.Context, tenant string, hashes []remedy.Note) (map[remedy.Note]engine.NoteText, error)
 }
 

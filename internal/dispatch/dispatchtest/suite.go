@@ -37,6 +37,8 @@ type Rig struct {
 	Drop func(caseID string)
 	// Pass lets time go by: the fake time of a synctest bubble, or real time.
 	Pass func(d time.Duration)
+	// Real: Pass is real time, so that what takes hours is left out.
+	Real bool
 	// Now is the runner's clock.
 	Now func() time.Time
 	// Workers, Lease and Grace are the settings of the runners.
@@ -55,6 +57,7 @@ func Run(t *testing.T, bubble func(t *testing.T, test func(t *testing.T, r Rig))
 		{"TwoNodes", testTwoNodes},
 		{"RetriesWithGrowingDelay", testRetry},
 		{"PanicIsAFailure", testPanic},
+		{"BuriesWhatFailsTooOften", testDead},
 		{"TakesOverExpiredLeases", testTakeOver},
 		{"HeartbeatKeepsTheLease", testHeartbeat},
 		{"LostLeaseEndsTheWork", testLost},
@@ -77,6 +80,8 @@ type doer struct {
 	over    map[uint64]bool
 	clashes []string
 	now     func() time.Time
+	// buried are the effects it was told of as dead letters.
+	buried []string
 }
 
 type attempt struct {
@@ -95,6 +100,14 @@ func (d *doer) Do(ctx context.Context, l record.Lease, _ time.Time) error {
 	err := d.do(ctx, l)
 	d.leave(l)
 	return err
+}
+
+// Buried implements dispatch.Mourner.
+func (d *doer) Buried(_ context.Context, l record.Lease, _ time.Time, _ string) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.buried = append(d.buried, l.Row.ID)
+	return nil
 }
 
 // finish commits the outcome. The effect counts as over just before: once the
@@ -256,6 +269,42 @@ func testPanic(t *testing.T, r Rig) {
 	log, _ := d.attempts()
 	if len(log) != 3 {
 		t.Errorf("attempts %v, want bad twice and good once", log)
+	}
+}
+
+// testDead: what always fails is a dead letter after a bounded number of tries,
+// is tried at the slow rhythm from then on, and keeps nobody from working.
+func testDead(t *testing.T, r Rig) {
+	if r.Real {
+		t.Skip("SKIPPED: takes hours of real time; the model's rig has it")
+	}
+	var d *doer
+	d = newDoer(r, func(_ context.Context, l record.Lease) error {
+		if l.Row.CaseID == "bad" {
+			panic("boom")
+		}
+		return d.finish(r, l)
+	})
+	r.Add("bad", "", 1)
+	stop := start(t, r.Runner(d))
+	r.Pass(20 * time.Minute)
+	log, _ := d.attempts()
+	if len(log) != record.DeadAfter {
+		t.Fatalf("%d tries in 20 minutes, want %d", len(log), record.DeadAfter)
+	}
+	r.Add("good", "", 1)
+	r.Pass(3 * record.DeadEvery)
+	stop()
+	if _, per := d.attempts(); per["good/message/0"] != 1 || len(d.buried) == 0 || d.buried[0] != "bad/message/0" {
+		t.Errorf("tries %v, buried %v", per, d.buried)
+	}
+	log, per := d.attempts()
+	if n := per["bad/message/0"] - record.DeadAfter; n < 2 || n > 3 {
+		t.Errorf("a dead letter was tried %d times in three hours, want 2 or 3", n)
+	}
+	last := log[len(log)-1].at.Sub(log[len(log)-2].at)
+	if last < record.DeadEvery || last > record.DeadEvery*5/4+time.Second {
+		t.Errorf("the last two tries of a dead letter were %v apart, want about %v", last, record.DeadEvery)
 	}
 }
 

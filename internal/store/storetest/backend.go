@@ -24,6 +24,14 @@ type Backend interface {
 	History
 	Pages
 	Switches
+	DeadLetters
+}
+
+// DeadLetters is what failed too often.
+type DeadLetters interface {
+	DeadLetters(ctx context.Context, tenant, caseID string, n int) ([]record.DeadLetter, error)
+	DeadSummary(ctx context.Context, tenant string) (record.DeadSummary, error)
+	RetryDeadLetter(ctx context.Context, tenant, id string, at time.Time, e store.StreamEvent) error
 }
 
 // History is the ledger of a store.

@@ -47,6 +47,9 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"IntentNeedsTheLease", testIntent},
 		{"DroppedInFlight", testDropped},
 		{"EffectAgain", testEffectAgain},
+		{"PostponedCostsNoTry", testPostpone},
+		{"DeadLetter", testDeadLetter},
+		{"DamagedCases", testStumbled},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, open(t)) })
 	}

@@ -1,0 +1,23 @@
+-- What failed too often by our own fault: effects beside their row, cases that
+-- could not be woken in a table of their own.
+
+-- +goose Up
+ALTER TABLE effect ADD COLUMN dead_since BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX effect_dead ON effect (tenant, dead_since, id) WHERE dead_since > 0;
+
+-- A row counts while case_state.wake_at is still its next_at: every commit of
+-- the case sets the wake-up anew, and that ends the fault.
+CREATE TABLE case_fault (
+  case_id    TEXT COLLATE "C" NOT NULL PRIMARY KEY,
+  tenant     TEXT COLLATE "C" NOT NULL,
+  failures   BIGINT NOT NULL,
+  reason     TEXT COLLATE "C" NOT NULL,
+  next_at    BIGINT NOT NULL,
+  dead_since BIGINT NOT NULL
+);
+CREATE INDEX case_fault_dead ON case_fault (tenant, dead_since, case_id) WHERE dead_since > 0;
+
+-- +goose Down
+-- +goose StatementBegin
+DO $$ BEGIN RAISE EXCEPTION 'a ledger is never taken back'; END $$;
+-- +goose StatementEnd
