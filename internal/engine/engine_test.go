@@ -617,6 +617,30 @@ func TestKillSwitchStopsTheSecondTry(t *testing.T) {
 	}
 }
 
+// TestKillSwitchIsReadWithTheRepeat: thrown after a runner looked and before the
+// one repeat of its act is intended, the kill switch stops the repeat.
+func TestKillSwitchIsReadWithTheRepeat(t *testing.T) {
+	h := start(t, func(w *world) { w.once, w.crash = remedy.OnceNone, "before act" })
+	h.observe(alert("a"))
+	for crash := false; !crash; {
+		_, crash = h.step()
+	}
+	h.now = h.now.Add(2 * time.Minute)
+	h.e.Failpoint = func(name string) {
+		if name != "before commit" {
+			return
+		}
+		p := store.Pause{Scope: "all", By: remedy.Actor{Kind: remedy.Person, ID: "olga"}, At: h.now}
+		if err := h.s.(*store.SQLite).SetPause(context.Background(), p); err != nil {
+			t.Error(err)
+		}
+	}
+	h.step()
+	if h.acts() != 0 {
+		t.Errorf("%d acts under the kill switch", h.acts())
+	}
+}
+
 // TestDoubtLooksBeforeItActs: after a restore the outcome of what was begun is
 // not known. Where the target can't be asked, the probe looks first.
 func TestDoubtLooksBeforeItActs(t *testing.T) {

@@ -25,7 +25,7 @@ func TestSeeds(t *testing.T) {
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	sum, bad := map[string]int{}, map[uint64]*Breach{}
-	begun := time.Now()
+	begun, lives := time.Now(), 0
 	for range runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
 			for stop.Load() == 0 {
@@ -38,7 +38,11 @@ func TestSeeds(t *testing.T) {
 				for k, n := range r.Counts {
 					sum[k] += n
 				}
+				if lives++; lives%1000 == 0 {
+					t.Logf("%d lives after %s", lives, time.Since(begun).Round(time.Second))
+				}
 				if r.Broken != nil {
+					t.Logf("seed %d: %v", seed, r.Broken)
 					bad[seed] = r.Broken
 					if *first || len(bad) >= 3 {
 						stop.Store(1)
@@ -49,8 +53,7 @@ func TestSeeds(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	lived := min(next.Load()-*from, *seeds)
-	t.Logf("%d lives, %.0f a second: %s", lived, float64(lived)/time.Since(begun).Seconds(), counted(sum))
+	t.Logf("%d lives, %.0f a second: %s", lives, float64(lives)/time.Since(begun).Seconds(), counted(sum))
 	for seed, b := range bad {
 		if *first {
 			t.Errorf("seed %d: %v", seed, b)
