@@ -84,7 +84,9 @@ func parsePHC(phc string) (p PasswordParams, salt, key []byte, err error) {
 	if len(parts) != 6 || parts[0] != "" || parts[1] != "argon2id" || parts[2] != fmt.Sprintf("v=%d", argon2.Version) {
 		return p, nil, nil, errHash
 	}
-	if n, err := fmt.Sscanf(parts[3], "m=%d,t=%d,p=%d", &p.Memory, &p.Passes, &p.Lanes); n != 3 || err != nil {
+	const costs = "m=%d,t=%d,p=%d"
+	_, err = fmt.Sscanf(parts[3], costs, &p.Memory, &p.Passes, &p.Lanes)
+	if err != nil || fmt.Sprintf(costs, p.Memory, p.Passes, p.Lanes) != parts[3] {
 		return p, nil, nil, errHash
 	}
 	salt, err1 := base64.RawStdEncoding.DecodeString(parts[4])
