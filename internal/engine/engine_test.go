@@ -126,6 +126,10 @@ func (w *world) Reopen(context.Context, string) error {
 	w.tickets = append(w.tickets, "reopen")
 	return nil
 }
+func (w *world) Finish(context.Context, string) error {
+	w.tickets = append(w.tickets, "finish")
+	return nil
+}
 func (w *world) Status(context.Context, string) (string, bool, error) { return "open", false, nil }
 
 func (w *world) Actor(string) (connector.Actor, bool) {

@@ -60,8 +60,9 @@ func (e *Engine) ticketSays(ctx context.Context, id, system string, s connector.
 		said = false
 		for _, t := range c.Tickets {
 			// While we have lines to say, the ticket may be about to be reopened:
-			// what it says now is old.
-			if t.System != system || t.Ref != s.Ref || t.Status == s.Word || t.Said != t.Told {
+			// what it says now is old. Done of what is proven agrees with us, and may
+			// be our own word.
+			if t.Status == remedy.TicketProven || t.System != system || t.Ref != s.Ref || t.Status == s.Word || t.Said != t.Told {
 				continue
 			}
 			said = true

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/casement/casement/internal/connector"
@@ -64,6 +65,29 @@ func count(list []string, x string) (n int) {
 		}
 	}
 	return n
+}
+
+// TestTicketFinished: what was proven is said with the link to the evidence and
+// sets the ticket to done, once, after its last line.
+func TestTicketFinished(t *testing.T) {
+	h := start(t, nil)
+	id := h.observe(alert("a"))[0].CaseID
+	h.settle()
+	if c := h.load(id); c.Closed != remedy.ClosedProven {
+		t.Fatalf("case is %s", c.State())
+	}
+	if n := count(h.w.tickets, "finish"); n != 1 || h.w.tickets[len(h.w.tickets)-1] != "finish" {
+		t.Errorf("finished %d times: %v", n, h.w.tickets)
+	}
+	if last := h.w.tickets[len(h.w.tickets)-2]; !strings.Contains(last, "Closed as proven") || !strings.HasSuffix(last, "/cases/"+id) {
+		t.Errorf("the line before: %q", last)
+	}
+	h = start(t, func(w *world) { w.auth = remedy.AuthNone })
+	h.observe(alert("a"))
+	h.settle()
+	if n := count(h.w.tickets, "finish"); n != 0 {
+		t.Errorf("finished without proof: %v", h.w.tickets)
+	}
 }
 
 // TestTicketRepeat: a try after a crash says that it may be a repeat.

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
@@ -66,7 +67,30 @@ func TestJira(t *testing.T) {
 			h.settle()
 			i := s.Issues()[0]
 			if c, err = h.s.Load(ctx, id); err != nil || !c.Open() || i.Status == jiratest.Done || len(i.Comments) == 0 {
-				t.Errorf("closed %q; the issue is %s with %d comments; %v", c.Closed, i.Status, len(i.Comments), err)
+				t.Fatalf("closed %q; the issue is %s with %d comments; %v", c.Closed, i.Status, len(i.Comments), err)
+			}
+			// The exposure is gone and nobody says so: the probe finds it, the
+			// issue gets the link to the evidence, and is done.
+			h.w.exposed = false
+			if _, err := h.e.Tell(ctx, id, remedy.Command{At: h.now, By: remedy.Actor{Kind: remedy.Person, ID: "kim"}, Do: remedy.Verify{}}); err != nil {
+				t.Fatal(err)
+			}
+			h.until(time.Hour)
+			i = s.Issues()[0]
+			last := ""
+			for _, x := range i.Comments {
+				last = string(x.Body)
+			}
+			if c, err = h.s.Load(ctx, id); err != nil || c.Closed != remedy.ClosedProven || i.Status != jiratest.Done || !strings.Contains(last, "Closed as proven") || !strings.Contains(last, "/cases/"+id) {
+				t.Errorf("closed %q; the issue is %s; its last comment %s; %v", c.Closed, i.Status, last, err)
+			}
+			// That we set it to done is no claim of anybody.
+			states, err = j.Changed(ctx, h.now.Add(-2*time.Hour))
+			if err != nil || len(states) != 1 || !states[0].Done {
+				t.Fatalf("changed: %+v, %v", states, err)
+			}
+			if claimed, err := h.e.TicketSays(ctx, "builtin", states[0], h.now); claimed || err != nil {
+				t.Errorf("our own done is taken as a claim: %v", err)
 			}
 		})
 	}

@@ -141,6 +141,9 @@ func (r *run) ticket(ctx context.Context) error {
 		return r.openTicket(ctx, tr, t)
 	}
 	for i, line := range t.Lines {
+		if t.Status == remedy.TicketProven && i == len(t.Lines)-1 {
+			line += "\n\nEvidence: " + r.e.BaseURL + "/cases/" + r.c.ID
+		}
 		if err := tr.Say(ctx, t.Ref, r.c.ID+"/"+strconv.Itoa(t.N)+"/"+strconv.Itoa(t.Told+i+1), line); err != nil {
 			return r.ticketFailed(ctx, err)
 		}

@@ -14,6 +14,7 @@ func jiraKind() Kind {
 			{Name: "email", Type: Text, Doc: "account of the API token (Jira Cloud); without it the token is sent as bearer token (Data Center)"},
 			{Name: "type", Type: Text, Doc: "issue type; Task if not set"},
 			{Name: "reopen", Type: Text, Doc: "status an issue is set back to when the exposure is still there; the first that is not done if not set"},
+			{Name: "done", Type: Text, Doc: "status an issue is set to when its case is proven closed; Done, Resolved, Fixed or Closed if not set; leave: people do it"},
 			{Name: "due_field", Type: Text, Doc: "field that receives the end of the fix clock, duedate where the project has it; else it stands in the description"},
 			{Name: "fields", Type: Table, Doc: "Jira field ids by the names of the ticket template, e.g. {severity: customfield_10010}"},
 			{Name: "accounts", Type: Table, Doc: "Jira account ids by our names of people and teams, for assignment"},
@@ -33,7 +34,7 @@ func jiraKind() Kind {
 		},
 		build: func(r *reader) (connector.Connector, error) {
 			return jira.New(jira.Config{Name: r.entry.Name, URL: r.text("url"), Email: r.text("email"), Token: r.secret("token"), Project: r.text("project"),
-				Type: r.text("type"), Reopen: r.text("reopen"), DueField: r.text("due_field"), Fields: r.words("fields"), Accounts: r.words("accounts"), HTTP: r.http})
+				Type: r.text("type"), Reopen: r.text("reopen"), Done: r.text("done"), DueField: r.text("due_field"), Fields: r.words("fields"), Accounts: r.words("accounts"), HTTP: r.http})
 		},
 	}
 }

@@ -41,6 +41,11 @@ type Config struct {
 	// Reopen names the status an issue is set back to; "" takes the first
 	// transition that leads out of the category "done".
 	Reopen string
+	// Done names the status an issue is set to when its case is proven closed,
+	// Leave leaves that to people; "" takes the transition to a status named
+	// Done, Resolved, Fixed or Closed, or the only one into the category "done":
+	// a workflow may have a "Won't do" there as well, which would be untrue.
+	Done string
 	// Fields maps field names of the policy's templates to Jira field ids
 	// (customfield_10010); the others are written into the description.
 	Fields map[string]string
@@ -67,8 +72,12 @@ type Jira struct {
 var (
 	_ connector.Tracker  = (*Jira)(nil)
 	_ connector.Reopener = (*Jira)(nil)
+	_ connector.Finisher = (*Jira)(nil)
 	_ connector.Follower = (*Jira)(nil)
 )
+
+// Leave as Config.Done leaves it to people to set an issue to done.
+const Leave = "leave"
 
 // The labels of our issues: all of them, the case, the once-key.
 const (
@@ -84,7 +93,7 @@ var projectKey = regexp.MustCompile(`^[A-Z][A-Z0-9_]{1,254}$`)
 // Describe is what a Jira can do, by its name.
 func Describe(name string) connector.Spec {
 	return connector.Spec{Name: name, Title: "Jira issues as tickets", Tickets: true,
-		Permissions: []string{"Browse projects", "Create issues", "Assign issues (with accounts)", "Add comments", "Transition issues"}}
+		Permissions: []string{"Browse projects", "Create issues", "Assign issues (with accounts)", "Add comments", "Transition issues (back when a claim is refuted; to done when the case is proven closed, unless done is leave)"}}
 }
 
 // Spec implements connector.Connector.
@@ -325,26 +334,85 @@ func (j *Jira) Reopen(ctx context.Context, ref string) error {
 	if err != nil || !done {
 		return err
 	}
-	path, _ := issuePath(ref) // Status has checked it
-	var list struct {
-		Transitions []struct {
-			ID   string `json:"id"`
-			Name string `json:"name"`
-			To   status `json:"to"`
-		} `json:"transitions"`
-	}
-	if _, err := j.rest.Do(ctx, rest.Call{What: "reading the transitions of " + ref, Method: http.MethodGet, Path: path + "/transitions", Out: &list}); err != nil {
+	list, err := j.transitions(ctx, ref)
+	if err != nil {
 		return err
 	}
-	for _, t := range list.Transitions {
-		if j.cfg.Reopen == "" && t.To.done() || j.cfg.Reopen != "" && !strings.EqualFold(t.To.Name, j.cfg.Reopen) && !strings.EqualFold(t.Name, j.cfg.Reopen) {
-			continue
+	for _, t := range list {
+		if j.cfg.Reopen == "" && !t.To.done() || j.cfg.Reopen != "" && t.named(j.cfg.Reopen) {
+			return j.move(ctx, "reopening "+ref, ref, t)
 		}
-		_, err := j.rest.Do(ctx, rest.Call{What: "reopening " + ref, Method: http.MethodPost, Path: path + "/transitions",
-			In: map[string]any{"transition": map[string]string{"id": t.ID}}})
-		return err
 	}
 	return connector.Errorf(connector.KindRefused, "%s is %q and its workflow has no way back for us: give the account the transition, or name one as reopen in the configuration", ref, word)
+}
+
+// Finish implements connector.Finisher. An issue that is done stays as it is.
+func (j *Jira) Finish(ctx context.Context, ref string) error {
+	if j.cfg.Done == Leave {
+		return nil
+	}
+	word, done, err := j.Status(ctx, ref)
+	if err != nil || done {
+		return err
+	}
+	list, err := j.transitions(ctx, ref)
+	if err != nil {
+		return err
+	}
+	var ends []transition
+	for _, t := range list {
+		if j.cfg.Done != "" && t.named(j.cfg.Done) {
+			return j.move(ctx, "finishing "+ref, ref, t)
+		}
+		if t.To.done() {
+			ends = append(ends, t)
+		}
+	}
+	if j.cfg.Done == "" {
+		for _, name := range []string{"Done", "Resolved", "Fixed", "Closed"} {
+			for _, t := range ends {
+				if strings.EqualFold(t.To.Name, name) {
+					return j.move(ctx, "finishing "+ref, ref, t)
+				}
+			}
+		}
+		if len(ends) == 1 {
+			return j.move(ctx, "finishing "+ref, ref, ends[0])
+		}
+	}
+	return connector.Errorf(connector.KindRefused, "%s is %q and we can't tell which transition means that it is done: give the account the transition, or name one as done in the configuration (%s: leave it to people)", ref, word, Leave)
+}
+
+// transition is a way out of an issue's status that the account may take.
+type transition struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	To   status `json:"to"`
+}
+
+func (t transition) named(word string) bool {
+	return strings.EqualFold(t.To.Name, word) || strings.EqualFold(t.Name, word)
+}
+
+func (j *Jira) transitions(ctx context.Context, ref string) ([]transition, error) {
+	path, err := issuePath(ref)
+	if err != nil {
+		return nil, err
+	}
+	var list struct {
+		Transitions []transition `json:"transitions"`
+	}
+	_, err = j.rest.Do(ctx, rest.Call{What: "reading the transitions of " + ref, Method: http.MethodGet, Path: path + "/transitions", Out: &list})
+	return list.Transitions, err
+}
+
+func (j *Jira) move(ctx context.Context, what, ref string, t transition) error {
+	path, err := issuePath(ref)
+	if err != nil {
+		return err
+	}
+	_, err = j.rest.Do(ctx, rest.Call{What: what, Method: http.MethodPost, Path: path + "/transitions", In: map[string]any{"transition": map[string]string{"id": t.ID}}})
+	return err
 }
 
 // Changed implements connector.Follower: our issues changed since an instant.

@@ -107,6 +107,45 @@ func TestOpenSayDoneReopen(t *testing.T) {
 	}
 }
 
+// TestFinish: proof sets an issue to done, never to "Won't do"; what the
+// workflow does not offer is refused with the way out.
+func TestFinish(t *testing.T) {
+	ctx := context.Background()
+	for _, x := range []struct {
+		name, done, from string
+		ways             []string
+		want             string
+		refused          bool
+	}{
+		{name: "to Done, though Won't Do comes first", from: jiratest.Work, want: jiratest.Done},
+		{name: "done already", from: jiratest.Wont, want: jiratest.Wont},
+		{name: "the only end there is", from: jiratest.ToDo, ways: []string{jiratest.Work, jiratest.Wont}, want: jiratest.Wont},
+		{name: "by the name of the transition", done: "set to won't do", from: jiratest.ToDo, want: jiratest.Wont},
+		{name: "left to people", done: jira.Leave, from: jiratest.Work, want: jiratest.Work},
+		{name: "no way there", from: jiratest.ToDo, ways: []string{jiratest.Work}, want: jiratest.ToDo, refused: true},
+		{name: "another name than the workflow's", done: "Shipped", from: jiratest.ToDo, want: jiratest.ToDo, refused: true},
+	} {
+		j, s, _ := start(t, func(cfg *jira.Config) { cfg.Done = x.done })
+		s.Ways = x.ways
+		ref, _, err := j.Open(ctx, ticket())
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Move(ref, x.from)
+		err = j.Finish(ctx, ref)
+		if got := s.Issues()[0].Status; got != x.want {
+			t.Errorf("%s: %s, want %s", x.name, got, x.want)
+		}
+		if refused := connector.KindOf(err) == connector.KindRefused; refused != x.refused || !refused && err != nil || refused && !strings.Contains(err.Error(), "name one as done") {
+			t.Errorf("%s: %v", x.name, err)
+		}
+	}
+	j, _, _ := start(t, nil)
+	if err := j.Finish(ctx, "../SEC-1"); connector.KindOf(err) != connector.KindRefused {
+		t.Errorf("a wrong reference: %v", err)
+	}
+}
+
 // TestOneIssuePerKey: a lost answer, and a search that does not yet find what
 // was made, lead to no second issue.
 func TestOneIssuePerKey(t *testing.T) {

@@ -43,7 +43,20 @@ func TestTracker(t *testing.T) {
 	if word, done, err := tr.Status(ctx, ref); word != "open" || done || err != nil {
 		t.Error(word, done, err)
 	}
+	for range 2 { // finishing twice is finishing once
+		if err := tr.Finish(ctx, ref); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if word, done, err := tr.Status(ctx, ref); word != "done" || !done || err != nil {
+		t.Error(word, done, err)
+	}
 	for _, bad := range []string{"", "T-", "T-0", "12", "T-9", "JIRA-4"} {
+		for doing, err := range map[string]error{"finishing": tr.Finish(ctx, bad), "reopening": tr.Reopen(ctx, bad)} {
+			if connector.KindOf(err) != connector.KindRefused || err == nil {
+				t.Errorf("%s %q: %v", doing, bad, err)
+			}
+		}
 		if err := tr.Say(ctx, bad, "k", "x"); connector.KindOf(err) != connector.KindRefused || err == nil {
 			t.Errorf("say to %q: %v", bad, err)
 		}

@@ -45,7 +45,10 @@ type Server struct {
 	Token string
 	// Lag is how long a new issue is not found by search.
 	Lag time.Duration
-	Now func() time.Time
+	// Ways are the statuses an issue can be set to; nil for all, in the order
+	// Won't Do, Done, In Progress, To Do.
+	Ways []string
+	Now  func() time.Time
 
 	mu     sync.Mutex
 	issues []*Issue
@@ -110,6 +113,7 @@ const (
 	ToDo = "To Do"
 	Work = "In Progress"
 	Done = "Done"
+	Wont = "Won't Do"
 )
 
 func statusDoc(name string) map[string]any {
@@ -117,6 +121,7 @@ func statusDoc(name string) map[string]any {
 		ToDo: {"id": 2, "key": "new", "name": "To Do"},
 		Work: {"id": 4, "key": "indeterminate", "name": "In Progress"},
 		Done: {"id": 3, "key": "done", "name": "Done"},
+		Wont: {"id": 3, "key": "done", "name": "Done"},
 	}[name]
 	return map[string]any{"name": name, "statusCategory": cat}
 }
@@ -264,9 +269,12 @@ func (s *Server) comment(w http.ResponseWriter, r *http.Request, i *Issue) {
 }
 
 func (s *Server) transition(w http.ResponseWriter, r *http.Request, i *Issue) {
-	names := []string{Done, Work, ToDo}
+	names := s.Ways
+	if names == nil {
+		names = []string{Wont, Done, Work, ToDo}
+	}
 	if r.Method == http.MethodGet {
-		var list []any
+		list := []any{}
 		for n, name := range names {
 			list = append(list, map[string]any{"id": strconv.Itoa(n), "name": "Set to " + name, "to": statusDoc(name)})
 		}
