@@ -129,7 +129,7 @@ func Against(past []Past, ops []Operator) Agreement {
 			out.Unmatched = append(out.Unmatched, o.ID)
 			continue
 		}
-		label := Label(p.Decision)
+		label := p.Path
 		out.Compared++
 		out.Matrix.add(o.Path, label)
 		rows[o.Path]++
