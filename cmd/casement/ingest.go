@@ -14,6 +14,7 @@ import (
 	"github.com/casement/casement/internal/format"
 	"github.com/casement/casement/internal/format/all"
 	"github.com/casement/casement/internal/format/jsonl"
+	"github.com/casement/casement/internal/format/sarif"
 	"github.com/casement/casement/internal/intake"
 )
 
@@ -108,7 +109,12 @@ func (c *cli) ingestFile(ctx context.Context, k *client, name string, mappings [
 		if n, err := in.ReadAt(body, 0); n < len(body) {
 			return out, fileError(name, err)
 		}
-		err = k.ingest(ctx, &out, body)
+		if err = k.ingest(ctx, &out, body); err == nil && out.Format == sarif.Name {
+			res, _ := all.Read(body, format.Options{}) // the server judged it; here only what it names counts
+			var a alerts
+			a.add(res)
+			c.tellNameless(a.nameless)
+		}
 		return out, err
 	}
 	err = all.Pieces(in, format.Options{File: shownName(name)}, func(_ format.Reader, p *format.Piece) error {

@@ -53,6 +53,8 @@ type alerts struct {
 	// refusals are the first ones; the summary counts all.
 	refusals []format.Note
 	errs     []error
+	// nameless counts findings that name a file and nothing it is in.
+	nameless int
 }
 
 // input is an open file of alerts.
@@ -288,6 +290,11 @@ func (a *alerts) add(res format.Result) {
 	for _, x := range res.Suppressions {
 		s.Because[clean(x.Reason)]++
 	}
+	for _, f := range res.Findings {
+		if f.Asset.Type == "file" && f.Location.Repository == "" {
+			a.nameless++
+		}
+	}
 	a.refusals = append(a.refusals, res.Refusals[:max(0, min(len(res.Refusals), shownRefusals-len(a.refusals)))]...)
 }
 
@@ -307,6 +314,7 @@ func (c *cli) tell(a alerts) error {
 	if n := a.summary.Refused - len(a.refusals); n > 0 && len(a.refusals) == shownRefusals {
 		fmt.Fprintf(c.err, "%s %d more records\n", c.talk.paint(yellow, "refused:"), n)
 	}
+	c.tellNameless(a.nameless)
 	nothing := a.summary.Kept == 0 && a.summary.Suppressed == 0 && len(a.summary.Formats) == 0
 	for i, err := range a.errs {
 		if nothing && i == len(a.errs)-1 {
@@ -324,6 +332,22 @@ func (c *cli) tell(a alerts) error {
 		return failf(codeError, "", "no record could be read")
 	}
 	return silent(codePartial)
+}
+
+// tellNameless says what it means that a report does not name what was scanned:
+// files of the same name in two repositories would be one asset.
+func (c *cli) tellNameless(n int) {
+	if n > 0 {
+		c.sayf("%s a file but not its repository (SARIF without versionControlProvenance): name it with --asset repository=OWNER/NAME, or equal paths of two repositories are one asset",
+			pluralVerb(n, "finding names", "findings name"))
+	}
+}
+
+func pluralVerb(n int, one, many string) string {
+	if n == 1 {
+		return "1 " + one
+	}
+	return group(n) + " " + many
 }
 
 // hashSecret returns the keyed hash that takes the place of secrets in
