@@ -273,6 +273,25 @@ func TestCompare(t *testing.T) {
 	}
 }
 
+// TestLabelIsTrial: a backtest lists what try says of the same file.
+func TestLabelIsTrial(t *testing.T) {
+	j := newJudge(t, pack.Default())
+	trial := map[string]remedy.Path{}
+	for _, it := range backtest.Try(j, sample(t), policytest.At()).Items {
+		trial[it.Key] = it.Path
+	}
+	held := false
+	for _, p := range backtest.FromFindings(j, sample(t), policytest.At()) {
+		if got := backtest.Label(p.Decision); got != trial[p.Key] {
+			t.Errorf("%s: the backtest says %s, try says %s", p.Title, got, trial[p.Key])
+		}
+		held = held || len(p.Decision.Unknown) > 0 && p.Decision.Mode == remedy.ModeShadow
+	}
+	if !held {
+		t.Error("no decision in shadow hangs on an unknown fact: the test can't fail")
+	}
+}
+
 func TestAgainst(t *testing.T) {
 	past := backtest.FromFindings(newJudge(t, pack.Default()), sample(t), policytest.At())
 	file := "\xef\xbb\xbfkey,who,path\n" + past[0].Key + ",eve,Approve\n" + past[1].Key + ",eve,approve\n" + past[2].UIDs[0] + ",eve,ticket\nnobody,eve,ticket\n"

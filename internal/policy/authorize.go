@@ -65,7 +65,6 @@ func (j *judging) actions(r *rule, pb playbook, d *remedy.Decision) {
 		s.Continuity.Params = j.pack.fillParams(s.Continuity.Params, j.facts)
 		s.OptIn = contains(r.optIn, s.Name)
 		s.Auth = j.limit(s, r.auth(s), d.Incident)
-		intended.Actions = append(intended.Actions, s)
 		if s.Auth == remedy.AuthEnforce {
 			missing := append([]string(nil), unknown...)
 			for _, name := range a.required {
@@ -78,6 +77,7 @@ func (j *judging) actions(r *rule, pb playbook, d *remedy.Decision) {
 				d.Unknown = unique(append(d.Unknown, missing...))
 			}
 		}
+		intended.Actions = append(intended.Actions, s)
 		s.Auth = underMode(s.Auth, d.Mode)
 		d.Actions = append(d.Actions, s)
 	}

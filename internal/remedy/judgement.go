@@ -44,8 +44,8 @@ type Decision struct {
 	Until    time.Time `json:"until,omitzero"`
 	// Mode is the rule's ceiling on authorization.
 	Mode Mode `json:"mode"`
-	// Intended is the path the rule would take without its mode, guardrails or
-	// unknown facts: what shadow mode records.
+	// Intended is the path the rule would take without its mode: what shadow mode
+	// records. Unknown facts and irreversible actions hold it back all the same.
 	Intended Path `json:"intended"`
 	// Actions in order: contain before fix.
 	Actions []ActionSpec `json:"actions,omitempty"`
