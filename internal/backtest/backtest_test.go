@@ -277,7 +277,7 @@ func TestCompare(t *testing.T) {
 func TestLabelIsTrial(t *testing.T) {
 	j := newJudge(t, pack.Default())
 	trial := map[string]remedy.Path{}
-	for _, it := range backtest.Try(j, sample(t), policytest.At()).Items {
+	for _, it := range tryOf(t, j, sample(t), policytest.At()).Items {
 		trial[it.Key] = it.Path
 	}
 	held := false
