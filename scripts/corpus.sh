@@ -12,5 +12,5 @@ trap 'rm -f "$out"' EXIT
 status=0
 CGO_ENABLED=0 go test ./internal/format/all -run '^TestCorpus' -count 1 -v >"$out" 2>&1 || status=$?
 [ "${1:-}" = -v ] || filter='^ok|FAIL|panic|:[0-9]*: (files|counts)|   field |differs'
-grep -E "$filter" "$out" | sed 's/^ *corpus_test.go:[0-9]*: //'
+grep -E "$filter" "$out" | sed 's/^ *[a-z_]*_test.go:[0-9]*: //'
 exit "$status"
