@@ -272,7 +272,7 @@ func Try(j judge.Judge, p *finding.Pile, at time.Time, keep int) (Trial, error) 
 		now, _ := j.Judge(g.Finding, policy.CaseFacts{Members: len(g.UIDs)}, at)
 		d := would.Decision
 		c := TrialCase{
-			Key: g.Key, Title: g.Finding.Title, Asset: g.Finding.Asset.Name, Class: g.Finding.Class, Risk: d.Class,
+			Key: g.Key, Title: titleOf(g.Finding), Asset: g.Finding.Asset.Name, Class: g.Finding.Class, Risk: d.Class,
 			Path: d.Path(), Now: now.Decision.Path(), Alerts: g.Alerts, Rule: d.Rule, Why: d.Why, Actions: []string{},
 			Owner: would.Routing.Owner, OwnerKnown: would.Routing.Known, Approvers: append([]string{}, would.Routing.Approvers...),
 			FixBy: within(at, would.Clocks.Fix), Held: append([]string{}, e.Trace.Lowered...), Relax: append([]string{}, e.Trace.Would...), Error: d.Error, first: g.first,
@@ -321,6 +321,14 @@ func mostPressing(list []TrialCase, keep int) []TrialCase {
 		list = list[:keep]
 	}
 	return list
+}
+
+// titleOf names the package too: one advisory in two packages is two cases.
+func titleOf(f finding.Finding) string {
+	if name := f.Component.Name; name != "" && !strings.Contains(f.Title, name) {
+		return name + ": " + f.Title
+	}
+	return f.Title
 }
 
 // String is the one line of `casement try`. Each case is counted once: what has
