@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"os"
-	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -30,8 +30,10 @@ func (c *cli) doctorCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Look whether everything is in order, and say what to mend",
-		Long: `Look at configuration, policy, owners, data folder, server, ledger, connectors and what
-waits. Exit code 1 if something is bad; warnings do not fail.`,
+		Long: `Look at configuration, policy, owners, data folder (rights, room, what an fsync costs),
+certificate, server, schema, clocks, queues, tokens, ledger and connectors. Exit code 1 if
+something is bad; warnings do not fail. It writes a file of 256 KiB into the data folder and
+removes it.`,
 		Example: "  casement doctor\n  casement doctor -o json | jq '.[] | select(.result != \"ok\")'",
 		Args:    cobra.NoArgs,
 	}
@@ -87,7 +89,8 @@ func (c *cli) examine(ctx context.Context) []check {
 	p.ok("configuration", "valid, from %s", from)
 	c.examineSecrets(ctx, p, l)
 	policyVersion, ownersVersion := c.examineRules(p, l)
-	c.examineFolder(p)
+	c.examineFolder(p, l)
+	c.examineCertificate(p, l, time.Now())
 	c.examineInstall(ctx, p, policyVersion, ownersVersion)
 	return p.checks
 }
@@ -172,8 +175,8 @@ const (
 	leastRoom = 256 << 20
 )
 
-// examineFolder looks at the data folder's rights and room.
-func (c *cli) examineFolder(p *patient) {
+// examineFolder looks at the data folder's rights, room and disk.
+func (c *cli) examineFolder(p *patient, l *config.Loaded) {
 	dir, err := c.dataDir()
 	if err != nil || c.env("CASEMENT_URL") != "" {
 		return // told elsewhere, or not on this machine
@@ -185,9 +188,8 @@ func (c *cli) examineFolder(p *patient) {
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		p.add("rights", "warn", "chmod 700 "+shellWord(dir), "others on this machine can look into %s (mode %04o)", dir, mode)
 	}
-	if info, err := os.Stat(filepath.Join(dir, "install.key")); err == nil && info.Mode().Perm()&0o077 != 0 {
-		p.add("rights", "bad", "chmod 600 "+shellWord(filepath.Join(dir, "install.key"))+", and make a new install if others may have read it", "others on this machine can read the install key (mode %04o)", info.Mode().Perm())
-	}
+	c.examineFiles(p, dir, l)
+	c.examineDisk(p, dir)
 	room, ok := diskRoom(dir)
 	switch {
 	case !ok:
@@ -227,6 +229,7 @@ func (c *cli) examineInstall(ctx context.Context, p *patient, policyVersion, own
 		return
 	}
 	p.health(h, k.live)
+	p.queues(h)
 	if k.live && policyVersion != "" && h.Policy != policyVersion {
 		p.add("policy", "warn", "restart casement serve", "the server works by version %s, the files here are version %s", h.Policy[:min(8, len(h.Policy))], policyVersion[:8])
 	}
@@ -234,6 +237,7 @@ func (c *cli) examineInstall(ctx context.Context, p *patient, policyVersion, own
 		p.add("owners", "warn", "restart casement serve", "the server works by another state of the owners files")
 	}
 	c.examinePeople(ctx, p, k)
+	c.examineTokens(ctx, p, k, time.Now())
 	var rep app.LedgerReport
 	switch err := k.call(ctx, "POST", "/api/v1/ledger/verify", nil, &rep); {
 	case err != nil:
@@ -292,9 +296,6 @@ func (p *patient) health(h app.Health, live bool) {
 	}
 	if h.Dead.N > 0 {
 		p.add("dead letters", "warn", "casement deadletter list", "%s, the oldest since %s; tried again every hour", plural(h.Dead.N, "dead letter"), h.Dead.Oldest.UTC().Format("2006-01-02 15:04 UTC"))
-	}
-	if h.Waiting > 0 {
-		p.add("intake", "warn", "", "%s taken in and not worked on yet", plural(h.Waiting, "body"))
 	}
 	const oldTail = 60
 	if live && h.TailAge > oldTail {

@@ -84,7 +84,7 @@ func tamper(ts *testscript.TestScript, _ bool, args []string) {
 	}
 	db, err := sql.Open("sqlite", path)
 	ts.Check(err)
-	_, err = db.Exec("DROP TRIGGER event_fixed") // who can write the file can drop it
+	_, err = db.Exec("DROP TRIGGER IF EXISTS event_fixed") // who can write the file can drop it
 	ts.Check(err)
 	r, err := db.Exec(args[1])
 	ts.Check(err)

@@ -160,6 +160,14 @@ type Health struct {
 	Unsequenced int         `json:"unsequenced_events"`
 	TailAge     int         `json:"tail_age_seconds"`
 	Store       store.Stats `json:"store"`
+	// Now is the store's clock, SkewMillis how far it is ahead of this machine's.
+	Now        time.Time `json:"now"`
+	SkewMillis int64     `json:"skew_ms"`
+	// Schema is the version of the database's schema.
+	Schema int64 `json:"schema"`
+	// Effects wait or run, by connector; Inbox is what intake keeps.
+	Effects []store.EffectQueue `json:"effects"`
+	Inbox   store.InboxQueue    `json:"inbox"`
 }
 
 func (a *App) health(ctx context.Context, p auth.Principal, _ *struct{}) (Health, error) {
@@ -197,7 +205,18 @@ func (a *App) health(ctx context.Context, p auth.Principal, _ *struct{}) (Health
 		return Health{}, err
 	}
 	h.Unsequenced, h.TailAge = tail.Events, int(tail.Age(a.Store.Now()).Seconds())
-	h.Store, err = a.Store.Stats(ctx)
+	if h.Store, err = a.Store.Stats(ctx); err != nil {
+		return Health{}, err
+	}
+	h.Now = a.Store.Now()
+	h.SkewMillis = h.Now.Sub(time.Now()).Milliseconds()
+	if h.Schema, err = a.Store.Schema(ctx); err != nil {
+		return Health{}, err
+	}
+	if h.Effects, err = a.Store.EffectQueues(ctx, h.Now); err != nil {
+		return Health{}, err
+	}
+	h.Inbox, err = a.Store.InboxQueue(ctx)
 	return h, err
 }
 

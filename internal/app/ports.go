@@ -107,6 +107,7 @@ type upkeep interface {
 	WatchCommits(f func(store.CommitSample))
 	EffectQueues(ctx context.Context, now time.Time) ([]store.EffectQueue, error)
 	InboxQueue(ctx context.Context) (store.InboxQueue, error)
+	Schema(ctx context.Context) (int64, error)
 	InboxCount(ctx context.Context, tenant string) (waiting, quarantined int, err error)
 	CreateTicket(ctx context.Context, onceKey string, t store.Ticket) (out store.Ticket, created bool, err error)
 	Close() error

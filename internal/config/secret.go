@@ -124,6 +124,30 @@ func (s Secret) path(p string) string {
 	return filepath.Join(s.dir, p)
 }
 
+// SecretFiles returns the files that references lead to, and for each the key of
+// the configuration that names it.
+func (l *Loaded) SecretFiles() map[string]string {
+	out := map[string]string{}
+	add := func(key string, s Secret) {
+		if kind, rest, _ := strings.Cut(s.ref, ":"); kind == "file" {
+			out[s.path(rest)] = "the secret of " + key
+		}
+	}
+	for name, x := range l.Sources {
+		for _, s := range x.Secret {
+			add("sources."+name, s)
+		}
+	}
+	for name, x := range l.Connectors {
+		for key, s := range x.Secrets {
+			add("connectors."+name+".secrets."+key, s)
+		}
+	}
+	add("data.key", l.Data.Key)
+	add("database.password", l.Database.Password)
+	return out
+}
+
 func readSecret(path string) (string, error) {
 	f, err := os.Open(path)
 	if err != nil {

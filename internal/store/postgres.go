@@ -106,6 +106,9 @@ func (s *Postgres) open(ctx context.Context) error {
 	return s.setClock(ctx)
 }
 
+// pgSchemaTable is where the version of the schema is kept.
+const pgSchemaTable = "casement_schema"
+
 // pgMigrate brings the schema up to date under an advisory lock, so that nodes
 // that start together do it once.
 func pgMigrate(ctx context.Context, pool *pgxpool.Pool) (err error) {
@@ -120,7 +123,7 @@ func pgMigrate(ctx context.Context, pool *pgxpool.Pool) (err error) {
 		return fmt.Errorf("migrations: %w", err)
 	}
 	p, err := goose.NewProvider(goose.DialectPostgres, db, dir, goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true),
-		goose.WithSessionLocker(locker), goose.WithTableName("casement_schema"))
+		goose.WithSessionLocker(locker), goose.WithTableName(pgSchemaTable))
 	if err != nil {
 		return fmt.Errorf("migrations: %w", err)
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"github.com/pressly/goose/v3"
 )
 
 // StuckAfter is the number of failed attempts after which an effect counts as
@@ -72,4 +74,21 @@ func (s *tables) InboxQueue(ctx context.Context) (InboxQueue, error) {
 	}
 	q.Oldest, q.OldestUnread = instant(oldest), instant(unread)
 	return q, nil
+}
+
+// Schema returns the version of the database's schema.
+func (s *SQLite) Schema(ctx context.Context) (int64, error) {
+	return schemaVersion(ctx, s, goose.DefaultTablename)
+}
+
+// Schema returns the version of the database's schema.
+func (s *Postgres) Schema(ctx context.Context) (int64, error) {
+	return schemaVersion(ctx, s, pgSchemaTable)
+}
+
+func schemaVersion(ctx context.Context, db database, table string) (v int64, err error) {
+	if err = db.one(ctx, []any{&v}, "SELECT max(version_id) FROM "+table); err != nil {
+		err = fmt.Errorf("read the schema version: %w", err)
+	}
+	return v, err
 }
