@@ -11,6 +11,7 @@ import (
 
 	"github.com/casement/casement/internal/correlate"
 	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/intake"
 	"github.com/casement/casement/internal/store"
 )
@@ -122,16 +123,18 @@ type queues struct {
 func newQueues(s Store) queues {
 	q := queues{s, map[string]*prometheus.Desc{}}
 	for name, help := range map[string]string{
-		"inbox_bodies":                  "Bodies answered with 202 that are not worked on yet.",
-		"inbox_oldest_age_seconds":      "Age of the oldest of them: how far intake lags behind.",
-		"quarantine_bodies":             "Bodies that could not be read and wait for a person.",
-		"quarantine_bytes":              "Size of the quarantine; intake answers 507 when it is full.",
-		"quarantine_oldest_age_seconds": "Age of the oldest body in quarantine.",
-		"ledger_tail_events":            "Events that are not in the ledger's tree yet.",
-		"ledger_tail_age_seconds":       "Age of the oldest of them.",
-		"database_bytes":                "Size of the database.",
-		"wal_bytes":                     "Size of SQLite's write-ahead log.",
-		"kill_switches":                 "Kill switches that are thrown.",
+		"inbox_bodies":                    "Bodies answered with 202 that are not worked on yet.",
+		"inbox_oldest_age_seconds":        "Age of the oldest of them: how far intake lags behind.",
+		"quarantine_bodies":               "Bodies that could not be read and wait for a person.",
+		"quarantine_bytes":                "Size of the quarantine; intake answers 507 when it is full.",
+		"quarantine_oldest_age_seconds":   "Age of the oldest body in quarantine.",
+		"ledger_tail_events":              "Events that are not in the ledger's tree yet.",
+		"ledger_tail_age_seconds":         "Age of the oldest of them.",
+		"database_bytes":                  "Size of the database.",
+		"wal_bytes":                       "Size of SQLite's write-ahead log.",
+		"dead_letters":                    "Dead letters of the default tenant: what failed too often and waits for a person.",
+		"dead_letters_oldest_age_seconds": "Age of the oldest dead letter.",
+		"kill_switches":                   "Kill switches that are thrown.",
 	} {
 		q.descs[name] = prometheus.NewDesc("casement_"+name, help, nil, nil)
 	}
@@ -208,6 +211,12 @@ func (q queues) Collect(ch chan<- prometheus.Metric) {
 	} else {
 		tell("database_bytes", float64(st.DatabaseBytes))
 		tell("wal_bytes", float64(st.WALBytes))
+	}
+	if d, err := q.store.DeadSummary(ctx, finding.DefaultTenant); err != nil {
+		failed("dead_letters", err)
+	} else {
+		tell("dead_letters", float64(d.N))
+		tell("dead_letters_oldest_age_seconds", age(d.Oldest))
 	}
 	if ps, err := q.store.Pauses(ctx); err != nil {
 		failed("kill_switches", err)

@@ -130,6 +130,8 @@ func metricsOfALife(t *testing.T, database string) {
 		`casement_ledger_tail_age_seconds`:                                   0,
 		`casement_database_bytes`:                                            4096,
 		`casement_wal_bytes`:                                                 0,
+		`casement_dead_letters`:                                              0,
+		`casement_dead_letters_oldest_age_seconds`:                           0,
 		`casement_kill_switches`:                                             0,
 		`go_goroutines`:                                                      2,
 		`process_resident_memory_bytes`:                                      1 << 20,
