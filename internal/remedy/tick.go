@@ -65,8 +65,8 @@ func WakeAt(c Case) time.Time {
 			if !c.said("expiring." + a.ID) {
 				add(tellExpiryAt(a))
 			}
-			if !c.said("expired."+a.ID) && !(a.Spec.Undoable && c.busy() && !a.busy()) {
-				add(a.ExpiresAt)
+			if at, ok := c.endsAt(&a); ok && !c.said("expired."+a.ID) {
+				add(at)
 			}
 		}
 	}
@@ -185,15 +185,50 @@ func (s *step) tickAction(a Action, due func(time.Time) bool) {
 	}
 	switch {
 	case due(a.ExpiresAt) && a.Spec.Undoable:
-		if a.busy() || !s.c.busy() { // else when the other action is at its end
-			s.undo(a, "its time is over")
+		at, ok := s.c.endsAt(&a)
+		if !ok || !due(at) {
+			return
 		}
+		for _, x := range s.c.Actions {
+			if x.ID != a.ID && x.Status == ActionActed {
+				s.emit(ActionMoved{Action: x.ID, To: ActionDone, Reason: "not proven when " + a.Spec.Name + " had to end; probes go on"})
+				s.escalate(x.Spec.Name + " is not proven, and " + a.Spec.Name + " ends now: its time is over")
+			}
+		}
+		s.undo(a, "its time is over")
 	case due(a.ExpiresAt) && !s.c.said("expired."+a.ID): // the target ends it by itself
 		s.emit(ClockSaid{Duty: "expired", Due: a.ExpiresAt, Action: a.ID})
 		if s.c.Open() && s.c.Probe.N == 0 && s.c.Judgement.Decision.Probe.Name() != "" {
 			s.askProbe(ProbeSchedule, "")
 		}
 	}
+}
+
+// unprovenGrace is how long the end of a containment waits for the proof of
+// another action, from its act on.
+const unprovenGrace = time.Hour
+
+// endsAt is when a time-bound action is brought to its end, and false as long as
+// another action has the turn. One that acted and can't be proven holds the end
+// up for an hour only: people were promised that the containment ends.
+func (c Case) endsAt(a *Action) (time.Time, bool) {
+	at := a.ExpiresAt
+	if !a.Spec.Undoable || a.busy() {
+		return at, true
+	}
+	for i := range c.Actions {
+		x := &c.Actions[i]
+		switch {
+		case !x.busy():
+		case x.Status == ActionActed && c.Probe.N == 0:
+			if grace := x.ActedAt.Add(unprovenGrace); grace.After(at) {
+				at = grace
+			}
+		default:
+			return time.Time{}, false
+		}
+	}
+	return at, true
 }
 
 // tickClocks warns, declares breaches and climbs the ladder.
