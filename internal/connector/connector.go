@@ -88,6 +88,9 @@ type Request struct {
 	UndoHandle string
 	// Now is the time of the request, UTC.
 	Now time.Time
+	// Stopped reads the kill switch for a change: the scope that holds it, "" for
+	// none. It is asked by the Switch layer; nil where nothing is changed.
+	Stopped func(ctx context.Context) (string, error)
 }
 
 // UserAgent is what every outgoing request carries, so that the target's own

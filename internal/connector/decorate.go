@@ -2,6 +2,7 @@ package connector
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -78,7 +79,7 @@ func (o Options) withDefaults() Options {
 }
 
 // Stack puts the layers round a connector in their order: guard(dry
-// run(limit(retry(act)))).
+// run(limit(retry(switch(act))))).
 func Stack(c Connector, o Options) *Door {
 	o = o.withDefaults()
 	layers := []Layer{Guard(c.Spec(), o.Redact, o.Timeout)}
@@ -88,7 +89,7 @@ func Stack(c Connector, o Options) *Door {
 	if o.PerSecond > 0 {
 		layers = append(layers, Limit(rate.NewLimiter(rate.Limit(o.PerSecond), o.Burst), o.MaxWait, o.Clock))
 	}
-	layers = append(layers, Retry(o.Attempts, o.Wait, o.MaxWait, o.Clock))
+	layers = append(layers, Retry(o.Attempts, o.Wait, o.MaxWait, o.Clock), Switch(o.Clock))
 	return Wrap(c, layers...)
 }
 
@@ -260,6 +261,43 @@ func Retry(attempts int, wait, maxWait time.Duration, clock Clock) Layer {
 				}
 				d *= 2
 			}
+		}
+	}
+}
+
+// ErrStopped is the cause when the kill switch kept a change from going out.
+var ErrStopped = errors.New("stopped by the kill switch")
+
+const (
+	// switchAge is how old a reading of the kill switch may be when a change goes
+	// out (design, 7).
+	switchAge = time.Second
+	// stoppedRetry is when a change that was stopped may be tried again.
+	stoppedRetry = 5 * time.Minute
+)
+
+// Switch reads the kill switch right before each change, however long limits and
+// repeats held it up. What can't be read, or not in time, stops it as well.
+func Switch(clock Clock) Layer {
+	return func(next Handler) Handler {
+		return func(ctx context.Context, c Call) (Reply, error) {
+			if !c.Op.Changes() || c.Request.Stopped == nil {
+				return next(ctx, c)
+			}
+			stop := func(why string, err error) error {
+				return &Error{Kind: KindRetry, After: stoppedRetry, Msg: why, Err: errors.Join(ErrStopped, err)}
+			}
+			asked := clock.Now()
+			scope, err := c.Request.Stopped(ctx)
+			switch {
+			case err != nil:
+				return Reply{}, stop("the kill switch can't be read", err)
+			case scope != "":
+				return Reply{}, stop("paused by the kill switch: "+scope, nil)
+			case clock.Now().Sub(asked) > switchAge:
+				return Reply{}, stop("reading the kill switch took too long", nil)
+			}
+			return next(ctx, c)
 		}
 	}
 }

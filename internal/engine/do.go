@@ -119,6 +119,10 @@ type run struct {
 	l   Lease
 	c   remedy.Case
 	now time.Time
+	// scopes are the kill-switch scopes of the change that is made.
+	scopes []string
+	// repeat: an earlier try may have reached the target.
+	repeat bool
 	// held: the last outcome kept the effect's row, and nobody continues it.
 	held bool
 }
@@ -151,10 +155,7 @@ func (r *run) later(ctx context.Context, err error) error {
 	}
 	r.held = false
 	wait := retryAfter(r.l)
-	var ce *connector.Error
-	if errors.As(err, &ce) && ce.After > wait {
-		wait = min(ce.After, 24*time.Hour)
-	}
+	wait = max(wait, afterOf(err))
 	r.e.Log.InfoContext(ctx, "effect will be tried again", "case", r.c.ID, "effect", r.l.Row.Effect.ID, "attempt", r.l.Attempt, "in", wait, "why", err.Error())
 	return ignoreStale(r.e.Effects.Release(ctx, r.l, r.now.Add(wait), err.Error()))
 }
@@ -174,6 +175,22 @@ func (r *run) request(a remedy.Action, params map[string]string) connector.Reque
 	}
 	return connector.Request{CaseID: r.c.ID, ActionID: a.ID, Key: a.Key, Asset: r.c.Asset, Params: p, Plan: a.Plan,
 		UndoHandle: a.UndoHandle, Now: r.now}
+}
+
+// change is the request of a change: it can read the kill switch.
+func (r *run) change(a remedy.Action) connector.Request {
+	q := r.request(a, nil)
+	q.Stopped = func(ctx context.Context) (string, error) { return r.e.Guards.Paused(ctx, r.scopes) }
+	return q
+}
+
+// afterOf is the wait a connector's error asks for, at most a day.
+func afterOf(err error) time.Duration {
+	ce, ok := errors.AsType[*connector.Error](err)
+	if !ok {
+		return 0
+	}
+	return min(ce.After, 24*time.Hour)
 }
 
 // observe runs the exposure probe. A missing or failing prober is an
@@ -253,6 +270,7 @@ func (r *run) act(ctx context.Context) error {
 		return r.later(ctx, connector.Errorf(connector.KindRetry, "the probe before the act could not tell: %s", before.Detail))
 	}
 	guard, reserve, scopes := r.e.Guards.Check(ctx, r.c, a, r.now)
+	r.scopes = scopes
 	if p.Hash != a.Plan.Hash || !r.c.Reproduced(a, before) || guard.Deny != "" || guard.Ask != "" && len(a.Approval.Grants) == 0 {
 		_, err = r.outcome(ctx, remedy.PlanMade{Action: a.ID, Gen: a.Gen, Plan: p, Before: before, Guard: guard, Diff: diffPlans(a.Plan, p)}, nil)
 		return err
@@ -321,15 +339,18 @@ func (r *run) perform(ctx context.Context, a remedy.Action) error {
 		return r.later(ctx, connector.Errorf(connector.KindConfig, "connector %s is not set up: add it to the configuration", a.Spec.Connector))
 	}
 	r.e.Failpoint("before act")
-	o, err := actor.Act(ctx, a.Spec.Verb, r.request(a, nil))
+	o, err := actor.Act(ctx, a.Spec.Verb, r.change(a))
 	r.e.Failpoint("after act")
 	var do remedy.Do = remedy.Done{Action: a.ID, Gen: a.Gen, UndoHandle: o.UndoHandle, Ref: o.Ref, Detail: o.Detail, Nothing: o.Nothing}
+	if r.repeat && errors.Is(err, connector.ErrStopped) {
+		return r.paused(ctx) // what was begun stays in doubt
+	}
 	if err != nil {
 		switch connector.KindOf(err) {
 		case connector.KindRefused:
 			do = remedy.Refused{Action: a.ID, Gen: a.Gen, Reason: err.Error()}
 		case connector.KindRetry, connector.KindConfig:
-			do = remedy.Refused{Action: a.ID, Gen: a.Gen, Reason: err.Error(), RetryAt: r.now.Add(max(retryAfter(r.l), 30*time.Second))}
+			do = remedy.Refused{Action: a.ID, Gen: a.Gen, Reason: err.Error(), RetryAt: r.now.Add(max(retryAfter(r.l), afterOf(err), 30*time.Second))}
 		default:
 			do = remedy.Unsure{Action: a.ID, Gen: a.Gen, Reason: err.Error()}
 		}
@@ -373,14 +394,15 @@ func (r *run) again(ctx context.Context, a remedy.Action) error {
 	if stop, err := r.stopped(ctx, a); stop {
 		return err
 	}
+	r.repeat = true
 	return r.perform(ctx, a)
 }
 
 // stopped gives the effect back, and says so, when the kill switch covers the
 // action or can't be read. What was begun stays in doubt meanwhile.
 func (r *run) stopped(ctx context.Context, a remedy.Action) (bool, error) {
-	_, _, scopes := r.e.Guards.Check(ctx, r.c, a, r.now)
-	if scope, err := r.e.Guards.Paused(ctx, scopes); err != nil || scope != "" {
+	_, _, r.scopes = r.e.Guards.Check(ctx, r.c, a, r.now)
+	if scope, err := r.e.Guards.Paused(ctx, r.scopes); err != nil || scope != "" {
 		return true, r.paused(ctx)
 	}
 	return false, nil

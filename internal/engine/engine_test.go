@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -44,6 +45,7 @@ type world struct {
 	repeats  []bool
 	tracker  connector.Tracker // instead of the world's own
 	suppress bool
+	wait     func() // of the layers before a change
 	authors  []string
 	hideLook bool // the target can't be asked by key
 }
@@ -64,7 +66,24 @@ func (w *world) Plan(_ context.Context, verb string, r connector.Request) (remed
 	return remedy.Plan{Text: verb + " on " + r.Asset.UID + " " + w.other, BeforeDigest: connector.Digest(w.other), LastModifier: "mallory"}, nil
 }
 
-func (w *world) Act(_ context.Context, verb string, r connector.Request) (connector.Outcome, error) {
+func (w *world) Act(ctx context.Context, verb string, r connector.Request) (connector.Outcome, error) {
+	return w.held(ctx, connector.OpAct, r, func() (connector.Outcome, error) { return w.act(verb, r) })
+}
+
+// held makes a change behind the layer that reads the kill switch, after the
+// wait of the layers before it.
+func (w *world) held(ctx context.Context, op connector.Op, r connector.Request, change func() (connector.Outcome, error)) (connector.Outcome, error) {
+	if w.wait != nil {
+		w.wait()
+	}
+	reply, err := connector.Switch(connector.WallClock{})(func(context.Context, connector.Call) (connector.Reply, error) {
+		o, err := change()
+		return connector.Reply{Outcome: o}, err
+	})(ctx, connector.Call{Op: op, Request: r})
+	return reply.Outcome, err
+}
+
+func (w *world) act(verb string, r connector.Request) (connector.Outcome, error) {
 	w.log = append(w.log, verb+" "+r.UserAgent())
 	if w.byKey[r.Key] && w.once == remedy.OnceKey {
 		return connector.Outcome{UndoHandle: "was-open", Nothing: true}, nil
@@ -84,7 +103,11 @@ func (w *world) Act(_ context.Context, verb string, r connector.Request) (connec
 	return connector.Outcome{UndoHandle: "was-open", Ref: "req-1"}, nil
 }
 
-func (w *world) Undo(_ context.Context, verb string, r connector.Request) (connector.Outcome, error) {
+func (w *world) Undo(ctx context.Context, verb string, r connector.Request) (connector.Outcome, error) {
+	return w.held(ctx, connector.OpUndo, r, func() (connector.Outcome, error) { return w.back(verb) })
+}
+
+func (w *world) back(verb string) (connector.Outcome, error) {
 	w.log = append(w.log, "undo "+verb)
 	if w.undoErr != nil {
 		return connector.Outcome{}, w.undoErr
@@ -642,6 +665,40 @@ func TestKillSwitchIsReadWithTheRepeat(t *testing.T) {
 	h.step()
 	if h.acts() != 0 {
 		t.Errorf("%d acts under the kill switch", h.acts())
+	}
+}
+
+// TestKillSwitchIsReadBeforeTheChange: a change that waited (a rate limit, a
+// repeat) does not go out when the switch was thrown meanwhile, and does once it
+// is released.
+func TestKillSwitchIsReadBeforeTheChange(t *testing.T) {
+	for _, once := range []remedy.Once{remedy.OnceKey, remedy.OnceLookup, remedy.OnceNone} {
+		h := start(t, func(w *world) { w.once, w.contain = once, true })
+		h.w.wait = func() { h.w.paused = "all" }
+		id := h.observe(alert("a"))[0].CaseID
+		h.settle()
+		if h.acts() != 0 {
+			t.Fatalf("%s: %d acts under the kill switch", once, h.acts())
+		}
+		h.w.wait, h.w.paused = nil, ""
+		h.until(30 * time.Minute)
+		if c := h.load(id); h.acts() != 1 || c.Actions[0].Repeats != 0 {
+			t.Fatalf("%s: after the release %d acts, %d repeats, the case is %s", once, h.acts(), c.Actions[0].Repeats, c.State())
+		}
+		h.w.wait = func() { h.w.paused = "all" }
+		if _, err := h.e.Tell(context.Background(), id, remedy.Command{At: h.now, By: remedy.Actor{Kind: remedy.Person, ID: "olga"},
+			Do: remedy.UndoAction{Action: "e1.1", Reason: "wrong"}}); err != nil {
+			t.Fatal(err)
+		}
+		h.settle()
+		if slices.ContainsFunc(h.w.log, func(x string) bool { return strings.HasPrefix(x, "undo ") }) {
+			t.Fatalf("%s: undone under the kill switch: %v", once, h.w.log)
+		}
+		h.w.wait, h.w.paused = nil, ""
+		h.until(30 * time.Minute)
+		if !slices.ContainsFunc(h.w.log, func(x string) bool { return strings.HasPrefix(x, "undo ") }) {
+			t.Errorf("%s: not undone after the release", once)
+		}
 	}
 }
 

@@ -34,10 +34,14 @@ func (r *run) undo(ctx context.Context) error {
 	if scope, err := r.e.Guards.Paused(ctx, scopes); err != nil || scope != "" {
 		return r.paused(ctx)
 	}
-	q := r.request(a, nil)
+	r.scopes = scopes
+	q := r.change(a)
 	q.Key = a.UndoKey()
 	o, err := actor.Undo(ctx, a.Spec.Verb, q)
 	r.e.Failpoint("after undo")
+	if errors.Is(err, connector.ErrStopped) {
+		return r.paused(ctx)
+	}
 	done := remedy.UndoDone{Action: a.ID, Detail: o.Detail}
 	if err != nil {
 		if connector.KindOf(err) != connector.KindRefused {
