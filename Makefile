@@ -5,11 +5,13 @@ GO      := CGO_ENABLED=0 go
 ARGS    ?=
 SUM     := $(GO) run gotest.tools/gotestsum@v1.13.0
 FUZZ    ?= 120
+SEEDS   ?= 1000
+FROM    ?= 1
 
 .DEFAULT_GOAL := help
 BENCH   ?=
 
-.PHONY: help bench build demo test test-full race fuzz mutants kill generate deps lint setup targets
+.PHONY: help bench build demo test test-full race fuzz mutants kill sim sim-mutants generate deps lint setup targets
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -29,9 +31,9 @@ targets: setup ## build the dear real servers once (MinIO, Kubernetes API server
 test: setup ## install what the tests need, run all of them
 	$(SUM) --format pkgname-and-test-fails --hide-summary=output -- -timeout 15m ./...
 
-test-full: targets ## everything, nothing may be skipped, plus mutants and the long kill run
+test-full: targets ## everything, nothing may be skipped, plus mutants, the long simulation and the long kill run
 	CASEMENT_FULL=1 $(SUM) --format pkgname-and-test-fails --hide-summary=output -- -timeout 60m ./...
-	@$(MAKE) --no-print-directory mutants kill
+	@$(MAKE) --no-print-directory mutants sim sim-mutants kill
 
 race: ## the race detector, over all but the readers and the SQL driver
 	@scripts/race.sh
@@ -41,6 +43,14 @@ fuzz: ## fuzz every reader of outside bytes, FUZZ seconds in all
 
 mutants: ## break the core in fixed ways; every break must be found
 	CASEMENT_MUTANTS=1 $(GO) test -count=1 -timeout 30m ./internal/remedy/mutants
+
+sim: ## live SEEDS seeded lives from FROM on (SEEDS=10000 is the long run), then some on the real stores
+	$(GO) test -c -o bin/simulation.test ./internal/simulation
+	cd internal/simulation && ../../bin/simulation.test -test.v -test.timeout 6h -test.run 'TestSeeds$$' -from $(FROM) -seeds $(SEEDS)
+	cd internal/simulation && ../../bin/simulation.test -test.v -test.timeout 1h -test.run 'TestOn' -from $(FROM) -stores 20
+
+sim-mutants: ## put twelve bugs into the product; the seeds must find each
+	CASEMENT_MUTANTS=1 $(GO) test -count=1 -timeout 2h -v ./internal/simulation/mutants
 
 kill: ## kill -9 the server under load, 200 times
 	CASEMENT_KILLS=200 $(GO) test -count=1 -timeout 60m -run 'TestKill$$' -v ./internal/app

@@ -37,8 +37,9 @@ func TestLawsAreTested(t *testing.T) {
 			}
 		}
 		for _, m := range mutant.FindAllStringSubmatch(row, -1) {
-			if _, err := os.Stat(filepath.Join(root, "internal", "remedy", "mutants", m[1]+".txt")); err != nil {
-				t.Errorf("law %d: %v", law, err)
+			found, err := filepath.Glob(filepath.Join(root, "internal", "*", "mutants", m[1]+".txt"))
+			if err != nil || len(found) != 1 {
+				t.Errorf("law %d: mutant %s is there %d times, %v", law, m[1], len(found), err)
 			}
 		}
 	}

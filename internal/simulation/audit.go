@@ -280,14 +280,18 @@ func (a *audit) undoArrives(t *target, _ string, r connector.Request) {
 	v.action(r.ActionID).undos++
 }
 
+// maxReads is how often the ledger is read again where real trouble is made:
+// what is not read can't be judged.
+const maxReads = 1000
+
 // pull reads what was added to the ledger and judges each event.
 func (a *audit) pull() {
 	for {
 		events, pos, err := a.s.store.EventsSince(a.s.ctx, a.pos, 500)
-		if err != nil {
-			a.s.tolerate(err)
-			return
+		for try := 0; err != nil && a.s.life.Trouble != nil && try < maxReads; try++ {
+			events, pos, err = a.s.store.EventsSince(a.s.ctx, a.pos, 500)
 		}
+		a.s.must(err)
 		for _, e := range events {
 			a.seen++
 			a.event(e)

@@ -2,6 +2,7 @@ package simulation
 
 import (
 	"context"
+	"errors"
 	"iter"
 
 	"github.com/casement/casement/internal/dispatch"
@@ -139,7 +140,7 @@ func (s *sim) beat() {
 		if t.lease == nil {
 			continue
 		}
-		if err := s.store.Extend(s.ctx, *t.lease, t.n.time().Add(leaseTime)); err != nil {
+		if err := s.store.Extend(s.ctx, *t.lease, t.n.time().Add(leaseTime)); errors.Is(err, record.ErrStale) {
 			t.cancel(dispatch.ErrLost)
 		}
 	}

@@ -84,14 +84,13 @@ func TestMutantsDie(t *testing.T) {
 	if !*run && os.Getenv("CASEMENT_MUTANTS") == "" {
 		t.Skip("run with -mutants or CASEMENT_MUTANTS=1")
 	}
-	if out := live(t, nil, "TestSeeds$"); !strings.HasSuffix(strings.TrimSpace(out), "PASS") {
+	if out := live(t, nil, "TestSeeds$", "-seeds", *seeds); !strings.HasSuffix(strings.TrimSpace(out), "PASS") {
 		t.Fatalf("the seeds are not clean without a mutant:\n%s", out)
 	}
-	broke := regexp.MustCompile(`seed \d+: law \d+: .*`)
 	for _, m := range load(t) {
 		t.Run(m.name, func(t *testing.T) {
-			out := live(t, &m, "TestSeeds$")
-			found := broke.FindString(out)
+			out := live(t, &m, "TestSeeds$", "-seeds", *seeds)
+			found := breach(out)
 			if found == "" {
 				t.Fatalf("not found in %d seeds: %s\n%s", *seeds, m.why, out)
 			}
@@ -100,8 +99,32 @@ func TestMutantsDie(t *testing.T) {
 	}
 }
 
+// TestMutantsDieOnSQLite does the same on the real database, for the bugs that
+// live in its statements.
+func TestMutantsDieOnSQLite(t *testing.T) {
+	if !*run && os.Getenv("CASEMENT_MUTANTS") == "" {
+		t.Skip("run with -mutants or CASEMENT_MUTANTS=1")
+	}
+	for _, m := range load(t) {
+		if m.files["internal/store/effects.go"]+m.files["internal/store/commit.go"]+m.files["internal/store/group.go"] == "" {
+			continue
+		}
+		t.Run(m.name, func(t *testing.T) {
+			out := live(t, &m, "TestOnSQLite$", "-stores", *seeds)
+			found := breach(out)
+			if found == "" {
+				t.Fatalf("not found in %d seeds: %s\n%.2000s", *seeds, m.why, out)
+			}
+			t.Logf("%s: %s", m.why, found)
+		})
+	}
+}
+
+// breach is the first complaint of the simulation.
+func breach(out string) string { return regexp.MustCompile(`seed \d+: law \d+: .*`).FindString(out) }
+
 // live builds the simulation, with a mutant or without, and lives the seeds.
-func live(t *testing.T, m *mutant, tests string) string {
+func live(t *testing.T, m *mutant, tests, flag string, n int) string {
 	t.Helper()
 	dir := t.TempDir()
 	bin := filepath.Join(dir, "simulation.test")
@@ -109,12 +132,12 @@ func live(t *testing.T, m *mutant, tests string) string {
 	if m != nil {
 		args = append(args, "-overlay", overlay(t, dir, *m))
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute)
 	defer cancel()
 	if out, err := exec.CommandContext(ctx, "go", append(args, "..")...).CombinedOutput(); err != nil {
 		t.Fatalf("does not build: %v\n%s", err, out)
 	}
-	c := exec.CommandContext(ctx, bin, "-test.run", tests, "-first", fmt.Sprint("-seeds=", *seeds))
+	c := exec.CommandContext(ctx, bin, "-test.run", tests, "-first", fmt.Sprint(flag, "=", n))
 	c.Dir = ".."
 	out, _ := c.CombinedOutput() // its failure is what is looked for
 	if ctx.Err() != nil {

@@ -1,0 +1,206 @@
+package simulation
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	_ "modernc.org/sqlite"
+
+	"github.com/casement/casement/internal/pgtest"
+	"github.com/casement/casement/internal/store"
+)
+
+var stores = flag.Uint64("stores", 2, "number of seeds on each real store")
+
+// TestOnSQLite lives seeds on a real database file of a small disk, which fills
+// up, while another connection takes the write lock. The schedule is seeded,
+// what the database makes of it is not.
+func TestOnSQLite(t *testing.T) {
+	sum := map[string]int{}
+	for seed := *from; seed < *from+*stores && !(*first && t.Failed()); seed++ {
+		d := newDisk(t)
+		s, err := store.Open(t.Context(), d.dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.checkpoint = s.Checkpoint
+		lifeOn(t, seed, s, d.trouble, sum)
+		if _, err := s.VerifyLedger(t.Context()); err != nil {
+			t.Errorf("seed %d: law 10: %v", seed, err)
+		}
+		if err := errors.Join(s.Close(), d.other.Close()); err != nil {
+			t.Error(err)
+		}
+		for k, n := range d.made {
+			sum[k] += n
+		}
+		d.wait.Wait()
+	}
+	t.Log(counted(sum))
+	if sum["locks"] == 0 || sum["intents"] == 0 {
+		t.Errorf("no trouble was made: %v", sum)
+	}
+}
+
+// TestOnPostgres lives seeds on a real server whose connections are cut at any
+// moment, and which is crashed and started anew.
+func TestOnPostgres(t *testing.T) {
+	srv := pgtest.Start(t)
+	sum := map[string]int{}
+	for seed := *from; seed < *from+max(1, *stores/2); seed++ { // a tenth of the speed
+		url := srv.Database(t)
+		s, err := store.OpenPostgres(t.Context(), url)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := &cuts{t: t, srv: srv, name: url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")], made: sum}
+		lifeOn(t, seed, s, c.trouble, sum)
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		srv.Drop(t, url)
+	}
+	t.Log(counted(sum))
+	if sum["cuts"] == 0 || sum["intents"] == 0 {
+		t.Errorf("no trouble was made: %v", sum)
+	}
+}
+
+func lifeOn(t *testing.T, seed uint64, s Store, trouble func(Op, bool), sum map[string]int) {
+	t.Helper()
+	r := Run(Life{Seed: seed, Store: s, Trouble: trouble, Log: true})
+	for k, n := range r.Counts {
+		sum[k] += n
+	}
+	if r.Broken != nil {
+		t.Error(Report(seed, r))
+	}
+}
+
+// disk is a small file system of its own, with the database on it.
+type disk struct {
+	t     *testing.T
+	dir   string
+	small bool // it may be filled
+	// other is a second connection to the database.
+	other      *sql.DB
+	checkpoint func(context.Context) error
+	made       map[string]int
+	wait       sync.WaitGroup
+}
+
+func newDisk(t *testing.T) *disk {
+	d := &disk{t: t, dir: t.TempDir(), made: map[string]int{}}
+	if err := syscall.Mount("tmpfs", d.dir, "tmpfs", 0, "size=64m,mode=0700"); err == nil {
+		d.small = true
+		t.Cleanup(func() {
+			if err := syscall.Unmount(d.dir, 0); err != nil {
+				t.Error(err)
+			}
+		})
+	} else if os.Getenv("CASEMENT_FULL") != "" {
+		t.Fatalf("a small disk needs the right to mount: %v", err)
+	} else {
+		t.Logf("SKIPPED: the full disk; it needs the right to mount: %v", err)
+	}
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(d.dir, store.DatabaseFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	d.other = db
+	return d
+}
+
+// trouble ends what was made before and makes some, by the seed of the
+// operation.
+func (d *disk) trouble(op Op, heal bool) {
+	d.wait.Wait()
+	if err := os.RemoveAll(filepath.Join(d.dir, "ballast")); err != nil {
+		d.t.Error(err)
+	}
+	switch {
+	case heal:
+	case d.small && op.Seed%12 == 0:
+		d.fill()
+	case op.Seed%6 == 1:
+		d.lock()
+	default: // as the server does every few seconds; where it can't, the next one will
+		if err := d.checkpoint(context.Background()); err != nil {
+			d.t.Logf("checkpoint: %v", err)
+		}
+	}
+}
+
+// fill leaves no room on the disk until the next operation.
+func (d *disk) fill() {
+	f, err := os.Create(filepath.Join(d.dir, "ballast"))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer f.Close()
+	for size := 1 << 20; size >= 512; {
+		if _, err := f.Write(make([]byte, size)); err != nil {
+			size /= 2
+		}
+	}
+	d.made["disks filled"]++
+}
+
+// lock takes SQLite's write lock by another connection and gives it back while
+// the store waits for it.
+func (d *disk) lock() {
+	ctx := context.Background()
+	conn, err := d.other.Conn(ctx)
+	if err == nil {
+		_, err = conn.ExecContext(ctx, "BEGIN IMMEDIATE")
+	}
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	d.made["locks"]++
+	d.wait.Add(1)
+	time.AfterFunc(20*time.Millisecond, func() {
+		defer d.wait.Done()
+		_, err := conn.ExecContext(ctx, "ROLLBACK")
+		if err = errors.Join(err, conn.Close()); err != nil {
+			d.t.Error(err)
+		}
+	})
+}
+
+// cuts ends connections to a server, and the server.
+type cuts struct {
+	t    *testing.T
+	srv  *pgtest.Server
+	name string
+	made map[string]int
+	wait sync.WaitGroup
+}
+
+// trouble ends all connections while the life goes on, or crashes the server.
+func (c *cuts) trouble(op Op, heal bool) {
+	c.wait.Wait()
+	switch {
+	case heal:
+	case op.Seed%6 == 0:
+		c.made["cuts"]++
+		c.wait.Go(func() {
+			if err := c.srv.Admin("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '" + c.name + "'"); err != nil {
+				c.t.Error(err)
+			}
+		})
+	case op.Seed%50 == 1:
+		c.made["server crashes"]++
+		c.srv.Stop(c.t)
+		c.srv.Run(c.t)
+	}
+}
