@@ -11,7 +11,7 @@ FROM    ?= 1
 .DEFAULT_GOAL := help
 BENCH   ?=
 
-.PHONY: help bench build demo test test-full race fuzz mutants kill sim sim-mutants generate deps lint setup targets
+.PHONY: help screenshots bench build demo test test-full race fuzz mutants kill sim sim-mutants generate deps lint setup targets
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -66,6 +66,9 @@ generate: ## make generated files anew (pages, picture of states, dependency lis
 
 deps: ## write the list of modules that are linked into the binary
 	@$(GO) list -deps -f '{{with .Module}}{{.Path}} {{.Version}}{{end}}' ./cmd/casement | LC_ALL=C sort -u | sed '/^$$/d;/^github.com\/casement\/casement /d' > docs/dependencies.txt
+
+screenshots: setup ## take docs/screenshots anew, of a real server in Chromium (CASEMENT_SHOTS=DIR: every page in every look)
+	$(GO) test -count=1 -timeout 20m -run 'TestPages$$' ./cmd/casement -update
 
 lint: ## gofmt, vet, staticcheck, tidy, generated files
 	@scripts/lint.sh

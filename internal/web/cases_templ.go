@@ -238,7 +238,7 @@ func filters(d casesData) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		}
-		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 20, ">Open and closed</option></select></label> <label><span class=\"sr\">Risk class</span> <select name=\"risk\"><option value=\"\">Any risk</option> ")
+		templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 20, ">All cases</option></select></label> <label><span class=\"sr\">Risk class</span> <select name=\"risk\"><option value=\"\">Any risk</option> ")
 		if templ_7745c5c3_Err != nil {
 			return templ_7745c5c3_Err
 		}
@@ -690,7 +690,7 @@ func casesTable(d casesData) templ.Component {
 					return templ_7745c5c3_Err
 				}
 			}
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 67, "</td><td data-l=\"Waits for\">")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 67, "</td><td data-l=\"Waits for\" class=\"w-waits\">")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}
@@ -905,7 +905,7 @@ func noCases(d casesData) templ.Component {
 				return templ_7745c5c3_Err
 			}
 		} else {
-			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 88, "<h2>No open cases</h2><p>Nothing is known to be exposed. To see your own alerts here:</p><pre><code><span class=\"mute\"># what would happen, without storing or touching anything</span> casement try alerts.json <span class=\"mute\"># take them in</span> casement ingest alerts.json</code></pre><p>It reads SARIF, AWS Security Finding Format, GitHub alerts, Trivy, JSON lines and, by a mapping file, other JSON. <a href=\"/cases?open=all\">Show closed cases</a></p>")
+			templ_7745c5c3_Err = templruntime.WriteString(templ_7745c5c3_Buffer, 88, "<h2>No open cases</h2><p>Nothing is known to be exposed. To see your own alerts here:</p><p class=\"mute\">What would happen, without storing or touching anything:</p><pre><code>casement try alerts.json</code></pre><p class=\"mute\">Take them in:</p><pre><code>casement ingest alerts.json</code></pre><p>It reads SARIF, AWS Security Hub, OCSF, GitHub alerts, Trivy and more, and any other JSON or CSV by a mapping file. <a href=\"/cases?open=all\">Show closed cases</a></p>")
 			if templ_7745c5c3_Err != nil {
 				return templ_7745c5c3_Err
 			}

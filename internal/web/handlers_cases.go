@@ -130,7 +130,7 @@ func (s *server) casesPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	d.Tiles = tilesOf(counts, f.State)
+	d.Tiles = tilesOf(counts, f.State, d.Open)
 	s.render(w, r, http.StatusOK, casesList(d))
 	return nil
 }
@@ -160,8 +160,9 @@ func (p people) id(name string) string {
 	return name
 }
 
-// tilesOf makes the headline counts of the counts by state.
-func tilesOf(n map[string]int, chosen string) []tile {
+// tilesOf makes the headline counts of the counts by state; chosen and which
+// (yes, no, all) are the filter's state and openness.
+func tilesOf(n map[string]int, chosen, which string) []tile {
 	sum := func(states ...remedy.State) int {
 		t := 0
 		for _, st := range states {
@@ -176,13 +177,13 @@ func tilesOf(n map[string]int, chosen string) []tile {
 	}
 	at := func(st remedy.State) string { return "/cases?state=" + string(st) }
 	return []tile{
-		{"Open", "open", "/cases", open, toneWarn, chosen == ""},
+		{"Open", "open", "/cases", open, toneWarn, chosen == "" && which == "yes"},
 		{"Need approval", "hand", at(remedy.StateApproval), sum(remedy.StateApproval), tonePerm, chosen == string(remedy.StateApproval)},
 		{"Wait for owner", "person", at(remedy.StateOpen), sum(remedy.StateOpen), toneQuiet, chosen == string(remedy.StateOpen)},
 		{"Held", "pause", at(remedy.StateHeld), sum(remedy.StateHeld), toneWarn, chosen == string(remedy.StateHeld)},
 		{"Verifying", "eye", at(remedy.StateVerifying), sum(remedy.StateVerifying), toneInfo, chosen == string(remedy.StateVerifying)},
 		{"Contained", "shield", at(remedy.StateContained), sum(remedy.StateContained), toneGood, chosen == string(remedy.StateContained)},
-		{"Closed", "check", "/cases?open=no", closed, toneGood, false},
+		{"Closed", "check", "/cases?open=no", closed, toneGood, chosen == "" && which == "no"},
 	}
 }
 
@@ -222,6 +223,8 @@ type evidence struct {
 	remedy.Observation
 	Why  string
 	Mark mark
+	// Times it was seen without a change in between; At is the newest.
+	Times int
 }
 
 // chainLink is one person in the chain of responsibility. Now marks who the
@@ -326,8 +329,13 @@ func proofOf(c remedy.Case) proof {
 			continue
 		}
 		p := proof{Before: a.Before, After: a.After, Between: "acted " + a.ActedAt.Format("15:04") + " UTC"}
+		// Where an action before this one contained the exposure, the proof is
+		// from when it was seen, not from between the two.
+		if seen := lastSeen(c, a.Before); p.Before.Result != remedy.Exposed && !seen.At.IsZero() {
+			p.Before = seen
+		}
 		if !a.After.At.IsZero() {
-			p.Between = span(a.After.At.Sub(a.Before.At))
+			p.Between = span(a.After.At.Sub(p.Before.At))
 		}
 		return p
 	}
@@ -342,27 +350,45 @@ func proofOf(c remedy.Case) proof {
 	return proof{}
 }
 
+// lastSeen is the newest observation of the exposure by the probe of like,
+// before it; zero if there is none.
+func lastSeen(c remedy.Case, like remedy.Observation) remedy.Observation {
+	for _, o := range slices.Backward(c.Exposed) {
+		if o.Probe == like.Probe && !o.At.After(like.At) {
+			return o
+		}
+	}
+	return remedy.Observation{}
+}
+
 // maxEvidence bounds the table of observations; the timeline has them all.
 const maxEvidence = 12
 
 // evidenceOf lists what probes saw, newest first.
 func evidenceOf(evs []store.StoredEvent) []evidence {
 	var out []evidence
-	for _, ev := range slices.Backward(evs) {
-		if len(out) == maxEvidence {
-			break
+	add := func(o remedy.Observation, why string, m mark) {
+		if n := len(out) - 1; n >= 0 && out[n].Why == why && out[n].Probe == o.Probe && out[n].Result == o.Result && out[n].Detail == o.Detail {
+			out[n].Times++
+			return
 		}
+		out = append(out, evidence{o, why, m, 1})
+	}
+	for _, ev := range slices.Backward(evs) {
 		switch b := ev.Decoded.(type) {
 		case remedy.Planned:
 			if b.Before.Probe != "" {
-				out = append(out, evidence{b.Before, "before action " + b.Action, resultMark(b.Before.Result)})
+				add(b.Before, "before action "+b.Action, resultMark(b.Before.Result))
 			}
 		case remedy.ProbeSaw:
-			e := evidence{b.Observation, purposeText(b.Purpose, b.Action), resultMark(b.Observation.Result)}
+			m := resultMark(b.Observation.Result)
 			if b.Purpose == remedy.ProbeContinuity {
-				e.Mark = worksMark(b.Observation.Result)
+				m = worksMark(b.Observation.Result)
 			}
-			out = append(out, e)
+			add(b.Observation, purposeText(b.Purpose, b.Action), m)
+		}
+		if len(out) > maxEvidence {
+			return out[:maxEvidence]
 		}
 	}
 	return out

@@ -387,3 +387,8 @@ func TestGolden(t *testing.T) {
 		}
 	}
 }
+
+func updating() bool {
+	f := flag.Lookup("update")
+	return f != nil && f.Value.String() == "true"
+}

@@ -136,6 +136,10 @@ func titleOf(c remedy.Code) string {
 // fail answers with an error: JSON for programs, a page for people; who is not
 // signed in is sent to the door.
 func (s *server) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		s.Log.Info("the reader went away", "method", r.Method, "path", r.URL.Path)
+		return
+	}
 	p := s.problemOf(r.Context(), r.Method, r.URL.Path, err)
 	if wantsJSON(r) {
 		writeProblem(w, p)

@@ -10,9 +10,11 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
@@ -240,7 +242,18 @@ func (s *server) permit(r *http.Request, need auth.Permission) error {
 			Detail: "Approvals, rejections and exceptions need a person who signed in with a password."}
 	}
 	return &problem{Status: http.StatusForbidden, Title: "Your role does not allow this",
-		Detail: "It needs the permission “" + need.String() + "”. An administrator can change your role."}
+		Detail: "You are " + cmp.Or(rolesText(p.Roles), "without a role") + "; this needs the permission “" + need.String() + "”, which " + holders(need) + " have. An administrator can change your role."}
+}
+
+// holders names the roles that have a permission.
+func holders(need auth.Permission) string {
+	var have []string
+	for _, r := range auth.Roles() {
+		if slices.Contains(auth.Grants(r), need) {
+			have = append(have, string(r))
+		}
+	}
+	return strings.Join(have, ", ")
 }
 
 // identify puts the request's principal into its context.

@@ -41,7 +41,7 @@ func ago(now, t time.Time) string {
 	switch {
 	case t.IsZero():
 		return "never"
-	case d >= 0 && d < 5*time.Second:
+	case d > -5*time.Second && d < 5*time.Second: // the store's clock may lead ours by a little
 		return "just now"
 	case d >= 0:
 		return span(d) + " ago"

@@ -23,7 +23,7 @@
     for (const t of document.querySelectorAll("time[data-ago]")) {
       const sec = Math.floor((now - Date.parse(t.dateTime)) / 1000);
       let text = "in " + span(-sec);
-      if (sec >= 0) text = sec < 5 ? "just now" : span(sec) + " ago";
+      if (sec > -5) text = sec < 5 ? "just now" : span(sec) + " ago";
       if (t.textContent !== text) t.textContent = text;
     }
   }
