@@ -95,7 +95,7 @@ func Place(f finding.Finding, digest string, known Known, candidates []Candidate
 		}
 		return Placement{Recurrence, c.ID, "same exposure key, closed more than 30 days ago"}
 	}
-	return Placement{Open, "", "no case has this exposure key"}
+	return Placement{Open, "", "first finding of this exposure"}
 }
 
 // setAside: the case comes back by itself at a date, whatever happens meanwhile,
