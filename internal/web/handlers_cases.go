@@ -351,14 +351,22 @@ func proofOf(c remedy.Case) proof {
 }
 
 // lastSeen is the newest observation of the exposure by the probe of like,
-// before it; zero if there is none.
+// before it; zero if there is none. A closed case keeps only those before its
+// actions.
 func lastSeen(c remedy.Case, like remedy.Observation) remedy.Observation {
-	for _, o := range slices.Backward(c.Exposed) {
-		if o.Probe == like.Probe && !o.At.After(like.At) {
-			return o
+	var last remedy.Observation
+	look := func(o remedy.Observation) {
+		if o.Result == remedy.Exposed && o.Probe == like.Probe && !o.At.After(like.At) && o.At.After(last.At) {
+			last = o
 		}
 	}
-	return remedy.Observation{}
+	for _, o := range c.Exposed {
+		look(o)
+	}
+	for _, a := range c.Actions {
+		look(a.Before)
+	}
+	return last
 }
 
 // maxEvidence bounds the table of observations; the timeline has them all.
