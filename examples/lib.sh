@@ -68,6 +68,13 @@ prepare() {
 	until_ok "the server" 20 curl -fs "http://$CASEMENT_SERVER_LISTEN/readyz"
 }
 
+# api PATH: reads the server's API, with the token that lies beside its data for
+# the commands of this machine.
+api() { curl -fs -H "Authorization: Bearer $(field x.token <"$work/data/server.json")" "http://$CASEMENT_SERVER_LISTEN/api/v1$1"; }
+
+# ticket T-NUMBER EXPRESSION: of a ticket of the built-in tracker.
+ticket() { api "/tickets/${1#T-}" | field "$2"; }
+
 # person NAME ROLES
 person() { casement user add "$1" --roles "$2" --mail "$1@example.com" --password env:PASSWORD --quiet >/dev/null; }
 

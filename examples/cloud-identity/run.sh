@@ -75,17 +75,20 @@ say "pages and API on http://$CASEMENT_SERVER_LISTEN"
 
 step "A scan finds the binding, looks up the workload, and tags the application"
 NODE_EXTRA_CA_CERTS=$work/certs/apiserver.crt node "$scan" "https://$kubernetes" checkout-secrets >"$work/alert.json"
-expect "application" checkout "$(field x.asset.app <"$work/alert.json")"
-expect "production workload" Deployment/shop/checkout "$(field x.evidence[2].value <"$work/alert.json")"
 casement ingest --quiet "$work/alert.json" >/dev/null
 case=$(the_case)
 until_ok "the question to the owner" 30 in_state "$case" approval
+casement case show "$case" -o json >"$work/case.json"
+expect "application, tagged on the case" checkout "$(field x.case.asset.app <"$work/case.json")"
+expect "environment of the workload" production "$(field x.case.asset.environment <"$work/case.json")"
 expect "owner" olga "$(casement case show "$case" -o json | field x.owner)"
 told() { grep -q "What will change" "$work/chat.jsonl"; }
 until_ok "the message to the owner" 20 told
 say "told in the channel: $(tail -1 "$work/chat.jsonl" | field 'x.blocks[1].text.text.split("\n").slice(1,3).join(" / ")')"
 ticketed() { [ "$(casement case show "$case" -o json | field 'x.case.tickets[0].ref')" = T-1 ]; }
 until_ok "the ticket" 20 ticketed
+expect "ticket T-1, for the application" checkout "$(ticket T-1 x.fields.application)"
+expect "the workload looked up, as the ticket names it" Deployment/shop/checkout "$(ticket T-1 'x.body.match(/Deployment\/[a-z\/]+/)[0]')"
 expect "nothing was changed yet: checkout reads secrets" 200 "$(secrets)"
 
 step "The owner looks at the plan and approves exactly it"

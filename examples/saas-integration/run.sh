@@ -44,7 +44,11 @@ expect "changes in the server's own log, with this case" 1 "$(grep -c "changed .
 
 step "What is kept"
 expect "closed how" proven "$(casement case show "$case" -o json | field x.case.closed)"
-expect "ticket for the owner of the application" kim "$(casement case show "$case" -o json | field 'x.owner')"
+expect "owner of the application" kim "$(casement case show "$case" -o json | field 'x.owner')"
+expect "the ticket is for" kim "$(ticket T-1 x.assignee)"
+told() { ticket T-1 'x.comments.at(-1).text.match(/proven/)[0]'; }
+until_ok "the word on the ticket" 20 told
+expect "the last word on the ticket" proven "$(told)"
 casement case timeline "$case" | sed 's/^/  /'
 casement ledger verify | sed 's/^/  /'
 step "Done: lowered at once, proven, nothing broke."
