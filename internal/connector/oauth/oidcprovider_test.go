@@ -21,6 +21,7 @@ func TestOIDCProvider(t *testing.T) {
 			connectortest.Run(t, func(t testing.TB) connectortest.Bench { return p.Integration(t, resource) })
 		})
 	}
+	t.Run("a revoked token is refused", func(t *testing.T) { testRevoked(t, p) })
 	t.Run("the lower scope still works", func(t *testing.T) { testLowered(t, p) })
 }
 
@@ -39,18 +40,8 @@ func testLowered(t *testing.T, p *targets.Provider) {
 	}
 	answers := func(scope string, want int) {
 		t.Helper()
-		q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.Addr+"/resource?scope="+scope, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		q.Header.Set("Authorization", "Bearer "+x.Token)
-		resp, err := http.DefaultClient.Do(q)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		if resp.StatusCode != want {
-			t.Errorf("the resource answers %d for %s, want %d", resp.StatusCode, scope, want)
+		if got := resource(t, p, x, scope); got != want {
+			t.Errorf("the resource answers %d for %s, want %d", got, scope, want)
 		}
 	}
 	sees(oauth.VerbIntrospect, remedy.Exposed)
@@ -78,5 +69,57 @@ func testLowered(t *testing.T, p *targets.Provider) {
 	answers("files.all", http.StatusOK)
 	if strings.Contains(x.Log(), x.Token) {
 		t.Error("the token is in the server's log of addresses")
+	}
+}
+
+// resource uses the integration's token at the resource server and returns the
+// status of its answer.
+func resource(t *testing.T, p *targets.Provider, x *targets.Integration, scope string) int {
+	t.Helper()
+	q, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+p.Addr+"/resource?scope="+scope, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	q.Header.Set("Authorization", "Bearer "+x.Token)
+	resp, err := http.DefaultClient.Do(q)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	return resp.StatusCode
+}
+
+// testRevoked: after a revocation by RFC 7009 the server's introspection (RFC
+// 7662) says inactive, the resource refuses the token, and continuity says that
+// the integration stopped.
+func testRevoked(t *testing.T, p *targets.Provider) {
+	x := p.Integration(t, true)
+	d := connector.Stack(x.Connector(), connector.Options{})
+	r := x.Request("")
+	r.CaseID, r.Key, r.Now = connectortest.CaseID, "k1", connectortest.Now()
+	if got := resource(t, p, x, "files.all"); got != http.StatusOK {
+		t.Fatalf("before: the resource answers %d", got)
+	}
+	plan, err := d.Plan(t.Context(), oauth.VerbRevoke, r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Plan = connector.Seal(plan, "oauth", oauth.VerbRevoke, r, r.Now)
+	if _, err := d.Act(t.Context(), oauth.VerbRevoke, r); err != nil {
+		t.Fatal(err)
+	}
+	if o, err := d.Probe(t.Context(), oauth.VerbIntrospect, r); err != nil || o.Result != remedy.NotExposed || !strings.Contains(o.Detail, "is not active") {
+		t.Errorf("introspection: %+v %v", o, err)
+	}
+	for _, scope := range []string{"files.all", "contacts.read"} {
+		if got := resource(t, p, x, scope); got != http.StatusUnauthorized {
+			t.Errorf("the resource answers %d for %s", got, scope)
+		}
+	}
+	if o, err := d.Probe(t.Context(), oauth.VerbWorks, r); err != nil || o.Result != remedy.Exposed {
+		t.Errorf("continuity: %+v %v", o, err)
+	}
+	if _, err := d.Undo(t.Context(), oauth.VerbRevoke, r); err == nil || !strings.Contains(err.Error(), "no way back") {
+		t.Errorf("undo: %v", err)
 	}
 }
