@@ -204,7 +204,7 @@ func (c *Connector) planQuarantine(ctx context.Context, r connector.Request) (re
 		return remedy.Plan{}, err
 	}
 	p := remedy.Plan{Data: string(data), BeforeDigest: connector.Digest(q.Labels, strings.Join(open, ",")),
-		Text:  fmt.Sprintf("Quarantine %s; the server tried it (dry run) and takes it:\n- network policy %s, selects %s, allows nothing in or out\n- label %s=%s", q.Workload, q.Policy, q.Selector, labelQuarantine, q.Mark),
+		Text:  fmt.Sprintf("Quarantine %s; the server tried it (dry run) and takes it:\n- network policy %s, selects %s, allows nothing in or out\n- label %s=%s\nThe probe will read desired state only (P1): no packet is sent", q.Workload, q.Policy, q.Selector, labelQuarantine, q.Mark),
 		Blast: q.Workload + " can't be reached and reaches nothing, where the network plugin enforces policies; connections that are open may live on",
 		Undo:  "deletes the policy and takes the label away"}
 	if len(open) > 0 {
