@@ -13,13 +13,15 @@ import (
 
 // kindView is a kind of connector as the list shows it.
 type kindView struct {
-	Kind    string        `json:"kind"`
-	Title   string        `json:"title"`
-	Actions []actionView  `json:"actions"`
-	Probes  []probeView   `json:"probes"`
-	Params  []settingView `json:"params"`
-	Secrets []settingView `json:"secrets"`
-	Example string        `json:"example"`
+	Kind  string `json:"kind"`
+	Title string `json:"title"`
+	// Permissions are what tickets or messages need.
+	Permissions []string      `json:"permissions,omitempty"`
+	Actions     []actionView  `json:"actions"`
+	Probes      []probeView   `json:"probes"`
+	Params      []settingView `json:"params"`
+	Secrets     []settingView `json:"secrets"`
+	Example     string        `json:"example"`
 }
 
 type actionView struct {
@@ -97,7 +99,7 @@ casement.yaml. Names of connectors in policy are those of their entries in casem
 
 func viewKind(k all.Kind) kindView {
 	spec := k.Spec(k.Name)
-	out := kindView{Kind: k.Name, Title: k.Title, Example: k.Example}
+	out := kindView{Kind: k.Name, Title: k.Title, Permissions: spec.Permissions, Example: k.Example}
 	for _, a := range spec.Actions {
 		out.Actions = append(out.Actions, actionView{a.Verb, a.Description, string(a.Once), fmt.Sprintf("r%d", a.Reversibility), a.Undoable,
 			a.Probe, a.Continuity, a.Permissions, viewParams(a.Params), a.Example})
@@ -154,6 +156,9 @@ func (c *cli) showKind(k kindView) {
 		tab.print(c.term, "    ")
 	}
 	fmt.Fprintf(c.out, "%s  %s\n", c.term.paint(bold, k.Kind), k.Title)
+	for _, p := range k.Permissions {
+		line("needs", p)
+	}
 	for _, a := range k.Actions {
 		head("action " + k.Kind + "/" + a.Verb)
 		fmt.Fprintf(c.out, "  %s.\n", a.Description)
