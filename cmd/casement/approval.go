@@ -169,7 +169,7 @@ func (c *cli) showCard(k remedy.Case, a remedy.Action) {
 	}
 	c.fact("blast", orWords(a.Plan.Blast, "unknown: count it as large"), "")
 	c.fact("undo", orWords(a.Plan.Undo, "there is no way back"), "")
-	c.fact("last change", orWords(a.Plan.LastModifier, "nobody knows by whom"), "")
+	c.fact("last change", orWords(a.Plan.LastModifier, "unknown: the target does not say by whom"), "")
 	c.fact("asked", orWords(strings.Join(a.Approval.From, ", "), "nobody")+"; backup "+orWords(k.Judgement.Routing.Backup, "nobody")+"; "+span(a.Approval.ExpiresAt.Sub(c.now()))+" left", "")
 	if n := a.Approval.Needed; n > 1 {
 		why := ""

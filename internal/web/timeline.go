@@ -107,7 +107,7 @@ func describe(b remedy.Body, names people) entry {
 	case remedy.Opened:
 		return say(kindFinding, "open", toneBad, "opened the case:", e.Title, "exposed since "+stamp(e.DetectedAt))
 	case remedy.Joined:
-		return say(kindFinding, "link", toneQuiet, "joined a finding of", e.Member.Source, e.Member.Why)
+		return say(kindFinding, "link", toneQuiet, "took in a finding of", e.Member.Source, e.Member.Why)
 	case remedy.MemberChanged:
 		return say(kindFinding, "link", toneQuiet, "reported the finding again as", string(e.Status))
 	case remedy.Judged:
