@@ -209,7 +209,7 @@ func (a *App) health(ctx context.Context, p auth.Principal, _ *struct{}) (Health
 		return Health{}, err
 	}
 	h.Now = a.Store.Now()
-	h.SkewMillis = h.Now.Sub(time.Now()).Milliseconds()
+	h.SkewMillis = time.Until(h.Now).Milliseconds()
 	if h.Schema, err = a.Store.Schema(ctx); err != nil {
 		return Health{}, err
 	}

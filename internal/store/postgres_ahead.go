@@ -48,6 +48,12 @@ func (l *pgLink) readAhead(batch []*request) (ahead, error) {
 		return out, nil
 	}
 	out = ahead{cases: make(map[string]*stored, len(cases)), leases: make(map[string]uint64, len(leases))}
+	for _, id := range cases {
+		out.cases[id] = nil // missing, unless it is found
+	}
+	for _, id := range leases {
+		out.leases[id] = 0
+	}
 	var b pgx.Batch
 	if len(leases) > 0 {
 		b.Queue("SELECT id, epoch FROM effect WHERE id = ANY($1) AND lease_until > 0 AND dropped = 0 ORDER BY id FOR UPDATE", distinct(leases)).Query(func(rows pgx.Rows) error {
@@ -72,12 +78,6 @@ func (l *pgLink) readAhead(batch []*request) (ahead, error) {
 		})
 	})
 	err := l.tx.SendBatch(l.context(), &b).Close()
-	for _, id := range cases {
-		out.cases[id] = out.cases[id] // known to be missing
-	}
-	for _, id := range leases {
-		out.leases[id] = out.leases[id]
-	}
 	return out, err
 }
 
