@@ -38,7 +38,7 @@ A backup that is used as data folder as it is starts the same way.`,
 			return err
 		}
 		if l.Database.URL != "" {
-			return failf(codeUsage, "restore the database to a point in time by PostgreSQL's means, then: casement db restored", "the cases are in PostgreSQL, not in a data folder")
+			return failf(codeUsage, "restore the database to a point in time by PostgreSQL's means (docs/operate.md)", "the cases are in PostgreSQL, not in a data folder")
 		}
 		env := policytest.Environment()
 		rep, err := app.Restore(ctx, args[0], app.Config{DataDir: dir, Environment: &env, Version: buildInfo().Version})
