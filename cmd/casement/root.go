@@ -24,8 +24,7 @@ func (c *cli) root() *cobra.Command {
 		Long: `Casement closes exposure windows: it takes in security alerts, decides by policy,
 acts within limits or asks a person, and proves that the risk is gone.
 
-  See what a file of alerts holds: casement inventory alerts.json
-  See what would be done about it: casement try alerts.json
+  See your own alerts, and what would be done: casement inventory alerts.json, casement try alerts.json
   Run it (pages and API on this machine, data in ./casement-data): casement serve`,
 		SilenceErrors:     true,
 		SilenceUsage:      true,
