@@ -93,7 +93,7 @@ func rejudged(past []backtest.Past, next *policy.Pack) []backtest.Past {
 	out := make([]backtest.Past, len(past))
 	for i, p := range past {
 		out[i] = p
-		out[i].Decision, out[i].Path, _ = backtest.Decide(next, p.Facts)
+		out[i].Decision, _ = next.Decide(p.Facts)
 	}
 	return out
 }
@@ -141,7 +141,7 @@ func (c *cli) storedPast(ctx context.Context) (out []backtest.Past, err error) {
 			if err != nil {
 				return nil, fmt.Errorf("facts of case %s: %w", k.ID, err)
 			}
-			p := backtest.Past{ID: k.ID, Key: k.Key, Title: k.Title, Decision: k.Judgement.Decision, Path: backtest.Label(k.Judgement.Decision), Alerts: len(k.Members)}
+			p := backtest.Past{ID: k.ID, Key: k.Key, Title: k.Title, Decision: k.Judgement.Decision, Alerts: len(k.Members)}
 			if err := json.Unmarshal(b, &p.Facts); err != nil {
 				return nil, fmt.Errorf("facts of case %s: %w", k.ID, err)
 			}

@@ -97,8 +97,6 @@ type Past struct {
 	// Facts are the snapshot the decision was made on.
 	Facts    policy.Facts    `json:"-"`
 	Decision remedy.Decision `json:"-"`
-	// Path is what the decision is listed under: see Decide and Label.
-	Path remedy.Path `json:"-"`
 	// Alerts is the number of alerts behind it, for weighing.
 	Alerts int `json:"alerts"`
 }
@@ -106,34 +104,16 @@ type Past struct {
 // FromFindings makes history of a file: what j decides of each exposure.
 func FromFindings(j judge.Judge, fs []finding.Finding, at time.Time) []Past {
 	var out []Past
-	trusted := j
-	trusted.IgnoreModes = true
 	for _, g := range GroupOf(fs) {
 		d, e := j.Judge(g.Finding, policy.CaseFacts{Members: len(g.UIDs)}, at)
-		p := Past{ID: g.Key, Key: g.Key, UIDs: g.UIDs, Title: g.Finding.Title, Facts: e.Facts, Decision: d.Decision, Path: d.Decision.Path(), Alerts: g.Alerts}
-		if d.Decision.Mode == remedy.ModeShadow {
-			would, _ := trusted.Judge(g.Finding, policy.CaseFacts{Members: len(g.UIDs)}, at)
-			p.Path = would.Decision.Path()
-		}
-		out = append(out, p)
+		out = append(out, Past{ID: g.Key, Key: g.Key, UIDs: g.UIDs, Title: g.Finding.Title, Facts: e.Facts, Decision: d.Decision, Alerts: g.Alerts})
 	}
 	return out
 }
 
-// Decide judges facts by a pack, and says what the decision is listed under:
-// for one in shadow the path the same rules would have taken without it, with
-// all limits, as `casement try` counts it.
-func Decide(pack *policy.Pack, f policy.Facts) (remedy.Decision, remedy.Path, policy.Trace) {
-	d, trace := pack.Decide(f)
-	if d.Mode != remedy.ModeShadow {
-		return d, d.Path(), trace
-	}
-	would, _ := pack.DecideWith(f, policy.Options{IgnoreModes: true})
-	return d, would.Path(), trace
-}
-
-// Label is the path of a stored decision whose pack is not at hand. One in
-// shadow keeps what its rule meant; with unknown facts it would have asked.
+// Label is the path a decision is listed under in a backtest: for one in shadow
+// the path it would have taken, as `casement try` counts it. Decisions stored by
+// an early release name what the rule meant before unknown facts lowered it.
 func Label(d remedy.Decision) remedy.Path {
 	switch {
 	case d.Mode != remedy.ModeShadow:
@@ -199,8 +179,8 @@ type Side struct {
 	Error   string   `json:"error,omitempty"`
 }
 
-func sideOf(d remedy.Decision, path remedy.Path) Side {
-	s := Side{Path: path, Class: d.Class, Rule: d.Rule, Error: d.Error}
+func sideOf(d remedy.Decision) Side {
+	s := Side{Path: Label(d), Class: d.Class, Rule: d.Rule, Error: d.Error}
 	for _, a := range d.Actions {
 		s.Actions = append(s.Actions, a.Name+" ("+string(a.Auth)+")")
 	}
@@ -212,8 +192,8 @@ func sideOf(d remedy.Decision, path remedy.Path) Side {
 func Compare(past []Past, next *policy.Pack) Comparison {
 	out := Comparison{NewVersion: next.Version(), Cases: len(past), Matrix: Matrix{}, Changed: []Change{}}
 	for _, p := range past {
-		d, path, trace := Decide(next, p.Facts)
-		before, after := sideOf(p.Decision, p.Path), sideOf(d, path)
+		d, trace := next.Decide(p.Facts)
+		before, after := sideOf(p.Decision), sideOf(d)
 		out.Matrix.add(before.Path, after.Path)
 		if after.Error != "" {
 			out.Errors++

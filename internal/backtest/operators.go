@@ -129,7 +129,7 @@ func Against(past []Past, ops []Operator) Agreement {
 			out.Unmatched = append(out.Unmatched, o.ID)
 			continue
 		}
-		label := p.Path
+		label := Label(p.Decision)
 		out.Compared++
 		out.Matrix.add(o.Path, label)
 		rows[o.Path]++
