@@ -74,8 +74,8 @@ func ShapeOf(src Source, opt Options) (shape Shape, whole bool, err error) {
 		return shape, false, err
 	case deep != nil:
 		return shape, false, deep
-	case good == 0 && values > 1:
-		return shape, true, nil
+	case good == 0 && values > 1, w.followed && (values < 2 || 2*good < values):
+		return shape, true, nil // reading it whole says what it is
 	case values < 2 || 2*good < values:
 		return shape, false, wrong
 	}

@@ -60,6 +60,8 @@ type walker struct {
 	at   spot // of buf[mark]
 	mark int
 	err  error
+	// followed: something comes after the one value.
+	followed bool
 	// out collects what is copied, up to limit bytes.
 	out   bytes.Buffer
 	limit int
@@ -425,6 +427,7 @@ func (w *walker) number() {
 func (w *walker) document(r *records) error {
 	w.value(r, 0)
 	if w.err == nil && w.space() != 0 {
+		w.followed = true
 		w.fail("0")
 	}
 	w.flush()

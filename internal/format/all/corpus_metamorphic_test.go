@@ -16,8 +16,9 @@ import (
 const maxRewritten = 2 << 20
 
 // The real files of the corpus in other words: keys and records in another
-// order, keys nobody knows, white space, JSON lines twice. They give the same
-// findings. Under another name they give the same number of them.
+// order, keys nobody knows, white space: they give the same findings. Written
+// twice, one after the other, they give each twice; under another name the same
+// number.
 func TestCorpusMetamorphic(t *testing.T) {
 	files, variants := 0, 0
 	for _, e := range loadCorpus(t) {
@@ -40,6 +41,14 @@ func TestCorpusMetamorphic(t *testing.T) {
 		if got, err := all.Read(body, named); err != nil || got.Read != want.Read || got.Kept != want.Kept || got.Format != want.Format {
 			t.Errorf("%s, renamed: %+v, %v", e.File, got.Read, err)
 		}
+		if double, ok := twice(t, want.Format, body); ok {
+			got, err := all.Read(double, opt)
+			variants++
+			both := slices.Sorted(slices.Values(append(keys(want), keys(want)...)))
+			if err != nil || got.Read != 2*want.Read || got.Refused != 2*want.Refused || got.Suppressed != 2*want.Suppressed || !slices.Equal(keys(got), both) {
+				t.Errorf("%s, twice: read %d kept %d suppressed %d refused %d, want twice %d %d %d %d, or other keys: %v", e.File, got.Read, got.Kept, got.Suppressed, got.Refused, want.Read, want.Kept, want.Suppressed, want.Refused, err)
+			}
+		}
 		if !json.Valid(body) {
 			continue
 		}
@@ -55,6 +64,7 @@ func TestCorpusMetamorphic(t *testing.T) {
 				continue
 			}
 			variants++
+			checkCounters(t, got)
 			if got.Read != want.Read || got.Refused != want.Refused || got.Suppressed != want.Suppressed || !slices.Equal(keys(got), keys(want)) {
 				t.Errorf("%s, %s: read %d kept %d suppressed %d refused %d, want %d %d %d %d, or other keys", e.File, name, got.Read, got.Kept, got.Suppressed, got.Refused, want.Read, want.Kept, want.Suppressed, want.Refused)
 			}

@@ -75,6 +75,7 @@ func Each(src format.Source, opt format.Options, keep func(format.Result) error,
 func each(src format.Source, opt format.Options, small int64, size int, keep func(format.Result) error, extra []format.Reader) error {
 	var sum format.Result
 	var first error // of a piece that had no record
+	fine := false   // some piece is in the format, though it may hold no record
 	err := pieces(src, opt, small, size, func(r format.Reader, p *format.Piece) error {
 		res, err := r.Read(p.Body, p.Options(opt))
 		if res.Read == 0 && err != nil {
@@ -83,6 +84,7 @@ func each(src format.Source, opt format.Options, small int64, size int, keep fun
 			}
 			return nil
 		}
+		fine = true
 		res = res.Placed(p)
 		sum.Format = res.Format
 		sum.Read, sum.Refused = sum.Read+res.Read, sum.Refused+res.Refused
@@ -94,7 +96,7 @@ func each(src format.Source, opt format.Options, small int64, size int, keep fun
 	switch {
 	case err != nil:
 		return err
-	case sum.Read == 0:
+	case sum.Read == 0 && !fine:
 		return first
 	}
 	return sum.Verdict()

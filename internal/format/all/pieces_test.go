@@ -103,6 +103,35 @@ func TestPiecesEqualWhole(t *testing.T) {
 	t.Logf("bodies read in pieces: %v", parts)
 }
 
+// FuzzPieces: whatever the bytes, reading in small pieces never panics and finds
+// what reading whole finds, or the same fault.
+func FuzzPieces(f *testing.F) {
+	for _, file := range fixtures(f) {
+		f.Add(load(f, file))
+	}
+	f.Add([]byte(`{"a":[1,2,{"b":"\u00e9"}],"c":-0.5e+7}`))
+	f.Add([]byte("{\"a\":1}\n{\"a\":\n"))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		opt := testOptions("f")
+		want, wantErr := all.Read(body, opt)
+		var got format.Result
+		pieces := 0
+		err := all.EachOf(bytes.NewReader(body), opt, 0, max(64, len(body)/7), func(r format.Result) error {
+			pieces++
+			checkCounters(t, r)
+			got.Read, got.Kept, got.Refused = got.Read+r.Read, got.Kept+r.Kept, got.Refused+r.Refused
+			got.Suppressed += r.Suppressed
+			return nil
+		})
+		if (err == nil) != (wantErr == nil) {
+			t.Fatalf("in pieces %v\nwhole %v", err, wantErr)
+		}
+		if pieces > 0 && (got.Read != want.Read || got.Kept != want.Kept || got.Refused != want.Refused || got.Suppressed != want.Suppressed) {
+			t.Fatalf("in %d pieces read %d kept %d refused %d suppressed %d, whole %d %d %d %d", pieces, got.Read, got.Kept, got.Refused, got.Suppressed, want.Read, want.Kept, want.Refused, want.Suppressed)
+		}
+	})
+}
+
 func errText(err error) string {
 	if err == nil {
 		return ""
