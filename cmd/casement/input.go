@@ -28,7 +28,8 @@ import (
 const maxInput = 256 << 20
 
 // maxHeld is how much of standard input is held in memory; what is longer goes
-// to a temporary file.
+// to a temporary file, which has no name from the start where the system allows
+// it: nothing is left behind, however the command ends.
 const maxHeld = 8 << 20
 
 // summary counts what became of the records of all files.
@@ -115,7 +116,10 @@ func spool(name string, r io.Reader) (input, error) {
 	if err != nil {
 		return nil, failf(codeError, "name a file instead", "standard input is too long to be held in memory: %w", err)
 	}
-	remove := func() error { return errors.Join(f.Close(), os.Remove(f.Name())) }
+	remove := f.Close
+	if os.Remove(f.Name()) != nil {
+		remove = func() error { return errors.Join(f.Close(), os.Remove(f.Name())) }
+	}
 	n, err := io.Copy(f, io.MultiReader(bytes.NewReader(head), io.LimitReader(r, maxInput+1-int64(len(head)))))
 	if err == nil && n > maxInput {
 		err = tooLarge(name)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"flag"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
@@ -253,5 +254,26 @@ func TestScriptsAreThere(t *testing.T) {
 	files, err := filepath.Glob("testdata/script/*.txtar")
 	if err != nil || len(files) < 16 {
 		t.Errorf("only %d scripts (%v)", len(files), err)
+	}
+}
+
+// TestLongStandardInputLeavesNothing: what does not fit in memory is read from a
+// temporary file, and nothing of it stays.
+func TestLongStandardInputLeavesNothing(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
+	line := `{"source":"s","native_id":"%d","rule":"r","title":"` + strings.Repeat("x", 1000) + `","class":"storage.public","severity":"high","asset":{"uid":"a%d","type":"bucket"}}` + "\n"
+	var b strings.Builder
+	n := 0
+	for ; b.Len() <= maxHeld; n++ {
+		fmt.Fprintf(&b, line, n, n)
+	}
+	code, _, errs := execute(t, b.String(), "parse", "-")
+	if want := fmt.Sprintf(`"kept":%d`, n); code != 0 || !strings.Contains(errs, want) {
+		t.Errorf("code %d, no %s in %s", code, want, errs)
+	}
+	left, err := os.ReadDir(dir)
+	if err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
 	}
 }

@@ -304,11 +304,12 @@ func TestInstallBudgets(t *testing.T) {
 }
 
 func installBudgets(t *testing.T, database string) {
-	for _, key := range []string{"changes_per_hour", "changes_per_day"} {
+	keys := []string{"changes_per_hour", "changes_per_day"}
+	if database != "" {
+		keys = keys[:1] // the second is the same draw on the store
+	}
+	for _, key := range keys {
 		t.Run(key, func(t *testing.T) {
-			if key == "changes_per_day" && database != "" {
-				t.Skip("one budget is enough on the second store")
-			}
 			addr := bucketServer(t, "customer-one", "customer-two")
 			t.Setenv("CASEMENT_TEST_S3_SECRET", connectortest.Canary)
 			t.Setenv("CASEMENT_TEST_S3_KEY", "root")
