@@ -200,7 +200,7 @@ func New(ctx context.Context, cfg Config) (a *App, err error) {
 	}
 	a.Engine = engine.New(engine.Config{
 		Store: notifying{a.Store, a.hub, a.metrics}, Effects: a.Store, Judge: func() engine.Judge { return a.live.Load() },
-		Guards: guards{func() *policy.Pack { return a.live.Load().judge.Pack }, a.Store, cfg.Budgets},
+		Guards: newGuards(func() *policy.Pack { return a.live.Load().judge.Pack }, a.Store, cfg.Budgets),
 		Doors:  a.doors(), Principals: lazyPrincipals{a}, Tickets: tickets{a.live.Load, a.Store, a.cfg.BaseURL},
 		BaseURL: a.cfg.BaseURL, Rand: cfg.Rand, Log: cfg.Log, Failpoint: cfg.Failpoint,
 		Late: func(by time.Duration) { a.metrics.late.Observe(by.Seconds()) },

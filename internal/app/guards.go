@@ -3,11 +3,14 @@ package app
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/policy"
+	"github.com/casement/casement/internal/recent"
 	"github.com/casement/casement/internal/remedy"
 )
 
@@ -18,6 +21,62 @@ type guards struct {
 	store Store
 	// budgets are the ceilings of the configuration.
 	budgets Budgets
+	fleets  *recent.Values[fleetKey, fleetSize]
+	mu      *sync.Mutex // guards fleets
+}
+
+type fleetKey struct{ tenant, class string }
+
+// fleetSize is a count and when it was made.
+type fleetSize struct {
+	n  int
+	at time.Time
+}
+
+// fleetFresh is how long the count of a fleet is used: it grows slowly, and an
+// old one is only too small.
+const fleetFresh = time.Minute
+
+func newGuards(pack func() *policy.Pack, s Store, b Budgets) guards {
+	f := recent.New[fleetKey, fleetSize](256)
+	return guards{pack: pack, store: s, budgets: b, fleets: &f, mu: &sync.Mutex{}}
+}
+
+// counters tell policy what was acted on in a tenant. The first fault is kept:
+// then nothing may be acted on.
+type counters struct {
+	g      guards
+	ctx    context.Context
+	tenant string
+	at     time.Time
+	err    error
+}
+
+// Taken implements policy.Counters.
+func (c *counters) Taken(key string, from time.Time) int {
+	n, err := c.g.store.Drawn(c.ctx, c.tenant+"/"+key, from)
+	c.err = errors.Join(c.err, err)
+	return n
+}
+
+// Fleet implements policy.Counters.
+func (c *counters) Fleet(class string) (int, bool) {
+	k := fleetKey{c.tenant, class}
+	c.g.mu.Lock()
+	f, ok := c.g.fleets.Get(k)
+	c.g.mu.Unlock()
+	if ok && c.at.Sub(f.at).Abs() < fleetFresh {
+		return f.n, true
+	}
+	n, err := c.g.store.Fleet(c.ctx, c.tenant, class)
+	if err != nil {
+		c.err = errors.Join(c.err, err)
+		return 0, false
+	}
+	c.g.mu.Lock()
+	defer c.g.mu.Unlock()
+	c.g.fleets.Set(k, fleetSize{n, c.at})
+	return n, true
 }
 
 // ScopesOf are the kill-switch scopes that cover an action of a case.
@@ -44,8 +103,12 @@ func (g guards) Check(ctx context.Context, c remedy.Case, a remedy.Action, at ti
 	if err != nil {
 		return remedy.Guard{Deny: "the facts of the decision could not be read: " + err.Error(), RetryAt: soon}, nil, scopes
 	}
+	count := &counters{g: g, ctx: ctx, tenant: c.Tenant, at: at}
 	v := g.pack().Guard(f, policy.GuardRequest{Rule: c.Judgement.Decision.Rule, Playbook: c.Judgement.Decision.Playbook,
-		Action: a.Spec, Approved: len(a.Approval.Grants) > 0}, at, nil)
+		Action: a.Spec, Approved: len(a.Approval.Grants) > 0}, at, count)
+	if count.err != nil {
+		return remedy.Guard{Deny: "what was done already could not be counted: " + count.err.Error(), RetryAt: soon}, nil, scopes
+	}
 	var out remedy.Guard
 	for _, h := range v.Holds {
 		word := fmt.Sprintf("%s %s: %s", h.Kind, h.Name, h.Why)

@@ -34,6 +34,13 @@ type Store interface {
 	copyStore
 	upkeep
 	deadStore
+	guardStore
+}
+
+// guardStore counts what guardrails go by.
+type guardStore interface {
+	Drawn(ctx context.Context, key string, since time.Time) (int, error)
+	Fleet(ctx context.Context, tenant, class string) (int, error)
 }
 
 // deadStore keeps what failed too often.

@@ -145,9 +145,20 @@ func (v *GuardVerdict) draw(c Counters, kind, name string, d Draw, window time.D
 	if taken := c.Taken(d.Key, d.From); taken >= d.Limit {
 		v.Holds = append(v.Holds, Hold{
 			Kind: kind, Name: name, Until: at.Add(min(window, 15*time.Minute)),
-			Why: fmt.Sprintf("%d of %d actions in %s are used up", taken, d.Limit, window),
+			Why: fmt.Sprintf("%d of %d actions in %s are used up", taken, d.Limit, short(window)),
 		})
 	}
+}
+
+// short is a length of time without zeros at its end: 24h, not 24h0m0s.
+func short(d time.Duration) string {
+	s := d.String()
+	for _, end := range []string{"m0s", "h0m"} {
+		if strings.HasSuffix(s, end) {
+			s = s[:len(s)-2]
+		}
+	}
+	return s
 }
 
 func (b budget) value(f Facts, q GuardRequest) string {

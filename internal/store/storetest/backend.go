@@ -25,6 +25,13 @@ type Backend interface {
 	Pages
 	Switches
 	DeadLetters
+	Guardrails
+}
+
+// Guardrails are counts that guardrails go by.
+type Guardrails interface {
+	Drawn(ctx context.Context, key string, since time.Time) (int, error)
+	Fleet(ctx context.Context, tenant, class string) (int, error)
 }
 
 // DeadLetters is what failed too often.

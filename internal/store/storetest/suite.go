@@ -35,6 +35,7 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"Pause", testPause},
 		{"Sightings", testSightings},
 		{"FindingReplaced", testFindingReplaced},
+		{"GuardrailCounts", testGuardrailCounts},
 		{"ConcurrentSteps", testConcurrentSteps},
 		{"CancelledContext", testCancelled},
 		{"Wake", testWake},
@@ -197,6 +198,42 @@ func testAllOrNothing(t *testing.T, b Backend) {
 	free := Step(load(t, b, "c1"), remedy.Acked{}, Epoch())
 	free.Reserve = u.Reserve
 	must(t, b, free) // the budget was given back
+}
+
+// testGuardrailCounts: budgets are counted from an instant on, and a fleet is
+// the assets of one class and tenant, each once, closed cases too.
+func testGuardrailCounts(t *testing.T, b Backend) {
+	at := Epoch()
+	for i, minute := range []int{0, 5, 9} {
+		u := NewCase(name("c", i), name("k", i))
+		when := at.Add(time.Duration(minute) * time.Minute)
+		u.Reserve = []record.Reservation{{Key: "share/s", N: i + 1, Limit: 9, From: at, At: when}}
+		must(t, b, u)
+	}
+	for _, x := range []struct {
+		key  string
+		from time.Time
+		want int
+	}{{"share/s", at, 6}, {"share/s", at.Add(5 * time.Minute), 5}, {"share/s", at.Add(5*time.Minute + 1), 3}, {"share/s", at.Add(time.Hour), 0}, {"share/other", at, 0}} {
+		n, err := b.Drawn(ctx, x.key, x.from)
+		equal(t, "drawn error", err, nil)
+		equal(t, "drawn since "+x.from.String(), n, x.want)
+	}
+	fleet := func(tenant, class string, want int) {
+		t.Helper()
+		n, err := b.Fleet(ctx, tenant, class)
+		equal(t, "fleet error", err, nil)
+		equal(t, "fleet of "+class, n, want)
+	}
+	fleet(tenant, "storage.public", 3)
+	must(t, b, closed(load(t, b, "c1"), at))
+	fleet(tenant, "storage.public", 3)
+	again := NewCase("c9", "k9")
+	again.Case.Asset = load(t, b, "c2").Asset
+	must(t, b, again)
+	fleet(tenant, "storage.public", 3)
+	fleet(tenant, "identity.key-exposed", 0)
+	fleet("another", "storage.public", 0)
 }
 
 func testUnitsApart(t *testing.T, b Backend) {
