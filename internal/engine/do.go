@@ -285,7 +285,7 @@ func (r *run) act(ctx context.Context) error {
 	})
 	switch {
 	case errors.Is(err, ErrBudget):
-		return r.hold(ctx, a, "the budget of this hour is used up", nextWindow(reserve, r.now))
+		return r.hold(ctx, a, "a budget of changes is used up; tried again by itself", nextWindow(reserve, r.now))
 	case errors.Is(err, ErrPaused):
 		return r.hold(ctx, a, "paused by the kill switch", r.now.Add(5*time.Minute))
 	case err != nil:
