@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -228,4 +229,110 @@ func ladders(t *testing.T, s *store.Postgres, people int) {
 			t.Errorf("case %s climbed %d rungs, want 3", k.ID, rungs)
 		}
 	}
+}
+
+// TestNodesUnderFaults: a node that is stopped for longer than its lease and
+// wakes in the belief that it still holds its work, nodes killed under load,
+// every connection to the database cut, the database crashed and started anew.
+// Nothing acknowledged is lost, and nothing is done twice at the target.
+func TestNodesUnderFaults(t *testing.T) {
+	c := newCluster(t, 3, 4)
+	s := c.store()
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
+	defer cancel()
+
+	c.stalls(ctx, s)
+	next := 100
+	under := func(what string, fault func()) {
+		t.Helper()
+		from := next
+		next += 40
+		loaded := make(chan struct{})
+		go func() {
+			defer close(loaded)
+			c.load(ctx, from, from+40)
+		}()
+		c.await("load", func() bool { return c.ackedSince(from) >= 10 })
+		fault()
+		<-loaded
+		if n := c.ackedSince(from); n != 40 {
+			t.Fatalf("%s: %d of 40 alerts were acknowledged", what, n)
+		}
+		c.settle(s, 0, time.Minute)
+	}
+	for i := range c.nodes {
+		under("kill", func() {
+			c.kill(i)
+			c.start(i)
+		})
+	}
+	under("cut", func() {
+		if err := c.srv.Admin("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'casement'"); err != nil {
+			t.Error(err)
+		}
+	})
+	under("crash of the database", func() {
+		c.srv.Stop(t)
+		c.srv.Run(t)
+	})
+	t.Logf("1 node stopped and woken, 3 killed, all connections cut, the database crashed; answers other than 200, none of which count: %d", c.refused.Load())
+	t.Log(c.tally(s))
+}
+
+// stalls stops a node while it waits for the target, until another one has done
+// its work, and lets it go on.
+func (c *cluster) stalls(ctx context.Context, s *store.Postgres) {
+	t := c.t
+	release := c.sink.keepBack("doc1")
+	c.send(ctx, 0, 1)
+	word := c.arrived(s, "doc1")
+	var node int
+	if _, err := fmt.Sscanf(word, "doc1 node%d", &node); err != nil {
+		t.Fatalf("%q: %v", word, err)
+	}
+	stopped := c.nodes[node].cmd.Process
+	if err := stopped.Signal(syscall.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	from := time.Now()
+	c.settle(s, 0, time.Minute)
+	t.Logf("%s: stopped; another node closed the case after %s", word, time.Since(from).Round(10*time.Millisecond))
+	version := c.versionOf(s, 1)
+	release() // its answer waits in the socket of the one that sleeps
+	if err := stopped.Signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	c.await("word of the woken node that its lease is gone", func() bool {
+		log := c.nodes[node].log()
+		return strings.Contains(log, "lost its lease") || strings.Contains(log, "outcome of a lost lease ignored")
+	})
+	if now := c.versionOf(s, 1); now != version {
+		t.Errorf("the node that woke moved the case from version %d to %d", version, now)
+	}
+	if code, body, err := c.call(ctx, node, http.MethodGet, "/api/v1/pauses", ""); err != nil || code != http.StatusOK {
+		t.Errorf("the node that woke answers %d %s %v", code, body, err)
+	}
+}
+
+// versionOf is the version of the case of alert n.
+func (c *cluster) versionOf(s *store.Postgres, n int) uint64 {
+	c.t.Helper()
+	page, err := s.ListCases(c.t.Context(), store.CaseFilter{Tenant: tenant, Text: fmt.Sprint("doc", n)}, "", 10)
+	if err != nil || len(page.Cases) != 1 {
+		c.t.Fatalf("%d cases of doc%d: %v", len(page.Cases), n, err)
+	}
+	return page.Cases[0].Version
+}
+
+// ackedSince counts the acknowledged alerts from a number on.
+func (c *cluster) ackedSince(from int) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := 0
+	for k := range c.acked {
+		if k >= from {
+			n++
+		}
+	}
+	return n
 }
