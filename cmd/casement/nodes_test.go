@@ -297,7 +297,7 @@ func (c *cluster) stalls(ctx context.Context, s *store.Postgres) {
 	from := time.Now()
 	c.settle(s, 0, time.Minute)
 	t.Logf("%s: stopped; another node closed the case after %s", word, time.Since(from).Round(10*time.Millisecond))
-	version := c.versionOf(s, 1)
+	version := c.quiet(ctx, s, 1)
 	release() // its answer waits in the socket of the one that sleeps
 	if err := stopped.Signal(syscall.SIGCONT); err != nil {
 		t.Fatal(err)
@@ -306,7 +306,7 @@ func (c *cluster) stalls(ctx context.Context, s *store.Postgres) {
 		log := c.nodes[node].log()
 		return strings.Contains(log, "lost its lease") || strings.Contains(log, "outcome of a lost lease ignored")
 	})
-	if now := c.versionOf(s, 1); now != version {
+	if _, now := c.caseOf(s, 1); now != version {
 		t.Errorf("the node that woke moved the case from version %d to %d", version, now)
 	}
 	if code, body, err := c.call(ctx, node, http.MethodGet, "/api/v1/pauses", ""); err != nil || code != http.StatusOK {
@@ -314,14 +314,27 @@ func (c *cluster) stalls(ctx context.Context, s *store.Postgres) {
 	}
 }
 
-// versionOf is the version of the case of alert n.
-func (c *cluster) versionOf(s *store.Postgres, n int) uint64 {
+// quiet waits until nothing is left to do for the case of alert n (its ticket
+// and its message follow the closure), and returns its version.
+func (c *cluster) quiet(ctx context.Context, s *store.Postgres, n int) uint64 {
+	c.t.Helper()
+	id, _ := c.caseOf(s, n)
+	c.await("last effect of the case", func() bool {
+		es, err := s.EffectsOf(ctx, id, 10)
+		return err == nil && len(es) == 0
+	})
+	_, version := c.caseOf(s, n)
+	return version
+}
+
+// caseOf finds the case of alert n, and its version.
+func (c *cluster) caseOf(s *store.Postgres, n int) (id string, version uint64) {
 	c.t.Helper()
 	page, err := s.ListCases(c.t.Context(), store.CaseFilter{Tenant: tenant, Text: fmt.Sprint("doc", n)}, "", 10)
 	if err != nil || len(page.Cases) != 1 {
 		c.t.Fatalf("%d cases of doc%d: %v", len(page.Cases), n, err)
 	}
-	return page.Cases[0].Version
+	return page.Cases[0].ID, page.Cases[0].Version
 }
 
 // ackedSince counts the acknowledged alerts from a number on.

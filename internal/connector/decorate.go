@@ -274,6 +274,9 @@ const (
 	switchAge = time.Second
 	// stoppedRetry is when a change that was stopped may be tried again.
 	stoppedRetry = 5 * time.Minute
+	// unreadRetry is the same where the switch could not be read: a fault of ours
+	// holds a change back no longer than it lasts.
+	unreadRetry = 5 * time.Second
 )
 
 // Switch reads the kill switch right before each change, however long limits and
@@ -284,18 +287,18 @@ func Switch(clock Clock) Layer {
 			if !c.Op.Changes() || c.Request.Stopped == nil {
 				return next(ctx, c)
 			}
-			stop := func(why string, err error) error {
-				return &Error{Kind: KindRetry, After: stoppedRetry, Msg: why, Err: errors.Join(ErrStopped, err)}
+			stop := func(why string, after time.Duration, err error) error {
+				return &Error{Kind: KindRetry, After: after, Msg: why, Err: errors.Join(ErrStopped, err)}
 			}
 			asked := clock.Now()
 			scope, err := c.Request.Stopped(ctx)
 			switch {
 			case err != nil:
-				return Reply{}, stop("the kill switch can't be read", err)
+				return Reply{}, stop("the kill switch can't be read", unreadRetry, err)
 			case scope != "":
-				return Reply{}, stop("paused by the kill switch: "+scope, nil)
+				return Reply{}, stop("paused by the kill switch: "+scope, stoppedRetry, nil)
 			case clock.Now().Sub(asked) > switchAge:
-				return Reply{}, stop("reading the kill switch took too long", nil)
+				return Reply{}, stop("reading the kill switch took too long", unreadRetry, nil)
 			}
 			return next(ctx, c)
 		}

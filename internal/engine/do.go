@@ -287,7 +287,7 @@ func (r *run) act(ctx context.Context) error {
 	case errors.Is(err, ErrBudget):
 		return r.hold(ctx, a, "a budget of changes is used up; tried again by itself", nextWindow(reserve, r.now))
 	case errors.Is(err, ErrPaused):
-		return r.hold(ctx, a, "paused by the kill switch", r.now.Add(5*time.Minute))
+		return r.hold(ctx, a, pausedWhy, r.now.Add(5*time.Minute))
 	case err != nil:
 		return err
 	}
@@ -297,8 +297,12 @@ func (r *run) act(ctx context.Context) error {
 	if a.Status != remedy.ActionIntended {
 		return nil // asked again instead
 	}
-	if scope, err := r.e.Guards.Paused(ctx, scopes); err != nil || scope != "" {
-		_, err = r.outcome(ctx, remedy.Refused{Action: a.ID, Gen: a.Gen, Reason: "paused by the kill switch", RetryAt: r.now.Add(5 * time.Minute)}, nil)
+	if why, thrown := r.brake(ctx, scopes); why != "" {
+		again := unreadAgain
+		if thrown {
+			again = 5 * time.Minute
+		}
+		_, err = r.outcome(ctx, remedy.Refused{Action: a.ID, Gen: a.Gen, Reason: why, RetryAt: r.now.Add(again)}, nil)
 		return err
 	}
 	return r.perform(ctx, a)
@@ -343,14 +347,18 @@ func (r *run) perform(ctx context.Context, a remedy.Action) error {
 	r.e.Failpoint("after act")
 	var do remedy.Do = remedy.Done{Action: a.ID, Gen: a.Gen, UndoHandle: o.UndoHandle, Ref: o.Ref, Detail: o.Detail, Nothing: o.Nothing}
 	if r.repeat && errors.Is(err, connector.ErrStopped) {
-		return r.paused(ctx) // what was begun stays in doubt
+		return r.paused(ctx, err.Error(), min(afterOf(err), time.Minute)) // what was begun stays in doubt
 	}
 	if err != nil {
 		switch connector.KindOf(err) {
 		case connector.KindRefused:
 			do = remedy.Refused{Action: a.ID, Gen: a.Gen, Reason: err.Error()}
 		case connector.KindRetry, connector.KindConfig:
-			do = remedy.Refused{Action: a.ID, Gen: a.Gen, Reason: err.Error(), RetryAt: r.now.Add(max(retryAfter(r.l), afterOf(err), 30*time.Second))}
+			least := 30 * time.Second // for a target in trouble
+			if errors.Is(err, connector.ErrStopped) {
+				least = 0
+			}
+			do = remedy.Refused{Action: a.ID, Gen: a.Gen, Reason: err.Error(), RetryAt: r.now.Add(max(retryAfter(r.l), afterOf(err), least))}
 		default:
 			do = remedy.Unsure{Action: a.ID, Gen: a.Gen, Reason: err.Error()}
 		}
@@ -377,7 +385,7 @@ func (r *run) recover(ctx context.Context, a remedy.Action) error {
 	_, _, scopes := r.e.Guards.Check(ctx, r.c, a, r.now)
 	c, err := r.outcome(ctx, remedy.Intend{Action: a.ID, Gen: a.Gen, PlanHash: a.Plan.Hash, Entitled: true, Repeat: true}, func(u *Unit) { u.PauseScopes = scopes })
 	if errors.Is(err, ErrPaused) {
-		return r.paused(ctx)
+		return r.paused(ctx, pausedWhy, time.Minute)
 	}
 	if err != nil {
 		return err
@@ -402,10 +410,40 @@ func (r *run) again(ctx context.Context, a remedy.Action) error {
 // action or can't be read. What was begun stays in doubt meanwhile.
 func (r *run) stopped(ctx context.Context, a remedy.Action) (bool, error) {
 	_, _, r.scopes = r.e.Guards.Check(ctx, r.c, a, r.now)
-	if scope, err := r.e.Guards.Paused(ctx, r.scopes); err != nil || scope != "" {
-		return true, r.paused(ctx)
+	return r.braked(ctx)
+}
+
+const (
+	// pausedWhy is the reason that people read while the kill switch is thrown.
+	pausedWhy = "paused by the kill switch"
+	// unreadAgain is when a change is tried again whose kill switch could not be
+	// read: it holds the change back, but no longer than the fault lasts.
+	unreadAgain = 5 * time.Second
+)
+
+// brake reads the kill switch: why the change may not go out, empty if it may,
+// and whether somebody threw the switch. What can't be read stops as well.
+func (r *run) brake(ctx context.Context, scopes []string) (why string, thrown bool) {
+	scope, err := r.e.Guards.Paused(ctx, scopes)
+	switch {
+	case err != nil:
+		return "the kill switch can't be read; tried again by itself", false
+	case scope != "":
+		return pausedWhy, true
 	}
-	return false, nil
+	return "", false
+}
+
+// braked gives the effect back, and says so, while the brake is on.
+func (r *run) braked(ctx context.Context) (bool, error) {
+	why, thrown := r.brake(ctx, r.scopes)
+	switch {
+	case why == "":
+		return false, nil
+	case thrown:
+		return true, r.paused(ctx, why, time.Minute)
+	}
+	return true, r.paused(ctx, why, unreadAgain)
 }
 
 // look asks the target whether an act with the key has happened.

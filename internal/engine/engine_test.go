@@ -32,6 +32,7 @@ type world struct {
 	byKey    map[string]bool
 	crash    string // failpoint to panic at, once
 	paused   string
+	unread   error // of the kill switch
 	budget   int
 	deny     string
 	as       map[string]string
@@ -181,7 +182,7 @@ func (w *world) Check(_ context.Context, c remedy.Case, a remedy.Action, at time
 	}
 	return g, rs, []string{"all"}
 }
-func (w *world) Paused(context.Context, []string) (string, error) { return w.paused, nil }
+func (w *world) Paused(context.Context, []string) (string, error) { return w.paused, w.unread }
 func (w *world) Entitled(_ context.Context, person string, _ remedy.Case, _ remedy.Action) (string, error) {
 	return w.as[person], nil
 }
@@ -698,6 +699,32 @@ func TestKillSwitchIsReadBeforeTheChange(t *testing.T) {
 		h.until(30 * time.Minute)
 		if !slices.ContainsFunc(h.w.log, func(x string) bool { return strings.HasPrefix(x, "undo ") }) {
 			t.Errorf("%s: not undone after the release", once)
+		}
+	}
+}
+
+// TestUnreadKillSwitchHoldsBackForAMoment: a switch that can't be read stops the
+// change under that name, and no longer than the fault lasts.
+func TestUnreadKillSwitchHoldsBackForAMoment(t *testing.T) {
+	for _, once := range []remedy.Once{remedy.OnceKey, remedy.OnceLookup, remedy.OnceNone} {
+		for _, late := range []bool{false, true} { // read by the engine, and by the layer before the connector
+			h := start(t, func(w *world) { w.once, w.contain = once, true })
+			cut := errors.New("connection was cut")
+			if late {
+				h.w.wait = func() { h.w.unread = cut }
+			} else {
+				h.w.unread = cut
+			}
+			id := h.observe(alert("a"))[0].CaseID
+			h.settle()
+			if why := h.load(id).Actions[0].Reason; h.acts() != 0 || !strings.Contains(why, "the kill switch can't be read") {
+				t.Fatalf("%s: %d acts while the switch can't be read, reason %q", once, h.acts(), why)
+			}
+			h.w.wait, h.w.unread = nil, nil
+			h.until(10 * time.Second)
+			if h.acts() != 1 {
+				t.Errorf("%s: %d acts ten seconds after the fault", once, h.acts())
+			}
 		}
 	}
 }

@@ -22,7 +22,7 @@ func (r *run) undo(ctx context.Context) error {
 	if a.UndoIntentAt.IsZero() {
 		c, err := r.outcome(ctx, remedy.IntendUndo{Action: a.ID}, func(u *Unit) { u.PauseScopes = scopes })
 		if errors.Is(err, ErrPaused) {
-			return r.paused(ctx)
+			return r.paused(ctx, pausedWhy, time.Minute)
 		}
 		if err != nil {
 			return err
@@ -31,16 +31,16 @@ func (r *run) undo(ctx context.Context) error {
 		a, _ = c.Action(a.ID)
 		r.e.Failpoint("after undo intent")
 	}
-	if scope, err := r.e.Guards.Paused(ctx, scopes); err != nil || scope != "" {
-		return r.paused(ctx)
-	}
 	r.scopes = scopes
+	if stop, err := r.braked(ctx); stop {
+		return err
+	}
 	q := r.change(a)
 	q.Key = a.UndoKey()
 	o, err := actor.Undo(ctx, a.Spec.Verb, q)
 	r.e.Failpoint("after undo")
 	if errors.Is(err, connector.ErrStopped) {
-		return r.paused(ctx)
+		return r.paused(ctx, err.Error(), min(afterOf(err), time.Minute))
 	}
 	done := remedy.UndoDone{Action: a.ID, Detail: o.Detail}
 	if err != nil {
@@ -53,9 +53,10 @@ func (r *run) undo(ctx context.Context) error {
 	return err
 }
 
-func (r *run) paused(ctx context.Context) error {
+// paused gives the effect back without counting a try.
+func (r *run) paused(ctx context.Context, why string, wait time.Duration) error {
 	r.held = false
-	return ignoreStale(r.e.Effects.Postpone(ctx, r.l, r.now.Add(time.Minute), "paused by the kill switch"))
+	return ignoreStale(r.e.Effects.Postpone(ctx, r.l, r.now.Add(wait), why))
 }
 
 // probe observes what the case asked for.
