@@ -32,6 +32,7 @@ import (
 // target that counts.
 type cluster struct {
 	t     *testing.T
+	place place
 	srv   *pgtest.Server
 	url   string
 	exe   string
@@ -45,6 +46,21 @@ type cluster struct {
 	held map[int]bool
 	// refused are answers other than 200, none of which count.
 	refused atomic.Int64
+}
+
+// place is where a cluster lives.
+type place struct {
+	// host is the address of the database and of the target.
+	host string
+	// node is the address of node i, and what starts a program there.
+	node func(i int) (addr string, prefix []string)
+	// owner names the node behind a connection to the target.
+	owner func(c *cluster, remote string) string
+}
+
+// oneMachine has everything on the loopback address.
+func oneMachine() place {
+	return place{host: "127.0.0.1", node: func(int) (string, []string) { return "127.0.0.1", nil }, owner: (*cluster).ownerOf}
 }
 
 // clusterNode is one process.
@@ -73,7 +89,7 @@ type countingSink struct {
 	began chan string // assets whose answers are kept back, as they arrive
 }
 
-func newCountingSink(t *testing.T) *countingSink {
+func newCountingSink(t *testing.T, host string) *countingSink {
 	s := &countingSink{seen: map[string]bool{}, effective: map[string]int{}, raw: map[string]int{}, notices: map[string]int{}, by: map[string]int{},
 		owner: func(string) string { return "" }, hold: map[string]chan struct{}{}, began: make(chan string, 1000)}
 	mux := http.NewServeMux()
@@ -90,7 +106,14 @@ func newCountingSink(t *testing.T) *countingSink {
 			w.WriteHeader(http.StatusForbidden)
 		}
 	})
-	s.Server = httptest.NewServer(mux)
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Server = httptest.NewUnstartedServer(mux)
+	_ = s.Listener.Close() // it never served
+	s.Listener = l
+	s.Start()
 	t.Cleanup(s.Close)
 	return s
 }
@@ -188,9 +211,9 @@ operations_lead: anna
 `
 
 // newCluster starts n nodes at once on an empty database.
-func newCluster(t *testing.T, n, takeover int) *cluster {
+func newCluster(t *testing.T, at place, n, takeover int) *cluster {
 	t.Helper()
-	c := &cluster{t: t, srv: pgtest.Start(t), sink: newCountingSink(t), acked: map[int]bool{}, held: map[int]bool{}}
+	c := &cluster{t: t, place: at, srv: pgtest.StartOn(t, at.host), sink: newCountingSink(t, at.host), acked: map[int]bool{}, held: map[int]bool{}}
 	c.url = c.srv.Database(t)
 	dir := t.TempDir()
 	self, err := os.Executable()
@@ -201,10 +224,11 @@ func newCluster(t *testing.T, n, takeover int) *cluster {
 	conf := fmt.Sprintf(`policy: {dir: policy}
 owners: {files: [owners.yaml]}
 database: {takeover: %d}
+server: {behind_proxy: true}
 connectors:
   docs:
     kind: webhook
-    allow: [127.0.0.1]
+    allow: [%[3]s]
     params:
       url: %[2]s/private
       undo_url: %[2]s/public
@@ -212,12 +236,12 @@ connectors:
     secrets: {signing: env:CLUSTER_SIGNING}
   chat:
     kind: webhook
-    allow: [127.0.0.1]
+    allow: [%[3]s]
     params: {notify_url: %[2]s/notice}
     secrets: {signing: env:CLUSTER_SIGNING}
 routes:
   chat: {connector: chat}
-`, takeover, c.sink.URL)
+`, takeover, c.sink.URL, at.host)
 	err = errors.Join(os.Symlink(self, c.exe), os.Mkdir(filepath.Join(dir, "policy"), 0o700), os.WriteFile(c.conf, []byte(conf), 0o600),
 		os.WriteFile(filepath.Join(dir, "policy", "policy.yaml"), []byte(clusterPolicy), 0o600), os.WriteFile(filepath.Join(dir, "owners.yaml"), []byte(clusterOwners), 0o600))
 	if err != nil {
@@ -230,7 +254,7 @@ routes:
 		}
 		c.nodes = append(c.nodes, node)
 	}
-	c.sink.owner = c.ownerOf
+	c.sink.owner = func(remote string) string { return at.owner(c, remote) }
 	var wg sync.WaitGroup
 	for i := range c.nodes {
 		wg.Go(func() { c.start(i) })
@@ -262,7 +286,9 @@ func (n *clusterNode) log() string {
 // start runs node i and waits until it says that it does.
 func (c *cluster) start(i int) {
 	n := c.nodes[i]
-	cmd := exec.Command(c.exe, "serve", "--config", c.conf, "--data", n.dir, "--listen", "127.0.0.1:0", "--database", c.url)
+	addr, prefix := c.place.node(i)
+	args := append(prefix, c.exe, "serve", "--config", c.conf, "--data", n.dir, "--listen", net.JoinHostPort(addr, "0"), "--database", c.url)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "CLUSTER_SIGNING=whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StderrPipe()

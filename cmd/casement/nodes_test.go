@@ -19,7 +19,7 @@ import (
 // follow what happens on another, the work of a node that died is taken over,
 // and one that is told to end finishes what it began.
 func TestNodes(t *testing.T) {
-	c := newCluster(t, 3, 5)
+	c := newCluster(t, oneMachine(), 3, 5)
 	s := c.store()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()
@@ -236,7 +236,7 @@ func ladders(t *testing.T, s *store.Postgres, people int) {
 // every connection to the database cut, the database crashed and started anew.
 // Nothing acknowledged is lost, and nothing is done twice at the target.
 func TestNodesUnderFaults(t *testing.T) {
-	c := newCluster(t, 3, 4)
+	c := newCluster(t, oneMachine(), 3, 4)
 	s := c.store()
 	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Minute)
 	defer cancel()

@@ -36,6 +36,13 @@ type Server struct {
 // not installed the test is skipped, or fails under CASEMENT_FULL=1.
 func Start(t testing.TB) *Server {
 	t.Helper()
+	return StartOn(t, "127.0.0.1")
+}
+
+// StartOn is Start on another address of this machine, for everybody in its
+// network, without a password: for a network namespace of the test's own.
+func StartOn(t testing.TB, host string) *Server {
+	t.Helper()
 	bins, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if err != nil || len(bins) == 0 {
 		const why = "PostgreSQL is not here: scripts/setup.sh installs it"
@@ -63,13 +70,29 @@ func Start(t testing.TB) *Server {
 	if out, err := s.command("initdb", "-D", s.data(), "-U", "casement", "-A", "trust", "-E", "UTF8", "--no-locale").CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
-	s.Addr = freeAddr(t)
+	if host != "127.0.0.1" {
+		s.rule(t, "host all all "+host+"/16 trust")
+	}
+	s.Addr = freeAddr(t, host)
 	s.Run(t)
 	return s
 }
 
-func freeAddr(t testing.TB) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+// rule puts a line before the rules of who may log in.
+func (s *Server) rule(t testing.TB, line string) {
+	t.Helper()
+	rules := filepath.Join(s.data(), "pg_hba.conf")
+	b, err := os.ReadFile(rules)
+	if err == nil {
+		err = os.WriteFile(rules, append([]byte(line+"\n"), b...), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func freeAddr(t testing.TB, host string) string {
+	l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,8 +114,8 @@ func (s *Server) command(name string, args ...string) *exec.Cmd {
 // Run starts the server on its folder and waits until it answers.
 func (s *Server) Run(t testing.TB) {
 	t.Helper()
-	_, port, _ := net.SplitHostPort(s.Addr)
-	s.cmd = s.command("postgres", "-D", s.data(), "-h", "127.0.0.1", "-p", port, "-c", "unix_socket_directories=", "-c", "max_connections=100",
+	host, port, _ := net.SplitHostPort(s.Addr)
+	s.cmd = s.command("postgres", "-D", s.data(), "-h", host, "-p", port, "-c", "unix_socket_directories=", "-c", "max_connections=100",
 		"-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "shared_buffers=128MB", "-c", "deadlock_timeout=200ms")
 	log := &bytes.Buffer{}
 	s.cmd.Stderr = log
@@ -147,18 +170,11 @@ func (s *Server) Copy(t testing.TB, url string) string {
 // Guard makes a user who may do everything, but only with a password.
 func (s *Server) Guard(t testing.TB, user, password string) {
 	t.Helper()
-	rules := filepath.Join(s.data(), "pg_hba.conf")
-	b, err := os.ReadFile(rules)
-	if err == nil {
-		err = os.WriteFile(rules, append([]byte("host all "+user+" 127.0.0.1/32 scram-sha-256\n"), b...), 0o600)
-	}
+	s.rule(t, "host all "+user+" 127.0.0.1/32 scram-sha-256")
 	for _, text := range []string{"CREATE ROLE " + user + " SUPERUSER LOGIN PASSWORD '" + password + "'", "SELECT pg_reload_conf()"} {
-		if err == nil {
-			err = s.Admin(text)
+		if err := s.Admin(text); err != nil {
+			t.Fatal(err)
 		}
-	}
-	if err != nil {
-		t.Fatal(err)
 	}
 }
 
