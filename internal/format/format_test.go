@@ -51,9 +51,9 @@ func TestText(t *testing.T) {
 		"":                           "f:1:1: the file is empty",
 		"\xff\xfe{":                  "f:1:1: the text is UTF-16",
 		"{\x00}\x00":                 "f:1:2: the text has NUL bytes and looks like UTF-16",
-		"{\"aaaa\":\n\"b\x00\"}":     "f:2:3: a NUL byte",
-		"{\"é\":\"\xe9\"}":           "f:1:7: byte 0xE9 is not valid UTF-8",
-		strings.Repeat("[", 201):     "f:1:201: objects and arrays are nested more than 200 deep",
+		"{\"aaaa\":\n\"b\x00\"}":     "f:2:3 (/aaaa): a NUL byte",
+		"{\"é\":\"\xe9\"}":           "f:1:7 (/é): byte 0xE9 is not valid UTF-8",
+		strings.Repeat("[", 201):     "f:1:201 (/0/0/0/0/0/0/0/0/0/0/0/0/…): objects and arrays are nested more than 200 deep",
 		strings.Repeat(`{"a":`, 300): "nested more than 200 deep",
 	} {
 		_, err := format.Text("x", []byte(body), format.Options{File: "f"})
@@ -74,7 +74,7 @@ func TestValues(t *testing.T) {
 		`[1,{"a":2}]`:                `1@f#/0 {"a":2}@f#/1`,
 		`{"a":1}`:                    `{"a":1}@f#`,
 		"{\"a\":1}\n\n{\"b\":2}\n":   `{"a":1}@f:1:1 {"b":2}@f:3:1`,
-		"{\"a\":1}\nnonsense\n{}":    `{"a":1}@f:1:1 !@f:2:1 {}@f:3:1`,
+		"{\"a\":1}\nnonsense\n{}":    `{"a":1}@f:1:1 !@f:2:2 {}@f:3:1`,
 		"{\n\"a\":1\n}{\n\"b\":2\n}": "{\n\"a\":1\n}@f:1:1 {\n\"b\":2\n}@f:3:2",
 	} {
 		vs, err := format.Values("x", []byte(body), format.Options{File: "f"})

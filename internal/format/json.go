@@ -32,14 +32,15 @@ func Decode(name string, body []byte, opt Options, v any) error {
 	var typ *json.UnmarshalTypeError
 	switch {
 	case errors.As(err, &syntax):
-		e.Where = Position(opt.File, body, int(syntax.Offset)-1)
+		at := int(syntax.Offset) - 1
 		e.Reason = "not valid JSON: " + syntax.Error()
 		e.Mend = "send the file exactly as the tool wrote it"
 		if cut(body, syntax) {
-			e.Where = Position(opt.File, body, len(body))
+			at = len(body)
 			e.Reason = "the JSON ends in the middle of a value: the file is cut"
 			e.Mend = "write the report again and check that the disk or the upload limit was not reached"
 		}
+		e.Where = Position(opt.File, body, at) + trailOf(bytes.NewReader(body), int64(at))
 	case errors.As(err, &typ):
 		e.Where = Position(opt.File, body, int(typ.Offset)-1)
 		e.Mend = "check that the file is in the format " + name
@@ -145,16 +146,12 @@ func lineValues(body []byte, opt Options) ([]Value, int) {
 		if len(line) == 0 {
 			continue
 		}
-		v := Value{Where: p.at(at)}
+		v := Value{Raw: line}
 		if json.Valid(line) {
-			v.Raw = line
+			v.Where = p.at(at)
 			good++
 		} else {
-			v.Err = "the line is not valid JSON"
-			var x any
-			if err := json.Unmarshal(line, &x); err != nil {
-				v.Err += ": " + err.Error()
-			}
+			v = badLine(line, &p, at)
 		}
 		out = append(out, v)
 	}
@@ -162,6 +159,21 @@ func lineValues(body []byte, opt Options) ([]Value, int) {
 		return out, good
 	}
 	return streamValues(body, opt)
+}
+
+// badLine is the value of a line that is not JSON and begins at an offset.
+func badLine(line []byte, p *places, at int) Value {
+	var x any
+	err := json.Unmarshal(line, &x)
+	reason, fault := fmt.Sprintf("the line is not valid JSON: %v", err), 0
+	var syntax *json.SyntaxError
+	if errors.As(err, &syntax) {
+		fault = int(syntax.Offset) - 1
+		if cut(line, syntax) {
+			reason, fault = "the line ends in the middle of a value: it is cut", len(line)
+		}
+	}
+	return Value{Where: p.at(at+fault) + trailOf(bytes.NewReader(line), int64(fault)), Err: reason}
 }
 
 func streamValues(body []byte, opt Options) ([]Value, int) {

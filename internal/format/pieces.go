@@ -56,7 +56,8 @@ func ShapeOf(src Source, opt Options) (shape Shape, whole bool, err error) {
 		}
 		s := scanner{body: body}
 		if e := s.run(); e != nil {
-			deep = &Error{Where: at.over(body[:e.offset]).String(opt), Reason: e.reason, Mend: e.mend}
+			at = at.over(body[:e.offset])
+			deep = &Error{Where: at.String(opt) + trailOf(src, at.offset), Reason: e.reason, Mend: e.mend}
 			return false
 		}
 		for line := range bytes.Lines(body) {

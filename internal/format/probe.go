@@ -104,7 +104,8 @@ func (p Probe) Value(path string) string { return p.keys[path] }
 
 // Text checks what every reader needs of a body before decoding: not empty,
 // UTF-8 (a leading byte order mark is dropped), no NUL, nesting within
-// MaxDepth. name is the reader's. The error is an *Error with line and column.
+// MaxDepth. name is the reader's. The error is an *Error with line, column and
+// the place in the document.
 func Text(name string, body []byte, opt Options) ([]byte, error) {
 	body, err := plainText(name, body, opt)
 	if err != nil {
@@ -112,7 +113,7 @@ func Text(name string, body []byte, opt Options) ([]byte, error) {
 	}
 	s := scanner{body: body}
 	if err := s.run(); err != nil {
-		return nil, &Error{Format: name, Where: Position(opt.File, body, err.offset), Reason: err.reason, Mend: err.mend}
+		return nil, &Error{Format: name, Where: Position(opt.File, body, err.offset) + trailOf(bytes.NewReader(body), int64(err.offset)), Reason: err.reason, Mend: err.mend}
 	}
 	return body, nil
 }
@@ -120,7 +121,7 @@ func Text(name string, body []byte, opt Options) ([]byte, error) {
 // plainText is Text without the bound on nesting.
 func plainText(name string, body []byte, opt Options) ([]byte, error) {
 	fail := func(offset int, reason, mend string) ([]byte, error) {
-		return nil, &Error{Format: name, Where: Position(opt.File, body, offset), Reason: reason, Mend: mend}
+		return nil, &Error{Format: name, Where: Position(opt.File, body, offset) + field(bytes.NewReader(body), int64(offset)), Reason: reason, Mend: mend}
 	}
 	if bytes.HasPrefix(body, []byte{0xFF, 0xFE}) || bytes.HasPrefix(body, []byte{0xFE, 0xFF}) {
 		return fail(0, "the text is UTF-16", "save it as UTF-8, e.g. iconv -f UTF-16 -t UTF-8")

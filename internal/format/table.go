@@ -67,6 +67,11 @@ func rows(body []byte, opt Options, lazy bool) (out []Row, bad int, err error) {
 		if len(cells) != len(header) {
 			bad++
 			row.Err = fmt.Sprintf("the row has %d cells, the header %d", len(cells), len(header))
+			if n := len(cells); n < len(header) {
+				row.Err = header[n] + ": missing, " + row.Err
+			} else {
+				row.Err = "cells behind " + header[len(header)-1] + ": " + row.Err
+			}
 		} else {
 			row.Cells = make(map[string]string, len(cells))
 			for i, c := range cells {
@@ -99,7 +104,12 @@ func tableError(name string, body []byte, opt Options, err error) error {
 	e := &Error{Format: name, Where: Position(opt.File, body, 0), Reason: "not valid CSV: " + err.Error(), Mend: "send the file exactly as the tool wrote it"}
 	var p *csv.ParseError
 	if errors.As(err, &p) {
-		e.Where = fmt.Sprintf("%s:%d:%d", First(opt.File, "input"), p.Line, p.Column)
+		at := 0
+		for range p.Line - 1 {
+			at += 1 + max(0, bytes.IndexByte(body[at:], '\n'))
+		}
+		at = min(len(body), at+p.Column-1)
+		e.Where = Position(opt.File, body, at) + column(bytes.NewReader(body), body, int64(at))
 		e.Reason = fmt.Sprintf("not valid CSV: %v in the row that begins in line %d; the file may be cut", p.Err, p.StartLine)
 	}
 	return e

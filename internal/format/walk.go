@@ -186,13 +186,19 @@ func (w *walker) space() byte {
 	return 0
 }
 
+// fault names the next byte: file:line:column and the place in the document.
+func (w *walker) fault() string {
+	at := w.here()
+	return at.String(w.opt) + trailOf(w.src, at.offset)
+}
+
 // fail words what is wrong at the next byte as encoding/json does: before is
 // the shortest JSON after which it would complain of the same.
 func (w *walker) fail(before string) {
 	if w.err != nil {
 		return
 	}
-	e := &Error{Where: w.here().String(w.opt), Mend: "send the file exactly as the tool wrote it"}
+	e := &Error{Where: w.fault(), Mend: "send the file exactly as the tool wrote it"}
 	if !w.more() {
 		if w.err == nil {
 			e.Reason = "the JSON ends in the middle of a value: the file is cut"
@@ -214,7 +220,7 @@ func (w *walker) value(r *records, depth int) {
 	}
 	c := w.space()
 	if (c == '{' || c == '[') && depth >= MaxDepth {
-		w.err = &Error{Where: w.here().String(w.opt), Reason: fmt.Sprintf("objects and arrays are nested more than %d deep", MaxDepth), Mend: "no known report is; send the report as the tool wrote it"}
+		w.err = &Error{Where: w.fault(), Reason: fmt.Sprintf("objects and arrays are nested more than %d deep", MaxDepth), Mend: "no known report is; send the report as the tool wrote it"}
 		return
 	}
 	switch {
@@ -470,7 +476,8 @@ func checkText(src Source, opt Options) (spot, error) {
 				if bytes.HasPrefix(b, []byte{0xFF, 0xFE}) || bytes.HasPrefix(b, []byte{0xFE, 0xFF}) {
 					i = 0
 				}
-				e.Where = at.over(b[:i]).String(opt)
+				at = at.over(b[:i])
+				e.Where = at.String(opt) + field(src, at.offset)
 				return at, e
 			}
 		}

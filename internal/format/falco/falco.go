@@ -31,11 +31,13 @@ func (Reader) Records() []string { return []string{"[]"} }
 func (Reader) Detect(p format.Probe) int {
 	for _, at := range []string{"", "[]."} {
 		switch {
-		case !p.HasAll(at+"rule", at+"output") || p.Has(at+"severity"):
-		case p.Has(at+"priority") && (p.Has(at+"output_fields") || p.Has(at+"time")):
+		case p.Has(at+"severity") || !p.Has(at+"output"):
+		case p.HasAll(at+"rule", at+"priority") && (p.Has(at+"output_fields") || p.Has(at+"time")):
 			return 97
-		case p.Has(at + "output_fields"):
+		case p.HasAll(at+"rule", at+"output_fields"):
 			return 80
+		case p.HasAll(at+"priority", at+"output_fields", at+"time"): // Read says that the rule is missing
+			return 70
 		}
 	}
 	return 0

@@ -86,7 +86,15 @@ type event struct {
 	Sender     struct {
 		Login format.String `json:"login"`
 	} `json:"sender"`
+
+	// What only an alert by itself has.
+	SecretType json.RawMessage `json:"secret_type"`
+	Dependency json.RawMessage `json:"dependency"`
+	Tool       json.RawMessage `json:"tool"`
 }
+
+// bare reports whether the body is an alert without its webhook, whatever it lacks.
+func (e *event) bare() bool { return len(e.SecretType)+len(e.Dependency)+len(e.Tool) > 0 }
 
 type repository struct {
 	FullName   format.String  `json:"full_name"`
@@ -138,7 +146,7 @@ func (Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 			readGraphQL(&res, e.Data, opt, format.Pointer(opt, v.Where, "data"))
 		case len(e.Alert) > 0 && e.Alert[0] == '{':
 			readAlert(&res, e.Alert, e, opt, format.Pointer(opt, v.Where, "alert"))
-		case len(e.Number) > 0 && len(e.Zen) == 0:
+		case len(e.Number) > 0 && len(e.Zen) == 0, e.bare():
 			var own struct {
 				Repository repository `json:"repository"`
 			}

@@ -112,6 +112,10 @@ func readGraphAlert(res *format.Result, raw json.RawMessage, repo string, opt fo
 		res.Refuse(where, string(a.ID), "securityVulnerability: missing; ask for it in the query")
 		return
 	}
+	if a.Number == "" && a.ID == "" {
+		res.Refuse(where, repo, "number: missing, and so is id; nothing names the alert, ask for them in the query")
+		return
+	}
 	v := a.Vulnerability
 	f := finding.Finding{Tenant: opt.Tenant, Source: "github." + kindDependabot, Product: "GitHub", Class: finding.VulnerablePackage, NativeID: string(a.ID)}
 	if repo != "" && a.Number != "" { // the same alert by webhook has this name

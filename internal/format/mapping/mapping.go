@@ -288,6 +288,8 @@ func (r *Reader) set(f *finding.Finding, fields []field, s scope, opt format.Opt
 			continue
 		case x.target.number && !isNumber(vals[0]):
 			return filled, fmt.Sprintf("%s: want a number, got %.40q", x.target.name, vals[0])
+		case x.target.time && !isTime(vals[0]):
+			return filled, fmt.Sprintf("%s: want a time such as 2026-01-31T09:00:00Z, got %.40q", x.target.name, vals[0])
 		}
 		filled[x.target.name] = true
 		if x.target.secret {
@@ -324,6 +326,12 @@ func (r *Reader) pathsOf(name string) string {
 func isNumber(s string) bool {
 	_, err := strconv.ParseFloat(s, 64)
 	return err == nil
+}
+
+// isTime reports whether a text is a time, or a word for none: tools write
+// year 1, 1970 and "N/A" for what never happened.
+func isTime(s string) bool {
+	return !format.Time(s).IsZero() || strings.HasPrefix(s, "0") || strings.HasPrefix(s, "1970-01-01") || len(s) < 4
 }
 
 // redact takes secrets out of every text of the finding.

@@ -15,8 +15,8 @@ type target struct {
 	words func() []string
 	// secret: the value is replaced by its keyed hash.
 	secret bool
-	// number: a value that is no number is refused.
-	number bool
+	// number, time: a value that is none is refused.
+	number, time bool
 	// object takes a whole object or list instead of texts.
 	object func(*finding.Finding, any)
 	// family: the name ends in a free word, e.g. params.bucket.
@@ -56,11 +56,11 @@ func targets() []target {
 			f.Severity, f.SourceSeverity = severityOf(v[0]), format.First(f.SourceSeverity, v[0])
 		}},
 		{name: "source_severity", set: text(func(f *finding.Finding) *string { return &f.SourceSeverity })},
-		{name: "confidence", set: func(f *finding.Finding, v []string) { f.Confidence = min(100, number(v[0]).Int()) }},
+		{name: "confidence", number: true, set: func(f *finding.Finding, v []string) { f.Confidence = min(100, number(v[0]).Int()) }},
 		{name: "status", words: statusWords, set: setStatus},
-		{name: "first_seen", set: func(f *finding.Finding, v []string) { f.FirstSeen = format.Time(v[0]) }},
-		{name: "last_seen", set: func(f *finding.Finding, v []string) { f.LastSeen = format.Time(v[0]) }},
-		{name: "deadline", set: func(f *finding.Finding, v []string) { f.Deadline = format.Time(v[0]) }},
+		{name: "first_seen", time: true, set: func(f *finding.Finding, v []string) { f.FirstSeen = format.Time(v[0]) }},
+		{name: "last_seen", time: true, set: func(f *finding.Finding, v []string) { f.LastSeen = format.Time(v[0]) }},
+		{name: "deadline", time: true, set: func(f *finding.Finding, v []string) { f.Deadline = format.Time(v[0]) }},
 	}
 	out = append(out, weaknessTargets()...)
 	out = append(out, assetTargets()...)
@@ -75,7 +75,7 @@ func weaknessTargets() []target {
 		{name: "weakness.control", set: text(func(f *finding.Finding) *string { return &f.Weakness.Control })},
 		{name: "weakness.secret", secret: true},
 		{name: "weakness.kev", words: triWords, set: tri(func(f *finding.Finding) *finding.Tri { return &f.Weakness.KEV })},
-		{name: "weakness.cvss", set: func(f *finding.Finding, v []string) { f.Weakness.CVSS = format.CVSS(float64(number(v[0]))) }},
+		{name: "weakness.cvss", number: true, set: func(f *finding.Finding, v []string) { f.Weakness.CVSS = format.CVSS(float64(number(v[0]))) }},
 	}
 }
 

@@ -155,7 +155,7 @@ func (e *event) check() error {
 		return fmt.Errorf("class_uid: missing; it says what kind of OCSF event this is")
 	case class < classSecurity || class > classPosture:
 		return fmt.Errorf("class_uid: %d is no finding that is read (2001 to 2007 are)", class)
-	case e.info().UID == "" && e.info().Title == "":
+	case e.info().UID == "" && e.Extension == nil: // required by all classes of the Findings category
 		return fmt.Errorf("finding_info.uid: missing; it names the finding")
 	}
 	return nil

@@ -131,12 +131,12 @@ func readSecret(res *format.Result, raw json.RawMessage, x *result, f finding.Fi
 		res.Refuse(where, "", "secret: "+format.Reason(err))
 		return
 	}
-	if s.RuleID == "" && s.Title == "" {
-		res.Refuse(where, "", "secret: RuleID is missing")
+	if s.RuleID == "" {
+		res.Refuse(where, string(s.Title), "secret: RuleID is missing")
 		return
 	}
 	f.Class, f.Rule = finding.SecretInCode, string(s.RuleID)
-	f.Title = format.First(string(s.Title), string(s.RuleID))
+	f.Title = format.First(string(s.Title), f.Rule)
 	severity(&f, string(s.Severity))
 	f.Location.File = format.First(string(s.Target), string(x.Target))
 	f.Location.Line = s.Start.Int()
