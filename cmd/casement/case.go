@@ -190,6 +190,7 @@ type caseView struct {
 	Path  remedy.Path  `json:"path"`
 	Owner string       `json:"owner"`
 	Case  remedy.Case  `json:"case"`
+	Steps []web.Step   `json:"steps,omitempty"`
 	Dead  []deadLetter `json:"dead_letters,omitempty"`
 }
 
@@ -280,6 +281,13 @@ func (c *cli) showCase(v caseView) {
 			s += " (" + a.Reason + ")"
 		}
 		c.fact(string(a.Spec.Phase), s, "")
+	}
+	for i, st := range v.Steps {
+		said := ""
+		if st.Done {
+			said = " (done, says " + st.By + ago(now, st.At) + ")"
+		}
+		c.fact("step "+strconv.Itoa(i+1), st.Text+said, "")
 	}
 	for _, x := range k.Tickets {
 		c.fact("ticket", strings.TrimSpace(x.System+" "+orWords(x.Ref, "not opened yet")+", "+x.Status+" "+x.URL), "")

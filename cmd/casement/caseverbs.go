@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 // order is a command to a case as the API takes it.
 type order struct {
 	Action string    `json:"action,omitempty"`
+	Step   string    `json:"step,omitempty"`
 	To     string    `json:"to,omitempty"`
 	Text   string    `json:"text,omitempty"`
 	Until  time.Time `json:"until,omitzero"`
@@ -66,7 +68,7 @@ func (c *cli) caseVerbs() []*cobra.Command {
 	for _, v := range verbs() {
 		out = append(out, c.caseVerb(v))
 	}
-	return append(out, c.caseUndoCommand(), c.caseMergeCommand(), c.caseSplitCommand())
+	return append(out, c.caseStepCommand(), c.caseUndoCommand(), c.caseMergeCommand(), c.caseSplitCommand())
 }
 
 func (c *cli) caseVerb(v verb) *cobra.Command {
@@ -117,6 +119,50 @@ func (c *cli) caseVerb(v verb) *cobra.Command {
 			}
 			if v.effect {
 				c.pending(k)
+			}
+			c.next("casement case show " + args[0])
+			return nil
+		})
+	})
+	return cmd
+}
+
+// caseStepCommand says of a manual step that it is done.
+func (c *cli) caseStepCommand() *cobra.Command {
+	var o order
+	var undone bool
+	cmd := &cobra.Command{
+		Use:   "step CASE NUMBER",
+		Short: "Say that a manual step of the playbook is done",
+		Long: `Say that a step that the playbook leaves to a person is done, by its number in "casement case
+show". It is a word in the timeline under your name: nothing follows from it, a probe has to see
+that the exposure is gone.`,
+		Example: "  casement case step cas_0123 2\n  casement case step cas_0123 2 --undone -m \"the new key does not work yet\"",
+		Args:    exactly("CASE", "NUMBER"),
+	}
+	f := output(cmd, "text", "json")
+	cmd.Flags().StringVarP(&o.Text, "message", "m", "", "a comment on it")
+	cmd.Flags().BoolVar(&undone, "undone", false, "say that the step is not done after all")
+	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
+		return c.with(ctx, false, func(k *client) error {
+			v, err := k.oneCase(ctx, args[0])
+			if err != nil {
+				return err
+			}
+			n, err := strconv.Atoi(args[1])
+			switch {
+			case len(v.Steps) == 0:
+				return failf(codeConflict, "casement case show "+args[0], "the playbook of case %s leaves no steps to a person", args[0])
+			case err != nil || n < 1 || n > len(v.Steps):
+				return failf(codeUsage, "casement case show "+args[0], "step %q: want a number from 1 to %d", args[1], len(v.Steps))
+			}
+			verb := "step"
+			if undone {
+				verb = "step-undone"
+			}
+			o.Step = v.Steps[n-1].Text
+			if err := c.tellAll(ctx, k, f, verb, args[:1], o); err != nil {
+				return err
 			}
 			c.next("casement case show " + args[0])
 			return nil
@@ -184,6 +230,10 @@ func doneWord(verb string) string {
 		return "probe asked for"
 	case "snooze":
 		return "reminders silenced"
+	case "step":
+		return "step said to be done"
+	case "step-undone":
+		return "step said not to be done"
 	case "attest":
 		return "closed as attested"
 	}

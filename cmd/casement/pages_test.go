@@ -298,7 +298,8 @@ func TestPages(t *testing.T) {
 	forged := in.alert("posture.jsonl", "@BUCKET@", "acme-customers", "@APP@", "customers")[0]
 	incident := in.alert("beacon.jsonl", "@N@", "1")[0]
 	in.alert("trivy.json")
-	in.alert("codeql.sarif")
+	weak := in.alert("codeql.sarif")[0]
+	in.alert("beacon.jsonl", "@N@", "2") // joins the first
 	grant := in.alert("grant.jsonl")[0]
 	in.state(asking, "approval")
 	in.state(proven, "closed")
@@ -310,6 +311,8 @@ func TestPages(t *testing.T) {
 		return len(list.Tickets) > 0
 	})
 	ticket := fmt.Sprint("/tickets/", list.Tickets[0].ID)
+	p.signIn("anna")
+	b.Do("say that a step is done", pagetest.Open(in.url+"/cases/"+incident), pagetest.Click(`.todo button`), pagetest.See(`.todo-done`))
 	light := pagetest.Look{Width: 1360}
 	phone := pagetest.Look{Width: 390, Scheme: "dark"}
 	p.walk([]view{
@@ -319,11 +322,18 @@ func TestPages(t *testing.T) {
 		{name: "case-asking", path: "/cases/" + asking, see: ".verdict", who: "anna"},
 		{name: "case-forged", path: "/cases/" + forged, see: ".verdict", who: "anna"},
 		{name: "case-undone", path: "/cases/" + undone, see: ".verdict", who: "anna"},
-		{name: "case-incident", path: "/cases/" + incident, see: ".verdict", who: "anna"},
 		{name: "case-expired", path: "/cases/" + expired, see: ".verdict", who: "anna"},
+		{name: "case-steps", path: "/cases/" + incident, see: ".todo", who: "anna", keep: map[string]pagetest.Look{"": light}},
+		{name: "split", path: "/cases/" + incident + "/split", see: "#split", who: "anna"},
+		{name: "split-refused", path: "/cases/" + weak + "/split", see: ".notice", who: "anna"},
+		{name: "merge", path: "/cases/" + incident + "/merge", see: "input[name=case]", who: "anna"},
+		{name: "merge-alias", path: "/cases/" + incident + "/merge?case=" + weak, see: "#merge", who: "anna"},
+		{name: "merge-alias-responder", path: "/cases/" + incident + "/merge?case=" + weak, see: ".notice", who: "ben"},
 		{name: "approvals", path: "/approvals", see: ".asks", who: "anna"},
 		{name: "approval", path: "/approvals/" + asking + "/e1.1", see: "#approve", who: "anna", keep: map[string]pagetest.Look{"": {Width: 1180}, "-narrow": phone}},
 		{name: "approval-expired", path: "/approvals/" + expired + "/e1.1", see: ".approval", who: "anna"},
+		{name: "approval-used", path: "/approvals/" + proven + "/e1.1?plan=0123456789ab", see: ".decided", who: "anna"},
+		{name: "approval-nowhere", path: "/approvals/" + proven + "/e9.9", see: errorCard, who: "anna"},
 		{name: "approval-viewer", path: "/approvals/" + asking + "/e1.1", see: ".approval", who: "vic"},
 		{name: "undo", path: "/cases/" + proven + "/actions/e1.2/undo", see: ".danger", who: "anna"},
 		{name: "forbidden", path: "/cases/" + proven + "/actions/e1.2/undo", see: errorCard, who: "vic"},
@@ -345,6 +355,8 @@ func TestPages(t *testing.T) {
 	p.signIn("anna")
 	b.Do("comment", pagetest.Open(in.url+"/cases/"+asking), pagetest.Click(`summary`), pagetest.Type(`form[action$="/comment"] textarea`, "seen without scripts"),
 		pagetest.Click(`form[action$="/comment"] button`), pagetest.See(".said"))
+	b.Do("split", pagetest.Open(in.url+"/cases/"+incident+"/split"), pagetest.Click(`.pick input`), pagetest.Type(`textarea`, "another host"),
+		pagetest.Click(`#split`), pagetest.See(`.said`))
 	b.Do("approve", pagetest.Open(in.url+"/approvals/"+asking+"/e1.1"), pagetest.Click(`#approve`), pagetest.See(".decided"))
 	in.state(asking, "closed")
 	b.Scripts(true)

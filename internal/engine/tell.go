@@ -93,6 +93,9 @@ func (r *run) message(ctx context.Context) error {
 		Link: r.e.BaseURL + "/cases/" + r.c.ID, Fields: r.fields()}
 	if a, ok := r.c.Action(m.Action); ok && (m.Kind == "approval" || m.Kind == "approval_reminder") {
 		notice.Link = r.e.BaseURL + "/approvals/" + r.c.ID + "/" + m.Action
+		if len(a.Plan.Hash) >= 12 { // so that a late reader is told what has changed since
+			notice.Link += "?plan=" + a.Plan.Hash[:12]
+		}
 		r.ask(notice.Fields, a)
 	}
 	if err := n.Notify(ctx, notice); err != nil {

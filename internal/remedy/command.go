@@ -150,8 +150,14 @@ type (
 	Ack struct{}
 	// Assign names an owner.
 	Assign struct{ To string }
-	// Comment adds words.
-	Comment struct{ Note Note }
+	// Comment adds words. Step is the manual step of the playbook, as policy words
+	// it, that is said to be done, "" if none; with Undo, not done after all. It
+	// is a word as well: nothing follows from it, only a probe proves.
+	Comment struct {
+		Note Note
+		Step string
+		Undo bool
+	}
 	// ContainNow asks for the playbook's contain action by hand.
 	ContainNow struct{}
 	// Verify asks for a probe now.

@@ -226,9 +226,12 @@ type (
 	AssignedTo struct {
 		To string `json:"to"`
 	}
-	// Commented refers to a person's words.
+	// Commented refers to a person's words, or says of a manual step that it is
+	// done, with Undo that it is not.
 	Commented struct {
-		Note Note `json:"note"`
+		Note Note   `json:"note,omitempty"`
+		Step string `json:"step,omitempty"`
+		Undo bool   `json:"undo,omitempty"`
 	}
 	// SnoozedUntil silences reminders.
 	SnoozedUntil struct {

@@ -14,6 +14,9 @@ const (
 	maxAttestation = 365 * 24 * time.Hour
 )
 
+// maxStep bounds the words of a manual step, in bytes.
+const maxStep = 2048
+
 // suppressedFor is how long a suppression without a date holds: a suppressed
 // case always wakes up again.
 const suppressedFor = 30 * 24 * time.Hour
@@ -35,10 +38,17 @@ func (s *step) handlePeople(do Do) error {
 		s.emit(AssignedTo{To: d.To})
 		s.say("assigned", "Assigned: "+s.c.Title, "", d.To)
 	case Comment:
-		if d.Note == "" {
+		switch {
+		case d.Note == "" && d.Step == "":
 			return refuse(Invalid, "the comment is empty")
+		case len(d.Step) > maxStep:
+			return refuse(Invalid, "a step has at most %d bytes", maxStep)
+		case d.Undo && d.Step == "":
+			return refuse(Invalid, "name the step that is not done")
+		case d.Step != "" && !s.c.Open():
+			return refuse(NotNow, "the case is closed")
 		}
-		s.emit(Commented{Note: d.Note})
+		s.emit(Commented(d))
 	case ContainNow:
 		return s.containNow()
 	case Verify:

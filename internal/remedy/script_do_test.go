@@ -82,7 +82,7 @@ func (s *script) personDo(word string) Do {
 	case "assign":
 		return Assign{To: s.args["to"]}
 	case "comment":
-		return Comment{Note: Note(s.word("note", "a1"))}
+		return Comment{Note: Note(s.word("note", "a1")), Step: s.args["step"], Undo: s.args["undo"] != ""}
 	case "contain":
 		return ContainNow{}
 	case "verify":

@@ -99,6 +99,8 @@ type caseBody struct {
 	Path  remedy.Path  `json:"path"`
 	Owner string       `json:"owner"`
 	Case  remedy.Case  `json:"case"`
+	// Steps are those that the playbook leaves to a person, in their order.
+	Steps []Step `json:"steps,omitempty" doc:"What the playbook leaves to a person, in order."`
 	// Dead are effects of the case that failed too often.
 	Dead []record.DeadLetter `json:"dead_letters,omitempty"`
 }
@@ -123,8 +125,12 @@ func (s *server) apiCase(ctx context.Context, p auth.Principal, in *CaseID) (cas
 	if err != nil {
 		return caseBody{}, err
 	}
+	steps, err := s.steps(ctx, c)
+	if err != nil {
+		return caseBody{}, err
+	}
 	dead, err := s.Reader.DeadLetters(ctx, c.Tenant, c.ID, maxDead)
-	return caseBody{c.State(), c.Judgement.Decision.Path(), c.Owner(), c, dead}, err
+	return caseBody{c.State(), c.Judgement.Decision.Path(), c.Owner(), c, steps, dead}, err
 }
 
 // eventLine is one stored event.
@@ -180,6 +186,7 @@ func (s *server) apiTimeline(ctx context.Context, p auth.Principal, in *timeline
 // orderBody is what a command needs; which of it depends on the verb.
 type orderBody struct {
 	Action string    `json:"action,omitempty" doc:"The action to undo."`
+	Step   string    `json:"step,omitempty" maxLength:"2048" doc:"The manual step, word by word as the case lists it."`
 	To     string    `json:"to,omitempty" doc:"Whom to assign to."`
 	Text   string    `json:"text,omitempty" maxLength:"16384" doc:"Words: a comment, a reason, evidence."`
 	Until  time.Time `json:"until,omitzero" doc:"The end of a snooze or attestation."`
@@ -207,7 +214,7 @@ func (m IfMatchHeader) version() (uint64, error) {
 type commandIn struct {
 	CaseID
 	IfMatchHeader
-	Verb string     `path:"verb" enum:"ack,assign,comment,verify,contain,claim,snooze,escalate,reopen,undo"`
+	Verb string     `path:"verb" enum:"ack,assign,comment,step,step-undone,verify,contain,claim,snooze,escalate,reopen,undo"`
 	Body *orderBody `required:"false"`
 }
 
@@ -244,7 +251,7 @@ func (s *server) apiTell(ctx context.Context, id, verb string, m IfMatchHeader, 
 	if err != nil {
 		return told{}, err
 	}
-	c, err := s.tell(ctx, id, order{Verb: verb, Action: b.Action, To: b.To, Text: b.Text, Until: b.Until, Version: v})
+	c, err := s.tell(ctx, id, order{Verb: verb, Action: b.Action, Step: b.Step, To: b.To, Text: b.Text, Until: b.Until, Version: v})
 	if v > 0 && errors.Is(err, engine.ErrConflict) {
 		err = &problem{Status: http.StatusPreconditionFailed, Title: "The case changed since you read it", Detail: "Nothing was done. Load it again and look."}
 	}

@@ -17,6 +17,8 @@ type order struct {
 	Verb string
 	// Action is the action's id, for undo.
 	Action string
+	// Step is the manual step that is spoken of, in the words of policy.
+	Step string
 	// To is the person or team to assign.
 	To string
 	// Text is the person's words: a comment, reason or evidence.
@@ -42,6 +44,11 @@ func (s *server) tell(ctx context.Context, id string, o order) (remedy.Case, err
 	}
 	if len(o.Text) > maxText {
 		return c, textTooLong()
+	}
+	if o.Verb == "step" || o.Verb == "step-undone" {
+		if err := s.mayStep(c, o.Step); err != nil {
+			return c, err
+		}
 	}
 	note, texts, err := s.Engine.Note(o.Text)
 	if err != nil {
@@ -85,6 +92,8 @@ func (o order) command(p auth.Principal, note remedy.Note) (remedy.Do, error) {
 		return remedy.Assign{To: o.To}, nil
 	case "comment":
 		return remedy.Comment{Note: note}, nil
+	case "step", "step-undone":
+		return remedy.Comment{Note: note, Step: o.Step, Undo: o.Verb == "step-undone"}, nil
 	case "verify":
 		return remedy.Verify{}, nil
 	case "claim":

@@ -149,7 +149,7 @@ func newWorld(t testing.TB) *world {
 		}
 	})
 	w.tickets = db
-	w.config = Config{Reader: w.model, Engine: e, Auth: w.auth, Switches: w.model, Tickets: w.tickets, Hints: w.hints,
+	w.config = Config{Reader: w.model, Engine: e, Auth: w.auth, Switches: w.model, Tickets: w.tickets, Hints: w.hints, Steps: testSteps,
 		Version: "test", Now: w.clock}
 	w.h = New(w.config)
 	return w

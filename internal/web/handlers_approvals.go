@@ -3,6 +3,7 @@ package web
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"slices"
@@ -95,21 +96,21 @@ type approvalData struct {
 	BackupText string
 	Why        []mark
 	// Open: the request still waits for answers.
-	Open    bool
-	Decided string
+	Open bool
+	// Past is what became of the request, or of an earlier one.
+	Past past
 	// WhyNot says why the reader can't answer, "" if she can.
 	WhyNot     string
 	MayRespond bool
-	// Stale: the reader answered to a plan that is no longer the one asked for.
-	Stale bool
-	// Diff is the difference of the two plans by lines.
-	Diff []string
 	// Refused is what the core said to the reader's answer.
 	Refused string
 }
 
 func (s *server) approvalPage(w http.ResponseWriter, r *http.Request) error {
-	d, err := s.approvalOf(r)
+	d, err := s.approvalOf(r, r.URL.Query().Get("plan"))
+	if errors.Is(err, engine.ErrNotFound) {
+		return &problem{Status: http.StatusNotFound, Title: "This link leads to no request for approval", Detail: "It may have been cut off on its way, or belong to another organisation. Nothing was approved by opening it. What waits for an answer stands under Approvals."}
+	}
 	if err != nil {
 		return err
 	}
@@ -117,8 +118,9 @@ func (s *server) approvalPage(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-// approvalOf reads what the card shows.
-func (s *server) approvalOf(r *http.Request) (approvalData, error) {
+// approvalOf reads what the card shows. shown is the hash of the plan that the
+// reader was told of, or its beginning, "" if not known.
+func (s *server) approvalOf(r *http.Request, shown string) (approvalData, error) {
 	ctx := r.Context()
 	c, err := s.load(r, r.PathValue("id"))
 	if err != nil {
@@ -150,10 +152,9 @@ func (s *server) approvalOf(r *http.Request) (approvalData, error) {
 	}
 	if d.Open {
 		d.WhyNot = whyNot(p, v, c, names)
-	} else if d.Decided, err = s.decided(ctx, c, a, names); err != nil {
-		return d, err
 	}
-	return d, nil
+	d.Past, err = s.pastOf(ctx, c, a, names, shown)
+	return d, err
 }
 
 // whyNot says why the reader can't answer, "" if she can. The core decides
@@ -178,33 +179,6 @@ func whyNot(p auth.Principal, v ask, c remedy.Case, names people) string {
 		}
 	}
 	return ""
-}
-
-// decided says who decided and how it went on, from the action's history.
-func (s *server) decided(ctx context.Context, c remedy.Case, a remedy.Action, names people) (string, error) {
-	evs, err := s.Reader.Events(ctx, c.Tenant, c.ID)
-	if err != nil {
-		return "", err
-	}
-	now := s.Now().UTC()
-	status := " The action is now: " + strings.ToLower(actionMark(a.Status).Word) + "."
-	for _, ev := range slices.Backward(evs) {
-		switch b := ev.Decoded.(type) {
-		case remedy.Approved:
-			if b.Action == a.ID {
-				return "Approved by " + names.of(b.Grant.By) + " as " + b.Grant.As + ", " + ago(now, b.Grant.At) + "." + status, nil
-			}
-		case remedy.Rejected:
-			if b.Action == a.ID {
-				return "Rejected by " + names.actor(ev.By) + ", " + ago(now, ev.At) + ". Nothing was changed at the target.", nil
-			}
-		case remedy.ApprovalVoided:
-			if b.Action == a.ID {
-				return "The request is void: " + b.Why + "." + status, nil
-			}
-		}
-	}
-	return "Nothing is asked here." + status, nil
 }
 
 // whyNow collects what speaks for the action: the risk class and the few facts
@@ -322,36 +296,20 @@ func (s *server) answered(w http.ResponseWriter, r *http.Request, verb, hash str
 	if code == "" || wantsJSON(r) {
 		return err
 	}
-	d, derr := s.approvalOf(r)
+	d, derr := s.approvalOf(r, hash)
 	if derr != nil {
 		return derr
 	}
-	d.Refused = err.Error()
-	if code == remedy.Drifted {
-		d.Refused, d.Stale = "", true
-		if d.Diff, derr = s.planDiff(r.Context(), d.Case, d.Action, hash); derr != nil {
-			return derr
-		}
-	} else if !d.Open {
-		d.Refused = "" // who decided first is shown already
+	switch {
+	case code == remedy.Drifted && d.Open:
+		d.Past.Head = "The plan changed since it was shown to you. Nothing was approved; review it again."
+	case d.Open:
+		d.Refused = d.Names.text(err.Error())
+	default: // what became of the request is shown already
+		d.Past.Text = append([]string{"Your answer came too late and changed nothing."}, d.Past.Text...)
 	}
 	s.render(w, r, statusOf(code), approvalCard(d))
 	return nil
-}
-
-// planDiff is the difference between the plan that was shown and the one in
-// force, nil if the shown one is not in the case's history.
-func (s *server) planDiff(ctx context.Context, c remedy.Case, a remedy.Action, shown string) ([]string, error) {
-	evs, err := s.Reader.Events(ctx, c.Tenant, c.ID)
-	if err != nil {
-		return nil, err
-	}
-	for _, ev := range slices.Backward(evs) {
-		if b, ok := ev.Decoded.(remedy.Planned); ok && b.Action == a.ID && b.Plan.Hash == shown {
-			return diffLines(lines(b.Plan.Text), lines(a.Plan.Text)), nil
-		}
-	}
-	return nil, nil
 }
 
 // diffLines shows two texts as one, removed lines with "- ", added with "+ ",

@@ -202,7 +202,11 @@ type caseData struct {
 	Kind     string
 	Chain    []chainLink
 	// Choices are ids and names of people to assign to.
-	Choices    [][2]string
+	Choices [][2]string
+	Steps   []Step
+	// Claim is the newest word that the exposure is gone, if Claims.
+	Claim      claimed
+	Claims     bool
 	Asking     string
 	Dead       []record.DeadLetter
 	MayRespond bool
@@ -210,6 +214,18 @@ type caseData struct {
 	CanAck     bool
 	CanVerify  bool
 	CanContain bool
+	CanSplit   bool
+}
+
+// stepsDone counts the steps that are said to be done.
+func (d caseData) stepsDone() int {
+	n := 0
+	for _, st := range d.Steps {
+		if st.Done {
+			n++
+		}
+	}
+	return n
 }
 
 // proof is the pair of observations that a closure rests on.
@@ -282,6 +298,9 @@ func (s *server) casePage(w http.ResponseWriter, r *http.Request) error {
 	d.CanAck = c.Open() && c.Episode().AckAt.IsZero()
 	d.CanVerify = c.Judgement.Decision.Probe.Name() != "" && c.Probe.N == 0 && c.MergedInto == ""
 	d.CanContain = c.Open() && c.Exception == nil && len(c.Judgement.Decision.Actions) > 0 && !busy
+	d.CanSplit = c.Open() && len(c.Members) > 1
+	d.Steps = stepsOf(s.stepTexts(c), evs, names)
+	d.Claim, d.Claims = claimOf(evs, names)
 	d.MayAttest = p.Can(auth.Attest) && c.RiskClass() >= deadline.K3
 	s.render(w, r, http.StatusOK, caseView(d))
 	return nil
@@ -450,8 +469,8 @@ func choicesOf(c remedy.Case, names people) [][2]string {
 // stepView is one step of an action's life: State is done, now, todo or bad.
 type stepView struct{ Name, State string }
 
-// stepsOf shows how far an action is.
-func stepsOf(a remedy.Action) []stepView {
+// lifeOf shows how far an action is.
+func lifeOf(a remedy.Action) []stepView {
 	names := []string{"Plan", "Authorize", "Act", "Probe", "Proven"}
 	at := 0
 	bad := false

@@ -134,25 +134,3 @@ func wordsMissing(detail string) error {
 func textTooLong() error {
 	return &problem{Status: http.StatusUnprocessableEntity, Title: "The text is too long", Detail: fmt.Sprintf("At most %d bytes are kept.", maxText)}
 }
-
-// mergeForm handles the forms of the case page that merge it away (into) and
-// undo a merge into it (undo); both name the other case in the field "case".
-func (s *server) mergeForm(verb string) func(http.ResponseWriter, *http.Request) error {
-	return func(w http.ResponseWriter, r *http.Request) error {
-		o, err := s.orderOf(r, verb)
-		if err != nil {
-			return err
-		}
-		ctx, id, other := r.Context(), r.PathValue("id"), strings.TrimSpace(r.PostForm.Get("case"))
-		if verb == "merge" {
-			_, err = s.apiMerge(ctx, auth.FromContext(ctx), &mergeIn{CaseID: CaseID{id}, Body: mergeBody{other, o.Text}})
-		} else {
-			_, err = s.apiUnmerge(ctx, auth.FromContext(ctx), &unmergeIn{CaseID: CaseID{id}, Body: unmergeBody{other, o.Text}})
-		}
-		if err != nil {
-			return err
-		}
-		http.Redirect(w, r, "/cases/"+id+"?said="+verb, http.StatusSeeOther)
-		return nil
-	}
-}

@@ -186,6 +186,12 @@ func describePeople(b remedy.Body, names people) entry {
 	case remedy.AssignedTo:
 		return say(kindHuman, "person", toneQuiet, "assigned the case to", names.of(e.To))
 	case remedy.Commented:
+		switch {
+		case e.Undo:
+			return say(kindHuman, "undo", toneQuiet, "said that a step is not done:", e.Step)
+		case e.Step != "":
+			return say(kindHuman, "check", toneQuiet, "said that a step is done:", e.Step)
+		}
 		return say(kindHuman, "pen", toneQuiet, "commented", "")
 	case remedy.SnoozedUntil:
 		return say(kindHuman, "mute", toneQuiet, "silenced reminders until", stamp(e.Until))

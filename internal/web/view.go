@@ -94,8 +94,16 @@ func saidText(word string) string {
 		return "The case is open again."
 	case "attest":
 		return "Closed as attested. It opens again when the attestation ends."
-	case "merge":
+	case "claim":
+		return "Your word is taken as a claim. Where the playbook has a probe, it looks now; the case closes only by what it sees."
+	case "step":
+		return "Noted in the timeline under your name. Nothing follows from it by itself."
+	case "step-undone":
+		return "Noted: the step is not done."
+	case "merge", "merge-alias":
 		return "Merged. The other case goes on with the findings of both."
+	case "split":
+		return "Split off. This is the new case; the other one goes on with the rest."
 	case "undo-merge":
 		return "The merge is undone. Both cases are judged anew."
 	case "undo":

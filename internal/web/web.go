@@ -85,6 +85,9 @@ type Config struct {
 	// the one table with ours.
 	More []Operation
 	Raw  []RawRoute
+	// Steps returns the manual steps of a playbook by the active policy, in their
+	// order; nil where there are none to be shown.
+	Steps func(playbook string) []string
 	// Hints may be nil: then pages don't refresh by themselves.
 	Hints Hints
 	// Ready says whether the process can serve; nil for always.
@@ -196,7 +199,13 @@ func (s *server) routes() []route {
 		{"POST", "/cases/{id}/escalate", auth.Respond, s.caseForm("escalate")},
 		{"POST", "/cases/{id}/reopen", auth.Respond, s.caseForm("reopen")},
 		{"POST", "/cases/{id}/attest", auth.Attest, s.caseForm("attest")},
+		{"POST", "/cases/{id}/claim", auth.Respond, s.caseForm("claim")},
+		{"POST", "/cases/{id}/step", auth.Respond, s.stepForm},
+		{"GET", "/cases/{id}/merge", auth.Respond, s.mergePage},
 		{"POST", "/cases/{id}/merge", auth.Respond, s.mergeForm("merge")},
+		{"POST", "/cases/{id}/merge-alias", auth.Decide, s.mergeForm("merge-alias")},
+		{"GET", "/cases/{id}/split", auth.Respond, s.splitPage},
+		{"POST", "/cases/{id}/split", auth.Respond, s.splitForm},
 		{"POST", "/cases/{id}/undo-merge", auth.Respond, s.mergeForm("undo-merge")},
 		{"GET", "/cases/{id}/actions/{action}/undo", auth.Respond, s.undoPage},
 		{"POST", "/cases/{id}/actions/{action}/undo", auth.Respond, s.undo},
