@@ -3,10 +3,10 @@
 //
 // It may import the lower floors and engine; it starts no goroutine. Invariants
 // (law 1): 200 means that every item is committed, with a result per item; 202
-// that the raw body is on disk and will be worked on; 401, 413, 422 with
-// stored=false, 429, 503 and 507 that nothing was stored. The tenant comes from
-// the authenticated source, never from a body. Raw bodies are kept sealed with
-// the install key.
+// that the raw body is on disk and will be worked on; 422 that all of it waits
+// for a person; 401, 413, 415, 507 and 503 with stored=false that nothing was
+// stored. The tenant comes from the authenticated source, never from a body. Raw
+// bodies are kept sealed with the install key.
 package intake
 
 import (
@@ -15,7 +15,10 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/casement/casement/internal/engine"
@@ -35,6 +38,8 @@ const (
 	groupSize = 256
 	// maxAttempts of a stored body before it is quarantined.
 	maxAttempts = 10
+	// retryAfter is when a sender whose body could not be stored is to try again.
+	retryAfter = 10 * time.Second
 	// remindEvery is how often a quarantined body calls its owner.
 	remindEvery = 24 * time.Hour
 )
@@ -57,10 +62,16 @@ type Source struct {
 
 // Inbox keeps raw bodies: what was answered with 202, and the quarantine.
 type Inbox interface {
+	Quarantine
 	InboxPut(ctx context.Context, it store.InboxItem) (int64, error)
 	InboxNext(ctx context.Context, now time.Time, lease time.Duration, n int) ([]store.InboxItem, error)
 	InboxDone(ctx context.Context, it store.InboxItem) error
 	InboxRetry(ctx context.Context, it store.InboxItem, at time.Time, reason string) error
+	InboxQuarantine(ctx context.Context, it store.InboxItem, body []byte, at time.Time, owner, reason string) error
+}
+
+// Quarantine keeps bodies that wait for a person.
+type Quarantine interface {
 	QuarantinePut(ctx context.Context, it store.InboxItem, quota int64) (int64, error)
 	QuarantineDue(ctx context.Context, now time.Time, n int) ([]store.InboxItem, error)
 	QuarantineRemind(ctx context.Context, tenant string, id int64, at time.Time) error
@@ -104,6 +115,7 @@ type Config struct {
 type Intake struct {
 	Config
 	slots    chan struct{}
+	held     atomic.Int64 // bytes of bodies in memory
 	readings *readings
 }
 
@@ -145,6 +157,8 @@ type Answer struct {
 	Error      string `json:"error,omitempty"`
 	// Status is the HTTP status that says the same.
 	Status int `json:"-"`
+	// retryAfter is when to send it again, 0 if that would not help.
+	retryAfter time.Duration
 }
 
 // ItemResult is the result of one finding.
@@ -173,19 +187,23 @@ func (in *Intake) take(ctx context.Context, src Source, event string, body []byt
 		return in.quarantine(ctx, src, event, body, now, Answer{Error: err.Error()}, err.Error())
 	}
 	in.readings.expect(src.Name, res.Format)
-	a := Answer{Format: res.Format, Read: res.Read, Kept: res.Kept, Suppressed: res.Suppressed, Refused: res.Refused,
-		Refusal: res.Refusals, Status: http.StatusOK}
+	a := Answer{Format: res.Format, Read: res.Read, Kept: res.Kept, Suppressed: res.Suppressed, Refused: res.Refused, Refusal: res.Refusals}
+	if res.Refused > 0 { // kept first: if there is no room for it, nothing is stored
+		if a = in.quarantine(ctx, src, event, body, now, a, refusal(res)); !a.Stored {
+			return a
+		}
+	}
+	a.Status = http.StatusOK // what can be read is committed
 	if err := in.observe(ctx, src.Tenant, res.Findings, now, func(_ int, r ItemResult) { a.Results = append(a.Results, r) }); err != nil {
 		return in.keep(ctx, src, event, body, now, a, err)
 	}
 	a.Stored = true
-	if a.Refused > 0 {
-		q := in.quarantine(ctx, src, event, body, now, a, fmt.Sprintf("%d of %d records refused; first: %s: %s",
-			a.Refused, a.Read, res.Refusals[0].Where, res.Refusals[0].Reason))
-		q.Status = http.StatusOK // what could be read is committed
-		return q
-	}
 	return a
+}
+
+// refusal is why a body of which only a part could be read waits for a person.
+func refusal(res format.Result) string {
+	return fmt.Sprintf("%d of %d records refused; first: %s: %s", res.Refused, res.Read, res.Refusals[0].Where, res.Refusals[0].Reason)
 }
 
 // read decodes the body.
@@ -205,10 +223,14 @@ func (in *Intake) read(src Source, event string, body []byte, now time.Time) (fo
 // keep stores the raw body after a failure of ours, to be worked on later.
 func (in *Intake) keep(ctx context.Context, src Source, event string, body []byte, now time.Time, a Answer, cause error) Answer {
 	a.Error = "not all of it could be committed now: " + cause.Error()
+	headers := map[string]string{"event": event}
+	if a.Quarantine != 0 {
+		headers[quarantinedAs] = strconv.FormatInt(a.Quarantine, 10)
+	}
 	sealed, err := in.Seal.Seal(body)
 	if err == nil {
 		a.Later, err = in.Inbox.InboxPut(ctx, store.InboxItem{Tenant: src.Tenant, Source: src.Name, ReceivedAt: now,
-			Headers: map[string]string{"event": event}, Body: sealed, Error: cause.Error(), NextAt: now.Add(time.Second)})
+			Headers: headers, Body: sealed, Error: cause.Error(), NextAt: now.Add(time.Second)})
 	}
 	if err != nil {
 		return notStored(a, err)
@@ -217,12 +239,20 @@ func (in *Intake) keep(ctx context.Context, src Source, event string, body []byt
 	return a
 }
 
-// notStored turns a failure to store into the status that says so. Findings
-// committed before the failure are sightings when the sender tries again.
+// quarantinedAs heads a kept body that lies in quarantine as well, because a
+// part of it can't be read: with the id it has there.
+const quarantinedAs = "quarantined"
+
+// notStored turns a failure to store into the status that says so. What was
+// committed before the failure is a sighting when the sender tries again.
 func notStored(a Answer, err error) Answer {
-	a.Stored, a.Status, a.Error = false, http.StatusServiceUnavailable, "nothing was stored: "+err.Error()
+	a.Status, a.retryAfter, a.Error = http.StatusServiceUnavailable, retryAfter, "nothing was stored: "+err.Error()
 	if errors.Is(err, engine.ErrFull) {
-		a.Status = http.StatusInsufficientStorage
+		a.Status, a.retryAfter = http.StatusInsufficientStorage, 0
+	}
+	a.Stored = a.Quarantine != 0 || slices.ContainsFunc(a.Results, func(r ItemResult) bool { return r.Error == "" })
+	if a.Stored {
+		a.Error = "not all of it was stored, send it again: " + err.Error()
 	}
 	return a
 }
@@ -274,24 +304,24 @@ func (in *Intake) workOne(ctx context.Context, it store.InboxItem, now time.Time
 		src = Source{Name: it.Source}
 	}
 	src.Tenant = it.Tenant // as authenticated when it arrived
+	var res format.Result
 	body, err := in.Seal.Open(it.Body)
 	if err == nil {
-		res, rerr := in.read(src, it.Headers["event"], body, it.ReceivedAt)
-		if err = rerr; err == nil {
-			err = in.observe(ctx, it.Tenant, res.Findings, now, func(int, ItemResult) {})
-		}
+		res, err = in.read(src, it.Headers["event"], body, it.ReceivedAt)
 	}
 	if err == nil {
-		return in.Inbox.InboxDone(ctx, it)
+		err = in.observe(ctx, it.Tenant, res.Findings, now, func(int, ItemResult) {})
 	}
-	if it.Attempts < maxAttempts {
+	switch {
+	case err == nil && (res.Refused == 0 || it.Headers[quarantinedAs] != ""):
+		return in.Inbox.InboxDone(ctx, it)
+	case err == nil:
+		err = errors.New(refusal(res))
+	case it.Attempts < maxAttempts:
 		return in.Inbox.InboxRetry(ctx, it, now.Add(time.Second<<min(it.Attempts, 12)), err.Error())
 	}
-	it.Error, it.Owner, it.NextAt = err.Error(), src.Owner, now.Add(remindEvery)
-	if _, qerr := in.Inbox.QuarantinePut(ctx, it, in.Quota); qerr != nil {
-		return in.Inbox.InboxRetry(ctx, it, now.Add(time.Hour), qerr.Error())
-	}
-	return in.Inbox.InboxDone(ctx, it)
+	// It was accepted, so that the quarantine takes it whatever its quota.
+	return in.Inbox.InboxQuarantine(ctx, it, it.Body, now.Add(remindEvery), src.Owner, err.Error())
 }
 
 // observe takes findings in, in groups. each gets the result of every finding

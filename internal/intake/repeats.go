@@ -133,10 +133,10 @@ func (in *Intake) takeQuick(ctx context.Context, src Source, event string, body 
 	}
 	a.Read, a.Kept, a.Suppressed = a.Read+fresh.read, a.Kept+len(fresh.findings), fresh.suppressed
 	err := in.observe(ctx, src.Tenant, fresh.findings, now, func(k int, r ItemResult) { results[fresh.of[k]] = append(results[fresh.of[k]], r) })
+	a.Results = slices.Concat(results...)
 	if err != nil {
 		return in.keep(ctx, src, event, body, now, a, err), true
 	}
-	a.Results = slices.Concat(results...)
 	a.Stored = true
 	return a, true
 }
