@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/casement/casement/internal/app"
+	"github.com/casement/casement/internal/config"
 	"github.com/casement/casement/internal/connector"
 	"github.com/casement/casement/internal/connector/webhook"
 	"github.com/casement/casement/internal/owner/catalog"
@@ -52,6 +53,9 @@ func killChild(dir string) error {
 	name, count, _ := strings.Cut(os.Getenv("CASEMENT_KILL_AT"), ":")
 	n, _ := strconv.ParseInt(count, 10, 64)
 	cfg, err := killConfig(dir, os.Getenv("CASEMENT_KILL_TARGET"))
+	if file := os.Getenv("CASEMENT_KILL_CONFIG"); file != "" {
+		cfg, err = fileConfig(file)
+	}
 	if err != nil {
 		return err
 	}
@@ -113,16 +117,27 @@ func killConfig(dir, target string) (app.Config, error) {
 	return cfg, nil
 }
 
-// startChild starts a server on dir and returns its address, "" if it died at
-// its failpoint before it was ready.
-func startChild(t *testing.T, dir, target, killAt string) (*exec.Cmd, io.Closer, string) {
+// fileConfig is what a server with this configuration file starts with.
+func fileConfig(file string) (app.Config, error) {
+	l, issues, err := config.Load(config.Options{Path: file})
+	if err != nil {
+		return app.Config{}, err
+	}
+	if err := issues.Err(); err != nil {
+		return app.Config{}, err
+	}
+	return app.Setup(context.Background(), l)
+}
+
+// startChild starts a server on dir and returns its address.
+func startChild(t *testing.T, dir, target, killAt string, env ...string) (*exec.Cmd, io.Closer, string) {
 	t.Helper()
 	exe, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(exe)
-	cmd.Env = append(os.Environ(), "CASEMENT_KILL_CHILD="+dir, "CASEMENT_KILL_TARGET="+target, "CASEMENT_KILL_AT="+killAt)
+	cmd.Env = append(append(os.Environ(), env...), "CASEMENT_KILL_CHILD="+dir, "CASEMENT_KILL_TARGET="+target, "CASEMENT_KILL_AT="+killAt)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	in, err := cmd.StdinPipe()

@@ -53,6 +53,13 @@ type Bench interface {
 	Fault(f Fault) <-chan struct{}
 }
 
+// Configured is a bench whose connector a server can be given by its
+// configuration: settings under params: and the values of its secrets by name.
+type Configured interface {
+	Bench
+	Config() (params map[string]any, secrets map[string]string)
+}
+
 // Option changes what the suite runs.
 type Option func(*suite)
 

@@ -205,6 +205,12 @@ func (m *MinIO) Bench(t testing.TB) *MinIOBench {
 // Connector implements connectortest.Bench.
 func (b *MinIOBench) Connector() connector.Connector { return b.conn }
 
+// Config implements connectortest.Configured.
+func (b *MinIOBench) Config() (params map[string]any, secrets map[string]string) {
+	return map[string]any{"endpoint": b.proxy.URL, "keep": map[string]any{"reports-key": map[string]any{"secret_from": "kept"}}},
+		map[string]string{"access_key": "casement", "secret_key": connectortest.Canary, "kept": keptSecret}
+}
+
 // Request implements connectortest.Bench.
 func (b *MinIOBench) Request(string) connector.Request {
 	return connector.Request{Asset: finding.Asset{UID: "minio:key/" + b.Key, Name: b.Key, Type: "access-key"}, Params: map[string]string{}}

@@ -169,6 +169,13 @@ func (b *PostgreSQLBench) SQL(statements ...string) { b.t.Helper(); b.s.sql(b.t,
 // Connector implements connectortest.Bench.
 func (b *PostgreSQLBench) Connector() connector.Connector { return b.conn }
 
+// Config implements connectortest.Configured.
+func (b *PostgreSQLBench) Config() (params map[string]any, secrets map[string]string) {
+	return map[string]any{"address": b.proxy.addr, "user": "casement", "plaintext": true, "keep": []string{"reports"},
+			"logins": map[string]any{b.Role: map[string]any{"password_from": "role"}, "reports": map[string]any{"password_from": "role"}}},
+		map[string]string{"password": connectortest.Canary, "role": pgRolePassword}
+}
+
 // Request implements connectortest.Bench.
 func (b *PostgreSQLBench) Request(string) connector.Request {
 	return connector.Request{Asset: finding.Asset{UID: "postgres://shop-db/" + b.Role, Name: b.Role, Type: "database-role"}, Params: map[string]string{}}

@@ -94,6 +94,11 @@ func (g *Gateway) policy(text string) {
 // Connector implements connectortest.Bench.
 func (g *Gateway) Connector() connector.Connector { return g.conn }
 
+// Config implements connectortest.Configured.
+func (g *Gateway) Config() (params map[string]any, secrets map[string]string) {
+	return map[string]any{"endpoint": g.proxy.URL}, map[string]string{"access_key": "root", "secret_key": connectortest.Canary}
+}
+
 // Request implements connectortest.Bench.
 func (g *Gateway) Request(string) connector.Request {
 	return connector.Request{Asset: finding.Asset{UID: "arn:aws:s3:::" + bucketName}, Params: map[string]string{}}

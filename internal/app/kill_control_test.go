@@ -1,0 +1,205 @@
+package app_test
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/casement/casement/internal/connector/connectortest"
+	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/remedy"
+	"github.com/casement/casement/internal/store"
+)
+
+// TestKillBetweenActAndRecord kills the real server with SIGKILL around the act
+// of a connector on a real target, starts it again, and counts in the target's
+// own log: one change, whenever the server died, and the case goes on to its
+// proof. The server is set up by a configuration file, as a user's is.
+func TestKillBetweenActAndRecord(t *testing.T) {
+	for _, c := range controls() {
+		if !slices.Contains([]string{"postgres", "minio", "s3"}, c.name) || c.on == "the simulated server" || c.name == "s3" && c.on == "MinIO" {
+			continue // the others take their place in TestControls, where only the runner dies
+		}
+		t.Run(c.title(), func(t *testing.T) {
+			fresh := c.start(t)
+			moments := []string{"after act", "after outcome"}
+			if c.name == "postgres" { // what was not done is done after half a minute: once is enough
+				moments = append(moments, "before act")
+			}
+			for _, at := range moments {
+				t.Run(at, func(t *testing.T) {
+					b, ok := fresh(t).(connectortest.Configured)
+					if !ok {
+						t.Fatal("the bench can't be configured")
+					}
+					killControl(t, c, b, at)
+				})
+			}
+		})
+	}
+}
+
+func killControl(t *testing.T, c control, b connectortest.Configured, at string) {
+	dir := filepath.Join(t.TempDir(), "data")
+	env := killFiles(t, c, b, dir)
+	cmd, in, addr := startChild(t, dir, "", at+":1", env...)
+	defer in.Close()
+	token := localToken(t, dir)
+	tellChild(t, addr, token, b.Request(c.verb).Asset)
+	dead := make(chan struct{})
+	go func() { _ = cmd.Wait(); close(dead) }()
+	for alive := true; alive; { // a request is in flight whenever it dies
+		select {
+		case <-dead:
+			alive = false
+		default:
+			_, _, _ = askChild(http.MethodGet, addr+"/api/v1/health", token, "") // fails when it dies
+		}
+	}
+	if s, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || s.Signal() != syscall.SIGKILL {
+		t.Fatalf("the server ended by itself: %s\n%s", cmd.ProcessState, cmd.Stderr)
+	}
+	want := 1
+	if at == "before act" {
+		want = 0
+	}
+	if n := b.Changes(); n != want {
+		t.Fatalf("when the server died the target had made %d changes, want %d\n%s", n, want, b.Log())
+	}
+	x := loadKilled(t, dir)
+	if a := x.Actions[0]; at != "after outcome" && (a.Status != remedy.ActionIntended || a.UndoHandle != "") {
+		t.Fatalf("died %s: the action is %s already", at, a.Status)
+	}
+
+	cmd, in, addr = startChild(t, dir, "", "", env...)
+	defer in.Close()
+	last := ""
+	defer func() {
+		if t.Failed() {
+			t.Logf("the case as it was last seen: %s\nthe server said: %s", last, cmd.Stderr)
+		}
+	}()
+	eventually(t, "the case is closed", func() bool {
+		status, body, err := askChild(http.MethodGet, addr+"/api/v1/cases/"+x.ID, localToken(t, dir), "")
+		last = body
+		return err == nil && status == http.StatusOK && strings.Contains(body, `"state":"closed"`)
+	})
+	if err := cmd.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = cmd.Wait()
+	if n := b.Changes(); n != 1 {
+		t.Errorf("the target made %d changes:\n%s", n, b.Log())
+	}
+	if !strings.Contains(b.Log(), x.ID) {
+		t.Errorf("the target's log does not lead to case %s:\n%s", x.ID, b.Log())
+	}
+	x = loadKilled(t, dir)
+	a := x.Actions[0]
+	if x.Closed != remedy.ClosedProven || a.Before.Result != remedy.Exposed || a.After.Result != remedy.NotExposed || a.UndoHandle == "" || a.Repeats > 1 {
+		t.Errorf("%s, closed as %q, action %s", x.State(), x.Closed, asText(a))
+	}
+}
+
+// killFiles writes a configuration with the bench's connector, a policy that
+// enforces its action, and owners; it returns the environment of a server with
+// it.
+func killFiles(t *testing.T, c control, b connectortest.Configured, data string) []string {
+	t.Helper()
+	params, values := b.Config()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "casement.yaml")
+	env := []string{"CASEMENT_KILL_CONFIG=" + file}
+	secrets, watch := map[string]string{}, ""
+	if c.watched {
+		watch = ", watch: 1s, watch_every: 1s"
+	}
+	for name, v := range values {
+		variable := "KILL_SECRET_" + strings.ToUpper(name)
+		secrets[name], env = "env:"+variable, append(env, variable+"="+v)
+	}
+	text, err := json.Marshal(map[string]any{ // JSON is YAML
+		"server": map[string]any{"listen": "127.0.0.1:0"}, "data": map[string]any{"dir": data},
+		"policy": map[string]any{"dir": filepath.Join(dir, "policy")}, "owners": map[string]any{"files": []string{filepath.Join(dir, "owners.yaml")}},
+		"connectors": map[string]any{c.name: map[string]any{"kind": c.name, "params": params, "secrets": secrets, "allow": []string{"127.0.0.0/8"}}}})
+	if err == nil {
+		err = os.Mkdir(filepath.Join(dir, "policy"), 0o700)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, b := range map[string][]byte{file: text, filepath.Join(dir, "owners.yaml"): []byte(killOwners),
+		filepath.Join(dir, "policy", "policy.yaml"): fmt.Appendf(nil, deskPolicy, c.name, c.verb, c.probe, c.grade, "enforce", watch, "")} {
+		if err := os.WriteFile(name, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return env
+}
+
+// tellChild sends an alert about the asset. The server may die before it
+// answers, but not before the case is stored: it dies while it works on it.
+func tellChild(t *testing.T, addr, token string, asset finding.Asset) {
+	t.Helper()
+	alert, err := json.Marshal(map[string]any{"source": "kill", "native_id": "1", "title": asset.UID + " is exposed", "class": "workload.privileged",
+		"severity": "high", "confidence": 90, "exposure": map[string]any{"blast": 1},
+		"asset": map[string]any{"uid": asset.UID, "name": asset.Name, "type": asset.Type, "provider": asset.Provider, "environment": "staging",
+			"customer_facing": "no", "tags": map[string]string{"owner": "olga"}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if status, body, err := askChild(http.MethodPost, addr+"/api/v1/alerts", token, string(alert)); err == nil && status != http.StatusOK {
+		t.Fatalf("alert: %d %s", status, body)
+	}
+}
+
+// askChild makes a request of a server that may die meanwhile.
+func askChild(method, url, token, body string) (int, string, error) {
+	r, err := http.NewRequest(method, url, strings.NewReader(body))
+	if err != nil {
+		return 0, "", err
+	}
+	r.Header.Set("Authorization", "Bearer "+token)
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return 0, "", err
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	return resp.StatusCode, string(b), err
+}
+
+// loadKilled reads the one case that a dead server left, and holds its ledger and
+// its history against what is stored.
+func loadKilled(t *testing.T, dir string) remedy.Case {
+	t.Helper()
+	ctx := context.Background()
+	s, err := store.Open(ctx, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if _, err := s.VerifyLedger(ctx); err != nil {
+		t.Errorf("ledger: %v", err)
+	}
+	if _, err := s.VerifyReplay(ctx); err != nil {
+		t.Errorf("replay: %v", err)
+	}
+	list, err := s.ListCases(ctx, store.CaseFilter{Tenant: finding.DefaultTenant}, "", 10)
+	if err != nil || len(list.Cases) != 1 {
+		t.Fatalf("%d cases, %v", len(list.Cases), err)
+	}
+	c, err := s.Load(ctx, list.Cases[0].ID)
+	if err != nil || len(c.Actions) == 0 {
+		t.Fatalf("case %s: %d actions, %v", c.ID, len(c.Actions), err)
+	}
+	return c
+}
