@@ -104,6 +104,11 @@ func (c *cli) examineSecrets(ctx context.Context, p *patient, l *config.Loaded) 
 			refs[fmt.Sprintf("sources.%s.secret[%d]", name, i)] = x
 		}
 	}
+	for name, s := range l.Streams {
+		for key, x := range s.Secrets() {
+			refs["streams."+name+"."+key] = x
+		}
+	}
 	for name, k := range l.Connectors {
 		for key, x := range k.Secrets {
 			refs["connectors."+name+".secrets."+key] = x
@@ -230,6 +235,9 @@ func (c *cli) examineInstall(ctx context.Context, p *patient, policyVersion, own
 	}
 	p.health(h, k.live)
 	p.queues(h)
+	if k.live {
+		p.streams(h.Streams, h.Now)
+	}
 	if k.live && policyVersion != "" && h.Policy != policyVersion {
 		p.add("policy", "warn", "restart casement serve", "the server works by version %s, the files here are version %s", h.Policy[:min(8, len(h.Policy))], policyVersion[:8])
 	}

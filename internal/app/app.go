@@ -30,6 +30,7 @@ import (
 	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/intake"
+	"github.com/casement/casement/internal/intake/jetstream"
 	"github.com/casement/casement/internal/judge"
 	"github.com/casement/casement/internal/owner"
 	"github.com/casement/casement/internal/owner/catalog"
@@ -65,6 +66,8 @@ type Config struct {
 	KEV     judge.KEV
 	// Sources that may send alerts, by signature.
 	Sources []intake.Source
+	// Streams that alerts of some of them are read from.
+	Streams []jetstream.Config
 	// Connectors by name, already wrapped in their decorators.
 	Connectors map[string]connector.Connector
 	// Notifiers by route and trackers by system; the built-in tracker is added
@@ -129,8 +132,10 @@ type App struct {
 	keys   *keys
 	live   atomic.Pointer[live]
 	runner *dispatch.Local
-	ln     net.Listener
-	pprof  net.Listener
+	// streams are read while the app runs.
+	streams []*jetstream.Stream
+	ln      net.Listener
+	pprof   net.Listener
 	// node names this process in logs and between nodes.
 	node    string
 	metrics *metrics
@@ -209,6 +214,9 @@ func New(ctx context.Context, cfg Config) (a *App, err error) {
 		return a, err
 	}
 	a.takeIn()
+	if err = a.openStreams(); err != nil {
+		return a, err
+	}
 	a.runner = &dispatch.Local{Source: a.Store, Doer: watched{a.Engine, a.metrics}, Workers: cfg.Workers, Lease: cfg.Takeover, Clock: a.Store.Now, Log: cfg.Log}
 	a.hub.runner = a.runner.Wake
 	a.Handler = traced(a.pages())

@@ -23,6 +23,7 @@ import (
 	"github.com/casement/casement/internal/config"
 	"github.com/casement/casement/internal/connector"
 	"github.com/casement/casement/internal/connector/webhook"
+	"github.com/casement/casement/internal/natstest"
 	"github.com/casement/casement/internal/owner/catalog"
 	"github.com/casement/casement/internal/policy"
 	"github.com/casement/casement/internal/remedy"
@@ -34,8 +35,15 @@ const killSecret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 const deathFile = "death"
 
 func TestMain(m *testing.M) {
+	if natstest.Child() {
+		return
+	}
 	if dir := os.Getenv("CASEMENT_KILL_CHILD"); dir != "" {
-		if err := killChild(dir); err != nil {
+		child := killChild
+		if os.Getenv(streamChild) != "" {
+			child = serveStream
+		}
+		if err := child(dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

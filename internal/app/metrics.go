@@ -34,6 +34,9 @@ type metrics struct {
 	late      prometheus.Histogram
 	effects   *prometheus.HistogramVec
 	faults    *prometheus.CounterVec
+	// Of streams.
+	messages, redelivered *prometheus.CounterVec
+	streamAge             *prometheus.HistogramVec
 }
 
 // Buckets in seconds: those of the disk begin where a good one lies (0.1 ms).
@@ -62,10 +65,14 @@ func newMetrics(version string) *metrics {
 		late:      prometheus.NewHistogram(histogram("casement_timer_lateness_seconds", "How long after its instant a clock of a case was served.", waitBuckets())),
 		effects:   prometheus.NewHistogramVec(histogram("casement_effect_seconds", "Time of an effect from its start to its outcome on disk, by kind and connector.", waitBuckets()), []string{"kind", "connector"}),
 		faults:    prometheus.NewCounterVec(counter("casement_effect_faults_total", "Effects that ended by a fault of ours and are tried again, by kind."), []string{"kind"}),
+
+		messages:    prometheus.NewCounterVec(counter("casement_stream_messages_total", "Messages of streams by outcome: stored, quarantined, later (the quarantine is full) or returned (a stop)."), []string{"stream", "outcome"}),
+		redelivered: prometheus.NewCounterVec(counter("casement_stream_redeliveries_total", "Those that had been delivered before."), []string{"stream"}),
+		streamAge:   prometheus.NewHistogramVec(histogram("casement_stream_age_seconds", "Time from a message stored in the stream to its alerts on disk here.", waitBuckets()), []string{"stream"}),
 	}
 	info := prometheus.NewGaugeVec(prometheus.GaugeOpts{Name: "casement_build_info", Help: "Always 1; the label names the release."}, []string{"version"})
 	info.WithLabelValues(version).Set(1)
-	m.registry.MustRegister(m.bodies, m.alerts, m.taken, m.commit, m.sync, m.group, m.conflicts, m.late, m.effects, m.faults, info,
+	m.registry.MustRegister(m.bodies, m.alerts, m.taken, m.commit, m.sync, m.group, m.conflicts, m.late, m.effects, m.faults, m.messages, m.redelivered, m.streamAge, info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }

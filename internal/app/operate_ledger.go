@@ -14,6 +14,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/casement/casement/internal/auth"
+	"github.com/casement/casement/internal/intake/jetstream"
 	"github.com/casement/casement/internal/ledger"
 	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
@@ -168,6 +169,8 @@ type Health struct {
 	// Effects wait or run, by connector; Inbox is what intake keeps.
 	Effects []store.EffectQueue `json:"effects"`
 	Inbox   store.InboxQueue    `json:"inbox"`
+	// Streams are what this node reads, by name.
+	Streams []jetstream.State `json:"streams" nullable:"false"`
 }
 
 func (a *App) health(ctx context.Context, p auth.Principal, _ *struct{}) (Health, error) {
@@ -215,6 +218,10 @@ func (a *App) health(ctx context.Context, p auth.Principal, _ *struct{}) (Health
 	}
 	if h.Effects, err = a.Store.EffectQueues(ctx, h.Now); err != nil {
 		return Health{}, err
+	}
+	h.Streams = []jetstream.State{}
+	for _, s := range a.streams {
+		h.Streams = append(h.Streams, s.State())
 	}
 	h.Inbox, err = a.Store.InboxQueue(ctx)
 	return h, err

@@ -79,6 +79,7 @@ func (a *App) Start(ctx context.Context) error {
 		}
 		return a.runner.Run(ctx)
 	})
+	a.readStreams(ctx)
 	a.hints(ctx)
 	a.timed(ctx, "sweep", a.hub.sweep, sweepEvery, a.sweep)
 	a.loop(ctx, "inbox", nil, inboxEvery, func(ctx context.Context) (bool, error) {

@@ -41,6 +41,8 @@ type served struct {
 	t     *testing.T
 	token string
 	log   *lines
+	// dir is the data folder, where a test needs it.
+	dir string
 }
 
 // lines is a log that can be read while it is written.

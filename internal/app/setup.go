@@ -44,6 +44,7 @@ func Setup(ctx context.Context, l *config.Loaded) (Config, error) {
 	s.connectors(&cfg)
 	s.routes(&cfg)
 	s.sources(&cfg)
+	s.streams(&cfg)
 	r, err := files(l)
 	if err != nil {
 		return Config{}, errors.Join(s.issues.Sorted().Err(), err)
@@ -65,6 +66,9 @@ func Check(l *config.Loaded) config.Issues {
 	}
 	for _, name := range sortedNames(l.Sources) {
 		s.mapping(name, &intake.Source{})
+	}
+	for _, name := range sortedNames(l.Streams) {
+		s.network(name)
 	}
 	return s.issues.Sorted()
 }

@@ -26,14 +26,19 @@ func (l *Loaded) check(d *decoder) {
 	l.checkDatabase(d)
 	for _, name := range sortedKeys(l.Sources) {
 		s, key := l.Sources[name], "sources."+name
-		if s.Kind != "token" && s.Kind != "" && len(s.Secret) == 0 {
+		signs := s.Kind == "github" || s.Kind == "standard-webhooks"
+		if signs && len(s.Secret) == 0 {
 			d.fail(d.origins[key].issue(key+".secret", "add secret: env:NAME", true, "source %s has no secret to check signatures with", name))
 		}
 		if s.Kind == "token" && len(s.Secret) > 0 {
 			d.fail(d.origins[key+".secret"].issue(key+".secret", "remove it; make a token with casement token create", true, "source %s proves itself by a token of ours, not by a secret", name))
 		}
+		if s.Kind == "nats" && len(s.Secret) > 0 {
+			d.fail(d.origins[key+".secret"].issue(key+".secret", "remove it; credentials belong under streams", true, "source %s is known by the stream it comes from, not by a secret", name))
+		}
 		l.readable(d, key+".mapping", s.Mapping)
 	}
+	l.checkStreams(d)
 	names := sortedKeys(l.Connectors)
 	for _, name := range sortedKeys(l.Routes) {
 		r, key := l.Routes[name], "routes."+name+".connector"

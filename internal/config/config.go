@@ -13,6 +13,7 @@ package config
 import (
 	"context"
 	"errors"
+	"maps"
 	"net/url"
 	"strings"
 )
@@ -24,6 +25,7 @@ type Config struct {
 	Data       Data                 `yaml:"data" doc:"where state is kept"`
 	Database   Database             `yaml:"database" doc:"which database keeps the cases"`
 	Sources    map[string]Source    `yaml:"sources" doc:"authenticated senders of alerts, by name"`
+	Streams    map[string]Stream    `yaml:"streams" doc:"streams of NATS JetStream that alerts are read from, by name"`
 	Connectors map[string]Connector `yaml:"connectors" doc:"doors to outside systems, by name"`
 	Routes     map[string]Route     `yaml:"routes" doc:"where messages go, by the names that policy uses"`
 	Policy     Policy               `yaml:"policy" doc:"the rules"`
@@ -99,10 +101,37 @@ func postgresURL(u *url.URL) bool { return u.Scheme == "postgres" || u.Scheme ==
 
 // Source is one sender of alerts.
 type Source struct {
-	Kind    string  `yaml:"kind" req:"1" enum:"github standard-webhooks token" doc:"how the sender proves itself: github (X-Hub-Signature-256), standard-webhooks, or token (a bearer token made with casement token create --name and the source's name)"`
+	Kind    string  `yaml:"kind" req:"1" enum:"github standard-webhooks token nats" doc:"how the sender proves itself: github (X-Hub-Signature-256), standard-webhooks, token (a bearer token made with casement token create --name and the source's name), or nats (its messages are read from a stream, see streams)"`
 	Secret  Secrets `yaml:"secret" doc:"signing secret as a reference, or a list of them, newest first, to rotate"`
 	Mapping string  `yaml:"mapping" path:"1" doc:"mapping file for a format Casement has no reader for"`
 	Owner   string  `yaml:"owner" doc:"who a body that can't be read waits for"`
+}
+
+// Stream is where the alerts of a source of kind nats are read from. The
+// operator makes stream and consumers: docs/streams.md.
+type Stream struct {
+	Source      string   `yaml:"source" req:"1" doc:"name of the source of kind nats whose alerts it carries"`
+	Servers     []string `yaml:"servers" doc:"servers of the cluster, tls://host:4222 each; nats:// is without TLS"`
+	Stream      string   `yaml:"stream" req:"1" doc:"name of the JetStream stream"`
+	Consumers   []string `yaml:"consumers" doc:"its durable pull consumers, read at the same time; nodes share them"`
+	Subject     string   `yaml:"subject" doc:"subject that all messages must have, with wildcards; empty: casement.default.<source>.>"`
+	InHand      int      `yaml:"in_hand" default:"256" doc:"most messages of a consumer in hand: fetched and not answered yet"`
+	Credentials Secret   `yaml:"credentials" doc:"creds file of a NATS user, as a reference"`
+	NKey        Secret   `yaml:"nkey" doc:"seed of an nkey, as a reference"`
+	Token       Secret   `yaml:"token" doc:"token, as a reference; by TLS only"`
+	User        string   `yaml:"user" doc:"user name, with password"`
+	Password    Secret   `yaml:"password" doc:"password of user, as a reference; by TLS only"`
+	CA          Secret   `yaml:"ca" doc:"PEM certificates of the authority that signed the servers', as a reference; empty: the system's"`
+	Cert        Secret   `yaml:"cert" doc:"our PEM certificate, where the servers ask for one, as a reference"`
+	Key         Secret   `yaml:"key" doc:"its PEM private key, as a reference"`
+	Allow       []string `yaml:"allow" doc:"inner addresses it may reach, as for connectors"`
+}
+
+// Secrets returns the references that are set, by key.
+func (s Stream) Secrets() map[string]Secret {
+	out := map[string]Secret{"credentials": s.Credentials, "nkey": s.NKey, "token": s.Token, "password": s.Password, "ca": s.CA, "cert": s.Cert, "key": s.Key}
+	maps.DeleteFunc(out, func(_ string, x Secret) bool { return x.IsZero() })
+	return out
 }
 
 // Connector is one door; Params stay raw for the connector to decode.

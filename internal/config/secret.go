@@ -143,6 +143,11 @@ func (l *Loaded) SecretFiles() map[string]string {
 			add("connectors."+name+".secrets."+key, s)
 		}
 	}
+	for name, x := range l.Streams {
+		for key, s := range x.Secrets() {
+			add("streams."+name+"."+key, s)
+		}
+	}
 	add("data.key", l.Data.Key)
 	add("database.password", l.Database.Password)
 	return out

@@ -49,7 +49,8 @@ type Source struct {
 	Name   string
 	Tenant string
 	// Kind says how the sender proves itself: "github" (X-Hub-Signature-256),
-	// "standard-webhooks", or "token" (a bearer token of ours).
+	// "standard-webhooks", "token" (a bearer token of ours), or "nats" (only the
+	// stream's connection brings its messages).
 	Kind string
 	// Secrets are the signing secrets, newest first; all are tried, so that
 	// they can be rotated.
@@ -204,6 +205,16 @@ func (in *Intake) take(ctx context.Context, src Source, event string, body []byt
 // refusal is why a body of which only a part could be read waits for a person.
 func refusal(res format.Result) string {
 	return fmt.Sprintf("%d of %d records refused; first: %s: %s", res.Refused, res.Read, res.Refusals[0].Where, res.Refusals[0].Reason)
+}
+
+// Refuse keeps a body of an authenticated source for a person without reading
+// it, because of why. It is for messages nobody waits for an answer of: a sender
+// that does is told 413 and the like.
+func (in *Intake) Refuse(ctx context.Context, src Source, event string, body []byte, why string) Answer {
+	begun := time.Now()
+	a := in.quarantine(ctx, src, event, body, in.Now().UTC(), Answer{Error: why}, why)
+	in.Watch(src.Kind, a, time.Since(begun))
+	return a
 }
 
 // read decodes the body.

@@ -1,0 +1,40 @@
+package main
+
+import (
+	"time"
+
+	"github.com/casement/casement/internal/intake/jetstream"
+)
+
+// streams judges what the server reads from NATS.
+func (p *patient) streams(list []jetstream.State, now time.Time) {
+	for _, s := range list {
+		if s.Server == "" {
+			p.add("streams", "bad", "look at servers, credentials and allow under streams."+s.Name+"; it is tried again by itself", "%s is not connected: %s", s.Name, s.Fault)
+			continue
+		}
+		if s.Fault != "" {
+			p.add("streams", "warn", "docs/streams.md says what its user must be allowed", "%s: %s", s.Name, s.Fault)
+		}
+		for _, c := range s.Consumers {
+			p.consumer(s, c, now)
+		}
+	}
+}
+
+func (p *patient) consumer(s jetstream.State, c jetstream.ConsumerState, now time.Time) {
+	name := s.Name + "/" + c.Name
+	switch {
+	case c.Fault != "":
+		p.add("streams", "bad", "docs/streams.md shows how stream, consumer and user are made", "%s is not read: %s", name, c.Fault)
+		return
+	case !c.HeldSince.IsZero():
+		p.lag("streams", "mend what the store says; nothing is lost, and it goes on by itself", name+" is held ("+c.HeldWhy+"): what came first", c.HeldSince, now)
+	case c.MostUnanswered > 0 && c.Unanswered >= c.MostUnanswered:
+		p.add("streams", "warn", "look at the quarantine: when it is full, what can't be read stays in the stream; or raise the consumer's MaxAckPending",
+			"%s: %s delivered and not answered, as many as the server delivers", name, plural(c.Unanswered, "message"))
+		return
+	}
+	p.ok("streams", "%s at %s: lag of %s, %s in hand, %s not answered, %s delivered again", name, s.Server, plural(c.Waiting, "message"),
+		group(c.InHand), group(c.Unanswered), group(c.Redelivered))
+}
