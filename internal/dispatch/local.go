@@ -34,6 +34,15 @@ type Source interface {
 	Bury(ctx context.Context, l record.Lease, now, at time.Time, reason string) error
 }
 
+// Rider is a Source that leases effects in the commits that call for them: what
+// follows from a commit then needs none of its own to be begun.
+type Rider interface {
+	// Ride asks want before each such commit for the time (UTC), the end of the
+	// leases and how many there may be, and tells got what was leased once it is
+	// stored, or nothing. nil ends it; afterwards none is called any more.
+	Ride(want func() (now, until time.Time, n int), got func([]record.Lease))
+}
+
 // Doer does one leased effect and commits its outcome, or gives it back
 // itself. After an error the runner gives it back. The context ends when the
 // lease is lost.
@@ -138,9 +147,11 @@ func (d *Local) Run(ctx context.Context) error {
 	d.setUp()
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	slots := make(chan struct{}, d.Workers)
-	freed := make(chan struct{}, 1)
-	var wg sync.WaitGroup
+	c := &crew{d: d, work: work, slots: make(chan struct{}, d.Workers), freed: make(chan struct{}, 1)}
+	if r, ok := d.Source.(Rider); ok {
+		r.Ride(c.want, c.start)
+		defer r.Ride(nil, nil)
+	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	faults := 0
@@ -149,14 +160,14 @@ func (d *Local) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			grace := time.AfterFunc(d.Grace, stop)
 			defer grace.Stop()
-			wg.Wait()
+			c.close()
 			return nil
 		case <-timer.C:
 		case <-d.hint:
-		case <-freed:
+		case <-c.freed:
 		}
 		wait := d.Poll
-		if err := d.start(work, slots, freed, &wg); err != nil && ctx.Err() == nil {
+		if err := c.claim(); err != nil && ctx.Err() == nil {
 			faults++
 			wait = max(wait, min(d.Poll<<min(faults, 10), 10*time.Second))
 			d.Log.Error("effects could not be claimed", "error", err, "again in", wait)
@@ -167,35 +178,111 @@ func (d *Local) Run(ctx context.Context) error {
 	}
 }
 
-// start claims as many effects as there are free workers and starts them.
-func (d *Local) start(ctx context.Context, slots, freed chan struct{}, wg *sync.WaitGroup) error {
-	free := cap(slots) - len(slots)
-	if free == 0 {
-		return nil // freed tells when there is one
-	}
-	now := d.Clock()
-	leases, err := d.Source.Claim(ctx, now, d.Lease, free)
-	if err != nil {
-		return err
-	}
-	for _, l := range leases {
-		slots <- struct{}{}
-		wg.Go(func() {
-			defer func() {
-				<-slots
-				select {
-				case freed <- struct{}{}:
-				default:
-				}
-			}()
-			d.work(ctx, l)
-		})
-	}
-	return nil
+// crew is the workers of one Run. A worker is set aside before an effect is
+// leased, so that no lease ever waits for one.
+type crew struct {
+	d    *Local
+	work context.Context
+	// slots holds a token for each worker that is busy or set aside.
+	slots chan struct{}
+	freed chan struct{}
+	busy  sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	// aside are the workers that a ride has set aside, missed that the loop found
+	// none meanwhile.
+	aside  int
+	missed bool
 }
 
-// work does one effect while a heartbeat keeps its lease.
-func (d *Local) work(ctx context.Context, l record.Lease) {
+// take sets all free workers aside.
+func (c *crew) take() int {
+	if c.closed {
+		return 0
+	}
+	n := cap(c.slots) - len(c.slots)
+	for range n {
+		c.slots <- struct{}{} // only takers fill it, one at a time
+	}
+	c.busy.Add(n)
+	return n
+}
+
+// free gives n workers back.
+func (c *crew) free(n int) {
+	for range n {
+		<-c.slots
+		c.busy.Done()
+	}
+}
+
+// wake has the loop look for effects.
+func (c *crew) wake() {
+	select {
+	case c.freed <- struct{}{}:
+	default:
+	}
+}
+
+// claim leases as many effects as there are free workers and starts them.
+func (c *crew) claim() error {
+	c.mu.Lock()
+	n := c.take()
+	c.missed = n == 0
+	c.mu.Unlock()
+	if n == 0 {
+		return nil // freed tells when there is one
+	}
+	leases, err := c.d.Source.Claim(c.work, c.d.Clock(), c.d.Lease, n)
+	c.begin(leases)
+	c.free(n - len(leases))
+	return err
+}
+
+// want sets workers aside for a ride.
+func (c *crew) want() (now, until time.Time, n int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.aside = c.take()
+	now = c.d.Clock()
+	return now, now.Add(c.d.Lease), c.aside
+}
+
+// start begins what a ride has leased.
+func (c *crew) start(leases []record.Lease) {
+	c.begin(leases)
+	c.mu.Lock()
+	c.free(c.aside - len(leases))
+	c.aside = 0
+	missed := c.missed
+	c.mu.Unlock()
+	if missed {
+		c.wake()
+	}
+}
+
+// begin has workers that were set aside do effects.
+func (c *crew) begin(leases []record.Lease) {
+	for _, l := range leases {
+		go func() {
+			defer c.wake()
+			defer c.free(1)
+			c.d.doOne(c.work, l)
+		}()
+	}
+}
+
+// close takes no more effects and waits for those under way.
+func (c *crew) close() {
+	c.mu.Lock()
+	c.closed = true
+	c.mu.Unlock()
+	c.busy.Wait()
+}
+
+// doOne does one effect while a heartbeat keeps its lease.
+func (d *Local) doOne(ctx context.Context, l record.Lease) {
 	run, lost := context.WithCancelCause(ctx)
 	beating := make(chan struct{})
 	go func() {

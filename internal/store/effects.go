@@ -86,6 +86,7 @@ func (w *writer) effects(u *unit) error {
 	}
 	for _, e := range u.AddEffects {
 		at := nanos(e.NotBefore)
+		w.txn.due = w.txn.due || !e.NotBefore.After(u.Case.At)
 		// A dropped effect that is called for again is a new one (epoch 0) that
 		// waits for the end of the old lease.
 		err := w.send(`INSERT INTO effect (id, tenant, case_id, effect_id, kind, action, n, object, not_before, next_at, epoch, lease_until, attempt, dropped, last_error, door, trace, since)

@@ -99,6 +99,8 @@ type group struct {
 	stats   commitStats
 	// watch is told of every commit, nil for nobody.
 	watch func(CommitSample)
+	// rider is guarded by tx.
+	rider rider
 }
 
 // do writes one request and returns when it is on disk. A context that ends
@@ -262,6 +264,11 @@ func (g *group) attempt(batch []*request, savepoints bool) (err error) {
 		if err := g.one(r, part); err != nil {
 			return g.failed(err)
 		}
+	}
+	told, err := g.ride()
+	defer func() { told(done) }()
+	if err != nil {
+		return g.failed(err)
 	}
 	pos, err := g.w.endSightings()
 	if err != nil {

@@ -118,6 +118,8 @@ type txn struct {
 	seen    []record.Sighting
 	// counted are the repeats it counts.
 	counted []uidKey
+	// due: it called for an effect that can be done at once.
+	due bool
 }
 
 func (t *txn) wrote(u *unit) {

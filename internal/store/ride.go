@@ -1,0 +1,45 @@
+package store
+
+import (
+	"time"
+
+	"github.com/casement/casement/internal/record"
+)
+
+// rider leases effects in commits that are made anyway.
+type rider struct {
+	want func() (now, until time.Time, n int)
+	got  func([]record.Lease)
+}
+
+// Ride leases due effects in each commit that calls for some, so that leasing
+// them needs no commit of its own. want is asked before the commit for the time
+// (UTC), the end of the leases and how many there may be; if it wants any, got
+// is told which they are once they are on disk, or none. Both are called by the
+// writer of the group and must not wait. nil ends it.
+func (s *SQLite) Ride(want func() (now, until time.Time, n int), got func([]record.Lease)) {
+	s.group.tx.Lock() // no commit is under way
+	defer s.group.tx.Unlock()
+	s.group.rider = rider{want, got}
+}
+
+// ride claims in the transaction under way. told must be called with the
+// outcome of the commit.
+func (g *group) ride() (told func(stored bool), err error) {
+	told = func(bool) {}
+	if g.rider.want == nil || !g.w.txn.due {
+		return told, nil
+	}
+	now, until, n := g.rider.want()
+	if n <= 0 {
+		return told, nil
+	}
+	got := g.rider.got
+	leases, err := g.w.claim(nanos(now), until, n)
+	return func(stored bool) {
+		if !stored {
+			leases = nil
+		}
+		got(leases)
+	}, err
+}
