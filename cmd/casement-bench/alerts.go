@@ -41,8 +41,11 @@ func newAlerts() *alerts {
 
 // newCertain makes alerts that leave no fact open an enforcement needs, in the
 // plain JSON of the product.
-func newCertain() *alerts {
-	return &alerts{shape: [][]segment{cut(`{"source":"bench","native_id":"` + markNumber + `","rule":"public","title":"Anybody can read it","class":"storage.public",` +
+func newCertain() *alerts { return newPlain("storage.public") }
+
+// newPlain makes them of a class.
+func newPlain(class string) *alerts {
+	return &alerts{shape: [][]segment{cut(`{"source":"bench","native_id":"` + markNumber + `","rule":"public","title":"Anybody can read it","class":"` + class + `",` +
 		`"severity":"high","confidence":95,"customer_facing":"no","asset":{"uid":"asset-` + markNumber + `","type":"document","environment":"staging","tags":{"owner":"docs"}},` +
 		`"exposure":{"internet_facing":"yes","blast":1},"serial":"` + markSerial + `"}`)}}
 }

@@ -45,7 +45,7 @@ func diskBuckets() []float64 {
 }
 
 func waitBuckets() []float64 {
-	return []float64{.001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
+	return []float64{.001, .0025, .005, .01, .02, .05, .1, .25, .5, 1, 2.5, 5, 10, 30}
 }
 
 func newMetrics(version string) *metrics {
