@@ -13,6 +13,7 @@ import (
 	"github.com/casement/casement/internal/policy"
 	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
+	"github.com/casement/casement/internal/store"
 )
 
 // The exit codes. They are a contract: scripts branch on them.
@@ -89,6 +90,7 @@ func codeOf(err error) int {
 	var pi policy.Issues
 	var ci config.Issues
 	var fe *format.Error
+	var moved *store.MovedError
 	switch {
 	case err == nil:
 		return codeOK
@@ -102,7 +104,7 @@ func codeOf(err error) int {
 		return codeConfig
 	case errors.Is(err, record.ErrNotFound):
 		return codeNotFound
-	case errors.As(err, &refusal), errors.Is(err, record.ErrConflict), errors.Is(err, record.ErrPaused):
+	case errors.As(err, &refusal), errors.As(err, &moved), errors.Is(err, record.ErrConflict), errors.Is(err, record.ErrPaused):
 		return codeConflict
 	case errors.As(err, &fe):
 		return codeError

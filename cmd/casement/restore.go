@@ -28,6 +28,8 @@ A backup that is used as data folder as it is starts the same way.`,
 		Args:    exactly("BACKUP"),
 	}
 	f := output(cmd, "text", "json")
+	var moved bool
+	cmd.Flags().BoolVar(&moved, "moved", false, "take it although the install moved to PostgreSQL: end all nodes there first")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		dir, err := c.dataDir()
 		if err != nil {
@@ -41,7 +43,7 @@ A backup that is used as data folder as it is starts the same way.`,
 			return failf(codeUsage, "restore the database to a point in time by PostgreSQL's means (docs/operate.md)", "the cases are in PostgreSQL, not in a data folder")
 		}
 		env := policytest.Environment()
-		rep, err := app.Restore(ctx, args[0], app.Config{DataDir: dir, Environment: &env, Version: buildInfo().Version})
+		rep, err := app.Restore(ctx, args[0], app.Config{DataDir: dir, Environment: &env, Version: buildInfo().Version}, moved)
 		switch {
 		case rep.Ledger.Fault != "":
 			return failf(codeUnverified, "take an older backup", "%w", err)

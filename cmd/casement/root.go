@@ -23,7 +23,6 @@ func (c *cli) root() *cobra.Command {
 		Short: "Turn security alerts into verified remediation",
 		Long: `Casement closes exposure windows: it takes in security alerts, decides by policy,
 acts within limits or asks a person, and proves that the risk is gone.
-
   See your own alerts, and what would be done: casement inventory alerts.json, casement try alerts.json
   Run it (pages and API on this machine, data in ./casement-data): casement serve`,
 		SilenceErrors:     true,
@@ -128,6 +127,7 @@ func (c *cli) commands() []*cobra.Command {
 		in(groupServer, c.deadLetterCommand()),
 		in(groupServer, c.backupCommand()),
 		in(groupServer, c.restoreCommand()),
+		in(groupServer, c.dbCommand()),
 		in(groupServer, c.ledgerCommand()),
 		in(groupServer, c.userCommand()),
 		in(groupServer, c.tokenCommand()),

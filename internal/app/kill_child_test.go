@@ -49,6 +49,13 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if dir := os.Getenv("CASEMENT_MOVE_CHILD"); dir != "" {
+		if err := moveChild(dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	flag.Bool("update", false, "write golden files anew")
 	flag.Parse()
 	os.Exit(m.Run())

@@ -38,22 +38,32 @@ type LedgerReport struct {
 // maxCheckpoints is how many checkpoints a verification compares, newest first.
 const maxCheckpoints = 1000
 
+// verifiable is a ledger that can be verified.
+type verifiable interface {
+	Checkpoints(ctx context.Context, n int) ([]store.StoredCheckpoint, error)
+	VerifyLedger(ctx context.Context, checkpoints ...ledger.Checkpoint) (store.AuditReport, error)
+}
+
 // VerifyLedger checks every chain, the tree and the signed checkpoints.
 func (a *App) VerifyLedger(ctx context.Context) (LedgerReport, error) {
-	rep := LedgerReport{Verifier: a.keys.Verifier}
-	known, err := note.NewVerifier(a.keys.Verifier)
+	return verifyLedger(ctx, a.keys.Verifier, a.Store)
+}
+
+func verifyLedger(ctx context.Context, verifier string, s verifiable) (LedgerReport, error) {
+	rep := LedgerReport{Verifier: verifier}
+	known, err := note.NewVerifier(verifier)
 	if err != nil {
 		return rep, err
 	}
-	stored, err := a.Store.Checkpoints(ctx, maxCheckpoints)
+	stored, err := s.Checkpoints(ctx, maxCheckpoints)
 	if err != nil {
 		return rep, err
 	}
 	var checks []ledger.Checkpoint
-	for _, s := range stored {
-		c, err := ledger.Open(s.Note, note.VerifierList(known))
+	for _, x := range stored {
+		c, err := ledger.Open(x.Note, note.VerifierList(known))
 		if err != nil {
-			rep.Fault = fmt.Sprintf("the checkpoint of %s at size %d is not signed by this install: %v", s.At.Format(time.RFC3339), s.Size, err)
+			rep.Fault = fmt.Sprintf("the checkpoint of %s at size %d is not signed by this install: %v", x.At.Format(time.RFC3339), x.Size, err)
 			return rep, nil
 		}
 		checks = append(checks, c)
@@ -62,7 +72,7 @@ func (a *App) VerifyLedger(ctx context.Context) (LedgerReport, error) {
 		}
 	}
 	rep.Checkpoints = len(checks)
-	rep.AuditReport, err = a.Store.VerifyLedger(ctx, checks...)
+	rep.AuditReport, err = s.VerifyLedger(ctx, checks...)
 	var fault *ledger.Fault
 	if errors.As(err, &fault) {
 		rep.Fault = err.Error()

@@ -206,8 +206,9 @@ type RestoreReport struct {
 // Restore copies a backup, or the data folder of a server that is stopped, to
 // the folder of cfg, which must not hold an install, verifies ledger and
 // replay, and marks it: the server that is started on it begins paused. When
-// anything does not hold, the folder is left as it was.
-func Restore(ctx context.Context, from string, cfg Config) (rep RestoreReport, err error) {
+// anything does not hold, the folder is left as it was. An install that moved to
+// PostgreSQL is refused unless moved: what it was then becomes an install again.
+func Restore(ctx context.Context, from string, cfg Config, moved bool) (rep RestoreReport, err error) {
 	to := cfg.DataDir
 	rep.Folder = to
 	for _, name := range []string{store.DatabaseFile, keyFile} {
@@ -235,8 +236,16 @@ func Restore(ctx context.Context, from string, cfg Config) (rep RestoreReport, e
 			return rep, err
 		}
 	}
+	if moved {
+		if err := store.Unmove(ctx, to); err != nil {
+			return rep, err
+		}
+	}
 	cfg.Listen = "127.0.0.1:0"
 	a, err := New(ctx, cfg)
+	if gone, ok := errors.AsType[*store.MovedError](err); ok {
+		gone.Folder = from
+	}
 	if err != nil {
 		return rep, err
 	}

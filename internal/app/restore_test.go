@@ -140,11 +140,11 @@ func TestRestore(t *testing.T) {
 
 	cfg.Failpoint = nil
 	cfg.DataDir = filepath.Join(folder, "restored")
-	rep, err := app.Restore(context.Background(), backup, cfg)
+	rep, err := app.Restore(context.Background(), backup, cfg, false)
 	if err != nil || !rep.Ledger.OK || rep.Replayed != 1 || rep.Backup == "" {
 		t.Fatalf("restore: %+v, %v", rep, err)
 	}
-	if _, err := app.Restore(context.Background(), backup, cfg); err == nil || !strings.Contains(err.Error(), "already") {
+	if _, err := app.Restore(context.Background(), backup, cfg, false); err == nil || !strings.Contains(err.Error(), "already") {
 		t.Fatalf("a restore overwrote an install: %v", err)
 	}
 	second := startInstall(t, cfg)

@@ -141,7 +141,10 @@ func (s *SQLite) takeOver(ctx context.Context) error {
 // VerifyReplay applies the events of every case to nothing and compares the
 // result with the stored case, byte for byte. It returns how many it compared
 // and the first case that differs.
-func (s *tables) VerifyReplay(ctx context.Context) (int, error) {
+func (s *tables) VerifyReplay(ctx context.Context) (int, error) { return s.VerifySample(ctx, 1) }
+
+// VerifySample is VerifyReplay for every n-th case.
+func (s *tables) VerifySample(ctx context.Context, every int) (int, error) {
 	n := 0
 	var ids [][2]string
 	err := s.db.each(ctx, func(row scanner) error {
@@ -150,31 +153,36 @@ func (s *tables) VerifyReplay(ctx context.Context) (int, error) {
 		ids = append(ids, id)
 		return err
 	}, "SELECT tenant, id FROM case_state ORDER BY tenant, id")
-	for _, id := range ids {
-		if err != nil {
-			break
-		}
-		var stored remedy.Case
-		var events []StoredEvent
-		if stored, err = s.Load(ctx, id[1]); err == nil {
-			events, err = s.Events(ctx, id[0], id[1])
-		}
-		if err != nil {
-			break
-		}
-		var c remedy.Case
-		for _, e := range events {
-			c = remedy.Apply(c, remedy.Event{At: e.At, By: e.By, Body: e.Decoded})
-		}
-		a, err1 := json.Marshal(c)
-		b, err2 := json.Marshal(stored)
-		if err = errors.Join(err1, err2); err == nil && !bytes.Equal(a, b) {
-			err = fmt.Errorf("case %s is not what its %d events make of it", id[1], len(events))
-		}
+	for i := 0; i < len(ids) && err == nil; i += max(every, 1) {
+		err = s.replay(ctx, ids[i][0], ids[i][1])
 		n++
 	}
 	if err != nil {
 		return n, fmt.Errorf("replay: %w", err)
 	}
 	return n, nil
+}
+
+func (s *tables) replay(ctx context.Context, tenant, id string) error {
+	stored, err := s.Load(ctx, id)
+	if err != nil {
+		return err
+	}
+	events, err := s.Events(ctx, tenant, id)
+	if err != nil {
+		return err
+	}
+	var c remedy.Case
+	for _, e := range events {
+		c = remedy.Apply(c, remedy.Event{At: e.At, By: e.By, Body: e.Decoded})
+	}
+	a, err1 := json.Marshal(c)
+	b, err2 := json.Marshal(stored)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	if !bytes.Equal(a, b) {
+		return fmt.Errorf("case %s is not what its %d events make of it", id, len(events))
+	}
+	return nil
 }

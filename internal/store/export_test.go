@@ -1,6 +1,13 @@
 package store
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+)
 
 // Write runs f as one part of a commit.
 func (s *SQLite) Write(ctx context.Context, f func(exec func(text string, args ...any) error) error) error {
@@ -36,4 +43,65 @@ func (s *SQLite) Plan(ctx context.Context, text string) (string, error) {
 		return err
 	})
 	return plan, err
+}
+
+// Exec changes what a copy sent.
+func (c *Copy) Exec(ctx context.Context, text string) error {
+	_, err := c.tx.Exec(ctx, text)
+	return err
+}
+
+// Tables names what a copy copies, and the columns of each.
+func (c *Copy) Tables() map[string][]string {
+	out := map[string][]string{}
+	for _, t := range c.list {
+		for _, col := range t.cols {
+			out[t.name] = append(out[t.name], col.name)
+		}
+	}
+	return out
+}
+
+// Dump returns the rows of a table as texts, sorted.
+func (c *Copy) Dump(ctx context.Context, table string, columns []string) ([]string, error) {
+	rows, err := c.tx.Query(ctx, dumpText(table, columns))
+	if err != nil {
+		return nil, err
+	}
+	list, err := pgx.CollectRows(rows, func(row pgx.CollectableRow) (string, error) {
+		v, err := row.Values()
+		return fmt.Sprintf("%v", v), err
+	})
+	slices.Sort(list)
+	return list, err
+}
+
+// Dump is Copy.Dump.
+func (s *SQLite) Dump(ctx context.Context, table string, columns []string) ([]string, error) {
+	rows, err := s.read.QueryContext(ctx, dumpText(table, columns))
+	var list []string
+	err = eachRow(rows, err, func(r scanner) error {
+		v, p := make([]any, len(columns)), make([]any, len(columns))
+		for i := range v {
+			p[i] = &v[i]
+		}
+		err := r.Scan(p...)
+		list = append(list, fmt.Sprintf("%v", v))
+		return err
+	})
+	slices.Sort(list)
+	return list, err
+}
+
+func dumpText(table string, columns []string) string {
+	words := make([]string, len(columns))
+	for i, c := range columns {
+		words[i] = quoted(c)
+	}
+	return "SELECT " + strings.Join(words, ", ") + " FROM " + quoted(table)
+}
+
+// Columns returns name and type of each column of a table.
+func (s *SQLite) Columns(ctx context.Context, table string) ([]string, error) {
+	return texts(s.read.QueryContext(ctx, "SELECT name || ' ' || type FROM pragma_table_info(?)", table))
 }

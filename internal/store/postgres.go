@@ -140,6 +140,12 @@ func pgMigrate(ctx context.Context, pool *pgxpool.Pool) (err error) {
 	return nil
 }
 
+// Name is host:port/database: what people may see of the URL.
+func (s *Postgres) Name() string {
+	c := s.pool.Config().ConnConfig
+	return net.JoinHostPort(c.Host, strconv.Itoa(int(c.Port))) + "/" + c.Database
+}
+
 // Close waits for the commit under way and closes all connections.
 func (s *Postgres) Close() error {
 	s.group.shut()

@@ -56,8 +56,12 @@ type SQLite struct {
 
 // Open opens the data folder, creates it if it is missing, locks it, brings
 // its schema up to date and frees what a process that died had leased. It returns ErrLocked if another process holds the
-// folder. Folder and files are readable by their owner only.
-func Open(ctx context.Context, folder string) (*SQLite, error) {
+// folder, and *MovedError if its install moved to another database. Folder and
+// files are readable by their owner only.
+func Open(ctx context.Context, folder string) (*SQLite, error) { return open(ctx, folder, false) }
+
+// open opens a folder, with moved also one whose install moved away.
+func open(ctx context.Context, folder string, moved bool) (*SQLite, error) {
 	lock, err := LockFolder(folder)
 	if err != nil {
 		return nil, err
@@ -65,7 +69,7 @@ func Open(ctx context.Context, folder string) (*SQLite, error) {
 	s := &SQLite{path: filepath.Join(folder, DatabaseFile), lock: lock, memory: newMemory(), stmts: map[string]*sql.Stmt{}}
 	s.short.stmts = map[string]*sql.Stmt{}
 	s.tables = tables{db: s, logins: &logins{users: recent.New[string, User](rememberedLogins), tokens: recent.New[string, Token](rememberedLogins)}}
-	if err := s.open(ctx); err != nil {
+	if err := s.open(ctx, moved); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
 	return s, nil
@@ -81,7 +85,7 @@ func LockFolder(folder string) (*os.File, error) {
 	return lockFolder(filepath.Join(folder, lockFile))
 }
 
-func (s *SQLite) open(ctx context.Context) error {
+func (s *SQLite) open(ctx context.Context, moved bool) error {
 	// SQLite gives its side files the mode of the database file.
 	f, err := os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
@@ -109,6 +113,11 @@ func (s *SQLite) open(ctx context.Context) error {
 	}
 	if s.short.conn, err = s.read.Conn(ctx); err != nil {
 		return fmt.Errorf("open database %s: %w", s.path, err)
+	}
+	if !moved {
+		if err := s.stayed(ctx); err != nil {
+			return err
+		}
 	}
 	if err := s.loadSightings(ctx); err != nil {
 		return fmt.Errorf("open database %s: %w", s.path, err)
