@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/casement/casement/internal/deadline"
 	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/store"
 	"github.com/casement/casement/internal/web"
@@ -186,12 +187,16 @@ func stateStyle(s string) string {
 
 // caseView is what the API says of one case.
 type caseView struct {
-	State string       `json:"state"`
-	Path  remedy.Path  `json:"path"`
-	Owner string       `json:"owner"`
-	Case  remedy.Case  `json:"case"`
-	Steps []web.Step   `json:"steps,omitempty"`
-	Dead  []deadLetter `json:"dead_letters,omitempty"`
+	State string      `json:"state"`
+	Path  remedy.Path `json:"path"`
+	Owner string      `json:"owner"`
+	Case  remedy.Case `json:"case"`
+	// Clocks are the due instants in force, PausedSeconds the time they were put
+	// off by.
+	Clocks        deadline.Clocks `json:"clocks"`
+	PausedSeconds int64           `json:"paused_seconds"`
+	Steps         []web.Step      `json:"steps,omitempty"`
+	Dead          []deadLetter    `json:"dead_letters,omitempty"`
 }
 
 func (k *client) oneCase(ctx context.Context, id string) (v caseView, err error) {
@@ -256,12 +261,16 @@ func (c *cli) showCase(v caseView) {
 	if n := len(k.Episodes); n > 0 {
 		e := k.Episodes[n-1]
 		j := k.Judgement
+		j.Clocks = v.Clocks
 		if !e.AckAt.IsZero() {
 			j.Clocks.Ack = time.Time{}
 			c.fact("noted", "acknowledged"+ago(now, e.AckAt), "")
 		}
 		if e.ClosedAt.IsZero() {
 			c.fact("deadlines", deadlineWords(j, now), "")
+		}
+		if v.PausedSeconds > 0 || len(e.Pauses) > 0 {
+			c.fact("paused", pausedWords(k, v.PausedSeconds), yellow)
 		}
 		open := "exposed for " + span(now.Sub(e.DetectedAt))
 		if !e.ClosedAt.IsZero() {
@@ -364,4 +373,14 @@ func (c *cli) caseTimelineCommand() *cobra.Command {
 		})
 	})
 	return cmd
+}
+
+// pausedWords says for how long the SLA clock of a case stood still, and until
+// when it does.
+func pausedWords(k remedy.Case, seconds int64) string {
+	words := "the SLA clock stood still for " + span(time.Duration(seconds)*time.Second)
+	if p, ok := k.Pausing(); ok {
+		words += ", now until " + p.Until.UTC().Format("2006-01-02 15:04 UTC") + ": " + p.Reason.Words() + ", by " + p.By
+	}
+	return words
 }

@@ -19,6 +19,7 @@ type order struct {
 	Step   string    `json:"step,omitempty"`
 	To     string    `json:"to,omitempty"`
 	Text   string    `json:"text,omitempty"`
+	Reason string    `json:"reason,omitempty"`
 	Until  time.Time `json:"until,omitzero"`
 }
 
@@ -56,7 +57,8 @@ func verbs() []verb {
 		{name: "contain", short: "Ask for the compensating control of the playbook", effect: true, example: "casement case contain cas_0123"},
 		{name: "verify", short: "Ask for a probe now", many: true, effect: true, example: "casement case verify cas_0123 --wait 1m"},
 		{name: "escalate", short: "Ask for a person higher up", text: true, textDoc: "why", effect: true, example: `casement case escalate cas_0123 -m "no answer"`},
-		{name: "snooze", short: "Silence reminders until a date; clocks go on", many: true, text: true, until: true, textDoc: "why", example: `casement case snooze cas_0123 --until 72h -m "waits for the vendor"`},
+		{name: "snooze", short: "Silence reminders until a date; with --reason the SLA clock stands still too", many: true, text: true, until: true, textDoc: "why", example: "casement case snooze cas_0123 --until 72h -m \"back on Monday\"\n  casement case snooze cas_0123 --reason vendor --until 2027-01-31 -m \"their fix comes with 4.2\""},
+		{name: "resume", short: "Let a paused SLA clock run again before its date", many: true, example: "casement case resume cas_0123"},
 		{name: "reopen", short: "Open a closed case again", text: true, textDoc: "why", example: `casement case reopen cas_0123 -m "seen again in the logs"`},
 		{name: "attest", short: "Close K3 to K5 on your word, with evidence and an end", text: true, needText: true, until: true, textDoc: "the evidence", example: `casement case attest cas_0123 -m "host was scrapped, see CHG-12" --until 2027-06-30`},
 	}
@@ -91,6 +93,9 @@ func (c *cli) caseVerb(v verb) *cobra.Command {
 	if v.to {
 		cmd.Flags().StringVar(&target, "to", "", v.toDoc)
 	}
+	if v.name == "snooze" {
+		cmd.Flags().StringVar(&o.Reason, "reason", "", "pause the SLA clock as well: vendor, change_freeze or legal_hold")
+	}
 	if v.name == "verify" {
 		cmd.Flags().DurationVar(&wait, "wait", 0, "wait for the probe; exit code 10 if it is still exposed")
 	}
@@ -110,8 +115,12 @@ func (c *cli) caseVerb(v verb) *cobra.Command {
 			}
 		}
 		o.To = target
+		name := v.name
+		if o.Reason != "" {
+			name = "pause"
+		}
 		return c.with(ctx, false, func(k *client) error {
-			if err := c.tellAll(ctx, k, f, v.name, args, o); err != nil {
+			if err := c.tellAll(ctx, k, f, name, args, o); err != nil {
 				return err
 			}
 			if wait > 0 {
@@ -234,6 +243,10 @@ func doneWord(verb string) string {
 		return "step said to be done"
 	case "step-undone":
 		return "step said not to be done"
+	case "pause":
+		return "SLA clock paused"
+	case "resume":
+		return "SLA clock runs"
 	case "attest":
 		return "closed as attested"
 	}

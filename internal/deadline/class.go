@@ -83,6 +83,20 @@ func (c Clocks) Tighten(o Clocks) Clocks {
 	return Clocks{earlier(c.Ack, o.Ack), earlier(c.Contain, o.Contain), earlier(c.Fix, o.Fix), max(c.WarnPercent, o.WarnPercent)}
 }
 
+// Due returns the instant of a duty by its name: ack, contain or fix; zero for
+// another name.
+func (c Clocks) Due(duty string) time.Time {
+	switch duty {
+	case "ack":
+		return c.Ack
+	case "contain":
+		return c.Contain
+	case "fix":
+		return c.Fix
+	}
+	return time.Time{}
+}
+
 func earlier(a, b time.Time) time.Time {
 	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
 		return b

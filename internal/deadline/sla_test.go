@@ -276,3 +276,25 @@ func BenchmarkClocks(b *testing.B) {
 		}
 	}
 }
+
+// A clock that stood still is due later by exactly that time; what had come
+// before it stood still is not moved.
+func TestShift(t *testing.T) {
+	at := time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)
+	in := func(h int) time.Time { return at.Add(time.Duration(h) * time.Hour) }
+	still := []Still{{in(2), in(5)}, {in(8), in(9)}}
+	for _, c := range []struct{ due, want time.Time }{
+		{in(1), in(1)}, {in(2), in(2)}, {in(3), in(6)}, {in(5), in(8)}, {in(5).Add(time.Nanosecond), in(9).Add(time.Nanosecond)},
+		{in(10), in(14)}, {time.Time{}, time.Time{}},
+	} {
+		if got := Shift(c.due, still); !got.Equal(c.want) {
+			t.Errorf("%s is moved to %s, want %s", c.due, got, c.want)
+		}
+	}
+	if got := Stood(still, in(3), in(8).Add(time.Minute)); got != 2*time.Hour+time.Minute {
+		t.Errorf("stood still for %s", got)
+	}
+	if got := MaxPause(at, in(10)); got != 3*time.Hour {
+		t.Errorf("10 h may stand still for %s, want 30 %%", got)
+	}
+}

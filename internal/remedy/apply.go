@@ -67,7 +67,7 @@ func applyBody(c Case, e Event) Case {
 		return applyProbe(c, e)
 	case TicketWanted, TicketLinked, TicketSay, TicketTold, TicketMoved, MessageQueued, MessageSent:
 		return applyOutbox(c, e)
-	case Acked, AssignedTo, Commented, SnoozedUntil, ExceptionGranted, ExceptionEnded, ClockSaid, LadderStepped, EscalatedFor, EffectDied, EffectStuck:
+	case Acked, AssignedTo, Commented, SnoozedUntil, ClockPaused, ClockResumed, ExceptionGranted, ExceptionEnded, ClockSaid, LadderStepped, EscalatedFor, EffectDied, EffectStuck:
 		return applyPeople(c, e)
 	default:
 		return applyAction(c, e)
@@ -91,7 +91,7 @@ func applyLife(c Case, e Event) Case {
 	switch b := e.Body.(type) {
 	case EpisodeClosed:
 		c.Closed = b.How
-		c = withEpisode(c, func(ep *Episode) { ep.ClosedAt, ep.How = e.At, b.How })
+		c = withEpisode(resumed(c, e.At), func(ep *Episode) { ep.ClosedAt, ep.How = e.At, b.How })
 		c.Recheck, c.NextProbe, c.Escalated = 0, b.Until, ""
 		c.Probe, c.Ladder, c.SnoozedUntil, c.Exception, c.Exposed = ProbeRun{}, c.Ladder.ended(), time.Time{}, nil, nil
 		if b.How == ClosedProven {
@@ -212,11 +212,17 @@ func applyPeople(c Case, e Event) Case {
 	case SnoozedUntil:
 		c.SnoozedUntil = b.Until
 		c.Snoozes++
+	case ClockPaused:
+		return paused(c, b.Pause)
+	case ClockResumed:
+		return resumed(c, b.At)
 	case ExceptionGranted:
 		x := b.Exception
 		c.Exception = &x
+		return paused(c, Pause{Reason: PauseException, By: x.By, From: x.From, Until: x.Until, Note: x.Reason})
 	case ExceptionEnded:
 		c.Exception = nil
+		return resumed(c, e.At)
 	case ClockSaid:
 		word := "warn." + b.Duty
 		if b.Breach {
@@ -372,5 +378,6 @@ func (c Case) Action(id string) (Action, bool) {
 	return Action{}, false
 }
 
-// Clocks are the due instants in force.
-func (c Case) Clocks() deadline.Clocks { return c.Judgement.Clocks }
+// Clocks are the due instants in force: those judged, put off by the time in
+// which the clock stood still. A pause that lasts counts up to its date.
+func (c Case) Clocks() deadline.Clocks { return c.Judgement.Clocks.Shift(c.Episode().Still()) }

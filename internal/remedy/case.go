@@ -134,6 +134,9 @@ type Episode struct {
 	How         How       `json:"how,omitempty"`
 	// Human is true once a person approved, acted or claimed in this episode.
 	Human bool `json:"human,omitempty"`
+	// Pauses are the times in which the SLA clock stood still, in order; they
+	// don't overlap.
+	Pauses []Pause `json:"pauses,omitempty"`
 }
 
 // How says how an episode ended.

@@ -169,6 +169,15 @@ type (
 		Until time.Time
 		Note  Note
 	}
+	// PauseClock lets the SLA clock stand still until a date, for one of
+	// PauseReasons; Note says who or what is waited for.
+	PauseClock struct {
+		Reason PauseReason
+		Until  time.Time
+		Note   Note
+	}
+	// ResumeClock ends the pause before its date.
+	ResumeClock struct{}
 	// Reopen opens a closed case by hand.
 	Reopen struct{ Note Note }
 	// Attest closes K3-K5 on a person's word, with evidence and expiry.
@@ -260,6 +269,8 @@ func (ContainNow) Name() string      { return "contain" }
 func (Verify) Name() string          { return "verify" }
 func (Escalate) Name() string        { return "escalate" }
 func (Snooze) Name() string          { return "snooze" }
+func (PauseClock) Name() string      { return "pause_clock" }
+func (ResumeClock) Name() string     { return "resume_clock" }
 func (Reopen) Name() string          { return "reopen" }
 func (Attest) Name() string          { return "attest" }
 func (Claim) Name() string           { return "claim" }

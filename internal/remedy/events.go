@@ -238,6 +238,15 @@ type (
 		Until time.Time `json:"until"`
 		Note  Note      `json:"note,omitempty"`
 	}
+	// ClockPaused lets the SLA clock stand still.
+	ClockPaused struct {
+		Pause Pause `json:"pause"`
+	}
+	// ClockResumed ends the pause. At is its end: its date, or earlier.
+	ClockResumed struct {
+		At  time.Time `json:"at"`
+		Why string    `json:"why"`
+	}
 	// ExceptionGranted sets the case aside until a date.
 	ExceptionGranted struct {
 		Exception Exception `json:"exception"`
@@ -363,6 +372,8 @@ func (Acked) Type() string            { return "acked" }
 func (AssignedTo) Type() string       { return "assigned" }
 func (Commented) Type() string        { return "commented" }
 func (SnoozedUntil) Type() string     { return "snoozed" }
+func (ClockPaused) Type() string      { return "clock_paused" }
+func (ClockResumed) Type() string     { return "clock_resumed" }
 func (ExceptionGranted) Type() string { return "exception_granted" }
 func (ExceptionEnded) Type() string   { return "exception_ended" }
 func (ClockSaid) Type() string        { return "clock_said" }
@@ -416,6 +427,7 @@ func decoders() map[string]func([]byte) (Body, error) {
 		"ticket_say": decode[TicketSay], "ticket_told": decode[TicketTold], "ticket_moved": decode[TicketMoved],
 		"message_queued": decode[MessageQueued], "message_sent": decode[MessageSent], "acked": decode[Acked],
 		"assigned": decode[AssignedTo], "commented": decode[Commented], "snoozed": decode[SnoozedUntil],
+		"clock_paused": decode[ClockPaused], "clock_resumed": decode[ClockResumed],
 		"exception_granted": decode[ExceptionGranted], "exception_ended": decode[ExceptionEnded],
 		"clock_said": decode[ClockSaid], "ladder_stepped": decode[LadderStepped], "escalated": decode[EscalatedFor],
 		"judge_asked": decode[JudgeAsked], "effect_died": decode[EffectDied], "effect_stuck": decode[EffectStuck], "merged": decode[MergedInto],

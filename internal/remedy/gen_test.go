@@ -93,7 +93,7 @@ func (w *walk) next() Command {
 func (w *walk) by(do Do) Command {
 	by := Actor{System, "casement"}
 	switch do.(type) {
-	case Approve, Reject, Ack, Assign, Comment, ContainNow, Verify, Escalate, Snooze, Reopen, Attest, UndoAction, Merge, Absorb, Split, Unmerge, RevokeException:
+	case Approve, Reject, Ack, Assign, Comment, ContainNow, Verify, Escalate, Snooze, PauseClock, ResumeClock, Reopen, Attest, UndoAction, Merge, Absorb, Split, Unmerge, RevokeException:
 		by = Actor{Person, w.person()}
 		if often(w.ch, 2) {
 			by.Kind = System
@@ -273,7 +273,7 @@ func (w *walk) people() Do {
 		}
 		return Approve{Action: a.ID, PlanHash: hash, As: oneOf(w.ch, "approver", "approver", "approver", "backup", ""), Note: w.note()}
 	}
-	switch w.ch.n(17) {
+	switch w.ch.n(20) {
 	case 0:
 		return Ack{}
 	case 1:
@@ -304,6 +304,19 @@ func (w *walk) people() Do {
 		return RevokeException{ID: oneOf(w.ch, "x1", "x2", "")}
 	case 14, 15:
 		return UndoAction{Action: action, Reason: "by hand"}
+	case 16, 17:
+		d := PauseClock{Reason: oneOf(w.ch, PauseReasons()...), Until: w.now.Add(time.Duration(w.ch.n(50)) * 20 * time.Minute), Note: "a1b2"}
+		switch w.ch.n(16) {
+		case 0:
+			d.Reason = oneOf(w.ch, PauseReason(""), "owner", PauseException)
+		case 1:
+			d.Note = ""
+		case 2:
+			d.Until = oneOf(w.ch, time.Time{}, w.now.Add(30*24*time.Hour))
+		}
+		return d
+	case 18:
+		return ResumeClock{}
 	}
 	return w.mergeOrSplit()
 }

@@ -31,7 +31,7 @@ func (s *step) judge(j Judgement, trigger string) {
 	if !first && s.c.NeedJudge == "" && sameJudgement(old, j) {
 		return
 	}
-	s.emit(Judged{j, trigger})
+	s.putInForce(j, trigger)
 	if j.Decision.Suppress {
 		s.suppress()
 		return

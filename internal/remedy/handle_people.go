@@ -70,6 +70,10 @@ func (s *step) handlePeople(do Do) error {
 			return refuse(NotNow, "snoozed %d times already: act, or request an exception", s.c.Snoozes)
 		}
 		s.emit(SnoozedUntil(d))
+	case PauseClock:
+		return s.pauseClock(d)
+	case ResumeClock:
+		return s.resumeClock("resumed by " + s.by.ID)
 	case Reopen:
 		if s.c.Open() {
 			return refuse(NotNow, "the case is open")
@@ -195,6 +199,9 @@ func (s *step) grantException(x Exception) error {
 		return refuse(Invalid, "an exception needs a kind and an end in the future")
 	}
 	x.From = s.at
+	if _, ok := s.c.pausing(); ok {
+		_ = s.resumeClock("an exception takes its place") // there is a pause
+	}
 	s.pause("exception until " + x.Until.Format(time.DateOnly))
 	s.emit(ExceptionGranted{Exception: x})
 	s.tell("Exception (" + x.Kind + ") until " + x.Until.Format(time.DateOnly))

@@ -33,6 +33,7 @@ type laws struct {
 	passed        int               // re-probes passed since closing
 	claims        map[int]bool      // tickets that stand at done
 	refuted       bool              // the command at hand saw the exposure
+	stands        []stand           // when the clock of the episode stood still
 	snapshots     []Case
 	bytes         []string
 }
@@ -67,6 +68,7 @@ func (l *laws) step(c Case, cmd Command) (Case, bool) {
 	for _, e := range evs {
 		l.heard(cmd.Do, e)
 		l.joined(after, cmd.Do, e)
+		l.pauses(after, e)
 		l.event(after, e)
 		after = Apply(after, e)
 		se, err := stored(e)
@@ -78,6 +80,14 @@ func (l *laws) step(c Case, cmd Command) (Case, bool) {
 	got, want := asJSON(l, l.stored), asJSON(l, after)
 	l.must(got == want, "replay equals live after %s:\n%s\n%s", cmd.Do.Name(), got, want)
 	l.state(after)
+	l.still(after)
+	if _, ok := cmd.Do.(Tick); ok {
+		at := cmd.At
+		if at.Before(c.At) {
+			at = c.At
+		}
+		l.ticked(after, at)
+	}
 	l.clock(after)
 	if l.n%7 == 0 {
 		l.snapshots, l.bytes = append(l.snapshots, after), append(l.bytes, want)

@@ -149,7 +149,7 @@ func (s *step) absorb(d Absorb) error {
 	next.Decision.Class = deadline.Stricter(was.Decision.Class, j.Decision.Class)
 	next.Decision.Grade = max(was.Decision.Grade, j.Decision.Grade)
 	if !sameJudgement(was, next) {
-		s.emit(Judged{next, "merged"})
+		s.putInForce(next, "merged")
 	}
 	s.emit(JudgeAsked{Why: "merged"})
 	s.tell("Case " + from.ID + " was merged into this one")
@@ -302,7 +302,7 @@ func applyMerge(c Case, e Event) Case {
 	switch b := e.Body.(type) {
 	case MergedInto:
 		if c.Open() { // an episode that ended keeps its end
-			c = withEpisode(c, func(ep *Episode) { ep.ClosedAt, ep.How = e.At, ClosedMerged })
+			c = withEpisode(resumed(c, e.At), func(ep *Episode) { ep.ClosedAt, ep.How = e.At, ClosedMerged })
 		}
 		c.Closed, c.MergedInto, c.Settled = ClosedMerged, b.Into, true
 		c.Probe, c.NextProbe, c.Exception = ProbeRun{}, time.Time{}, nil

@@ -114,7 +114,7 @@ func relive(t *testing.T) sight {
 // other.
 func TestPicture(t *testing.T) {
 	if *update {
-		b, err := json.Marshal(search(30_000))
+		b, err := json.Marshal(search(60_000))
 		if err == nil {
 			err = os.WriteFile(livesFile, append(b, '\n'), 0o644)
 		}

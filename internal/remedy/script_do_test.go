@@ -91,6 +91,10 @@ func (s *script) personDo(word string) Do {
 		return Escalate{Note: "a1"}
 	case "snooze":
 		return Snooze{Until: s.in("for")}
+	case "pause":
+		return PauseClock{Reason: PauseReason(s.word("reason", "vendor")), Until: s.in("for"), Note: Note(s.word("note", "a1"))}
+	case "resume":
+		return ResumeClock{}
 	case "reopen":
 		return Reopen{}
 	case "attest":

@@ -129,5 +129,8 @@ func bottleneck(c Case) (kind, who string) {
 	if c.Escalated != "" {
 		return "escalation", owner
 	}
+	if p, ok := c.pausing(); ok {
+		return p.Reason.waitsFor(), p.By
+	}
 	return "owner", owner
 }

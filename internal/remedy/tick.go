@@ -3,6 +3,8 @@ package remedy
 import (
 	"slices"
 	"time"
+
+	"github.com/casement/casement/internal/deadline"
 )
 
 // duty is one clock of the episode.
@@ -17,17 +19,19 @@ func (c Case) duties() []duty {
 	if !c.Open() || c.Exception != nil {
 		return nil
 	}
-	ep, k := c.Episode(), c.Clocks()
+	ep, k := c.Episode(), c.Judgement.Clocks
 	pct := k.WarnPercent
 	if pct < 1 || pct > 99 {
 		pct = 75
 	}
+	still := ep.Still()
 	var out []duty
 	add := func(name string, due time.Time, done bool) {
 		if due.IsZero() || done {
 			return
 		}
-		out = append(out, duty{name, due, ep.OpenedAt.Add(due.Sub(ep.OpenedAt) / 100 * time.Duration(pct))})
+		warn := ep.OpenedAt.Add(due.Sub(ep.OpenedAt) / 100 * time.Duration(pct))
+		out = append(out, duty{name, deadline.Shift(due, still), deadline.Shift(warn, still)})
 	}
 	add("ack", k.Ack, ep.acked())
 	add("contain", k.Contain, !ep.ContainedAt.IsZero())
@@ -75,6 +79,9 @@ func WakeAt(c Case) time.Time {
 	}
 	if c.Exception != nil {
 		add(c.Exception.Until)
+	}
+	if p, ok := c.pausing(); ok {
+		add(p.Until)
 	}
 	quiet := func(t time.Time) time.Time { // a snooze puts reminders off, not breaches
 		if !t.IsZero() && c.SnoozedUntil.After(t) {
@@ -124,6 +131,9 @@ func (s *step) tick() error {
 	due := func(t time.Time) bool { return !t.IsZero() && !t.After(s.at) }
 	if s.c.Exception != nil && due(s.c.Exception.Until) {
 		s.endException("its date has come")
+	}
+	if p, ok := s.c.pausing(); ok && due(p.Until) {
+		_ = s.resumeClock("its date has come") // there is a pause
 	}
 	for i := range s.c.Actions {
 		s.tickAction(s.c.Actions[i], due) // as it is now: the one before may have changed it

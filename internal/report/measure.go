@@ -33,6 +33,8 @@ type Numbers struct {
 	All  Group     `json:"all"`
 	// ByClass has an entry for each risk class that occurs; K? is not judged yet.
 	ByClass map[deadline.RiskClass]Group `json:"by_class"`
+	// Paused are the cases whose SLA clock stood still in the window, by id.
+	Paused []PausedCase `json:"paused,omitempty"`
 }
 
 // Group is the numbers of a set of episodes.
@@ -75,6 +77,10 @@ type Group struct {
 	Ack  SLA `json:"sla_acknowledge"`
 	Cont SLA `json:"sla_contain"`
 	Fix  SLA `json:"sla_fix"`
+
+	// Paused is the time that the SLA clocks stood still. Duties are measured
+	// without it, all other times with it.
+	Paused Paused `json:"paused"`
 
 	// AutoResolved of Proven had no decision of a person.
 	AutoResolved Share `json:"auto_resolved"`
@@ -154,6 +160,7 @@ func MeasureItems(items []Item, o Options) Numbers {
 	again := followUps(items, o.At)
 	var all folder
 	byClass := make(map[deadline.RiskClass]*folder)
+	counted := items[:0:0]
 	for i, it := range items {
 		if it.OpenedAt.After(o.At) || (!o.From.IsZero() && !it.open(o.At) && it.ClosedAt.Before(o.From)) {
 			continue
@@ -161,10 +168,11 @@ func MeasureItems(items []Item, o Options) Numbers {
 		if byClass[it.Class] == nil {
 			byClass[it.Class] = new(folder)
 		}
+		counted = append(counted, it)
 		all.add(it, again[i], o)
 		byClass[it.Class].add(it, again[i], o)
 	}
-	n.All = all.group()
+	n.All, n.Paused = all.group(), pausedCases(counted, o)
 	for class, f := range byClass {
 		n.ByClass[class] = f.group()
 	}
@@ -249,6 +257,7 @@ func (f *folder) add(it Item, again followUp, o Options) {
 	f.times(it, o)
 	f.duties(it, o)
 	f.g.ExposureHours += exposed(it, o).Hours()
+	f.g.Paused.add(paused(it, o))
 }
 
 // times notes the intervals of an episode.

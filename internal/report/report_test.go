@@ -388,3 +388,34 @@ func TestApprovalsOf(t *testing.T) {
 		t.Errorf("twice %+v", two)
 	}
 }
+
+// Paused time is counted per case and in all, its reasons apart. It moves the
+// duty and nothing else: windows and exposure count all the time there was.
+func TestPausedTime(t *testing.T) {
+	item := func(id string, pauses ...remedy.Pause) Item {
+		return Item{Case: id, Tenant: "default", Class: deadline.K3, HasClocks: true,
+			Clocks:  deadline.Clocks{Fix: on(10)}.Shift(remedy.Episode{Pauses: pauses}.Still()),
+			Episode: remedy.Episode{N: 1, DetectedAt: start, OpenedAt: start, ClosedAt: on(11), How: remedy.ClosedProven, Pauses: pauses}}
+	}
+	items := []Item{
+		item("a"),
+		item("b", remedy.Pause{Reason: remedy.PauseVendor, From: on(1), Until: on(4), Ended: on(3)}, remedy.Pause{Reason: remedy.PauseException, From: on(5), Until: on(6), Ended: on(6)}),
+		item("c", remedy.Pause{Reason: remedy.PauseLegal, From: on(8), Until: on(10), Ended: on(10)}),
+	}
+	n := MeasureItems(items, Options{At: on(20)})
+	if g := n.All.Paused; g.Episodes != 2 || g.Seconds != 5*24*3600 || g.ByReason[remedy.PauseVendor] != 2*24*3600 || g.ByReason[remedy.PauseException] != 24*3600 {
+		t.Errorf("paused in all: %+v", g)
+	}
+	if len(n.Paused) != 2 || n.Paused[0].Case != "b" || n.Paused[0].Seconds != 3*24*3600 || n.Paused[1].Seconds != 2*24*3600 {
+		t.Errorf("paused by case: %+v", n.Paused)
+	}
+	if n.All.Fix.Met != 2 || n.All.Fix.Missed != 1 {
+		t.Errorf("met without the pauses: %+v", n.All.Fix)
+	}
+	if *n.All.Window.P50 != 11*24*3600 || n.All.ExposureHours != 3*11*24 {
+		t.Errorf("windows: %d s, exposure %v h: pauses have no part in them", *n.All.Window.P50, n.All.ExposureHours)
+	}
+	if half := MeasureItems(items, Options{From: on(2), At: on(9)}); half.All.Paused.Seconds != 3*24*3600 {
+		t.Errorf("paused from day 2 to 9: %+v", half.All.Paused)
+	}
+}

@@ -64,7 +64,9 @@ type caseView struct {
 	since   bool
 	actions []*actionView
 	except  *remedy.Exception
-	said    map[string]bool
+	// stood are the times in which the clock of the episode stood still.
+	stood []*stood
+	said  map[string]bool
 	// touched: in this episode something was probed, acted or answered.
 	touched   bool
 	contained bool
@@ -173,8 +175,11 @@ func (a *audit) wakes(u record.Unit) {
 	if v.except != nil {
 		by("the end of its exception", v.except.Until)
 	}
+	if x := v.stopped(); x != nil {
+		by("the end of its pause", x.until)
+	}
 	if v.open && v.except == nil && !v.said["fix"] && !v.judged.Clocks.Fix.IsZero() {
-		by("its deadline", v.judged.Clocks.Fix)
+		by("its deadline", v.due(v.judged.Clocks.Fix))
 	}
 	for _, x := range v.actions {
 		if x.asking() {

@@ -19,7 +19,7 @@ func (a *audit) apply(v *caseView, e store.StoredEvent) {
 		a.closes(v, e, b)
 	case remedy.EpisodeStarted:
 		a.opens(v, v.key)
-		v.open, v.how, v.settled, v.acked, v.episode, v.opened = true, "", false, false, b.N, e.At
+		v.open, v.how, v.settled, v.acked, v.episode, v.opened, v.stood = true, "", false, false, b.N, e.At, nil
 		v.contained = false
 		v.said, v.judged.Clocks = map[string]bool{}, deadline.Clocks{}
 	case remedy.CaseSettled:
@@ -34,10 +34,21 @@ func (a *audit) apply(v *caseView, e store.StoredEvent) {
 			a.s.breach(11, "case %s: an exception of kind %q until %s, asked for by %q and granted by %q", v.id, x.Kind, x.Until, x.Asked, x.By)
 		}
 		v.except = &x
+		v.stops(e.At, x.Until)
 	case remedy.ExceptionEnded:
 		v.except = nil
+		v.runs(e.At)
+	case remedy.ClockPaused:
+		if e.By.Kind != remedy.Person || b.Pause.Note == "" || !b.Pause.Until.After(e.At) || b.Pause.Reason == "owner" || v.stopped() != nil {
+			a.s.breach(11, "the clock of case %s is paused by %s until %s: %q", v.id, e.By.Kind, b.Pause.Until, b.Pause.Reason)
+		}
+		v.stops(e.At, b.Pause.Until)
+		a.s.counts["clock pauses"]++
+	case remedy.ClockResumed:
+		v.runs(e.At)
 	case remedy.ClockSaid:
 		if b.Breach {
+			a.breached(v, e, b)
 			v.said[b.Duty] = true
 		}
 		v.said[b.Duty+"."+b.Action] = true
@@ -175,6 +186,7 @@ func (a *audit) closes(v *caseView, e store.StoredEvent, b remedy.EpisodeClosed)
 	// What the probe sees from now on counts for the next episode.
 	v.exposed, v.last, v.since = map[string]bool{}, remedy.Observation{}, false
 	v.open, v.how, v.until, v.closedAt, v.except = false, b.How, b.Until, e.At, nil
+	v.runs(e.At)
 	delete(a.open, v.target)
 	s.counts["closed "+string(b.How)]++
 }

@@ -97,6 +97,9 @@ func (a *audit) overdue(v *caseView) {
 	if v.except != nil && past(v.except.Until) {
 		s.breach(11, "the exception of case %s ended at %s and is in force", v.id, v.except.Until)
 	}
+	if x := v.stopped(); x != nil && past(x.until) {
+		s.breach(11, "the clock of case %s was paused until %s and stands still", v.id, x.until)
+	}
 	if !v.open && (v.how == remedy.ClosedSuppressed || v.how == remedy.ClosedAttested) && past(v.until) {
 		s.breach(9, "case %s was set aside as %s until %s and did not come back", v.id, v.how, v.until)
 	}
@@ -109,7 +112,7 @@ func (a *audit) overdue(v *caseView) {
 			name string
 			due  time.Time
 			met  bool
-		}{{"ack", k.Ack, v.acked}, {"contain", k.Contain, v.contained}, {"fix", k.Fix, false}} {
+		}{{"ack", v.due(k.Ack), v.acked}, {"contain", v.due(k.Contain), v.contained}, {"fix", v.due(k.Fix), false}} {
 			if past(d.due) && !d.met && !v.said[d.name] {
 				s.breach(11, "the %s deadline of case %s passed at %s, and nobody was told", d.name, v.id, d.due)
 			}

@@ -306,6 +306,12 @@ func (s *sim) personal(v *caseView, op Op, who string) remedy.Do {
 	case 3:
 		return remedy.Claim{From: who}
 	case 4:
+		switch {
+		case v.stopped() != nil:
+			return remedy.ResumeClock{}
+		case op.B%2 == 0:
+			return remedy.PauseClock{Reason: remedy.PauseReasons()[op.B%3], Until: s.now.Add(time.Duration(5+op.B%60) * time.Minute), Note: "n"}
+		}
 		return remedy.Snooze{Until: s.now.Add(time.Duration(1+op.B%48) * time.Hour)}
 	case 5:
 		return remedy.Attest{Evidence: "e", Until: s.now.Add(time.Duration(1+op.B%9) * 24 * time.Hour)}

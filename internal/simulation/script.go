@@ -54,7 +54,7 @@ const (
 	opSuppress Kind = "suppress" // policy suppresses an exposure, or not any more
 	opExcept   Kind = "except"   // an exception is granted
 	opRevoke   Kind = "revoke"   // or ends
-	opPeople   Kind = "people"   // somebody takes note, asks for a probe, an undo, a containment, claims, snoozes, attests
+	opPeople   Kind = "people"   // somebody takes note, asks for a probe, an undo, a containment, claims, snoozes, pauses the clock, attests
 )
 
 // weights of the kinds, in a fixed order.

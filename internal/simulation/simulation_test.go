@@ -72,7 +72,7 @@ func TestSeeds(t *testing.T) {
 // happens is what has to happen in a few hundred lives.
 func happens() []string {
 	return []string{"acts", "undos", "crashes", "sightings", "commit faults", "act faults", "approvals", "closed proven", "closed suppressed", "closed gone",
-		"kill switch", "refused: budget is used up", "refused: case was changed meanwhile", "refused: effect lease was lost", "refused: paused by the kill switch"}
+		"kill switch", "clock pauses", "refused: budget is used up", "refused: case was changed meanwhile", "refused: effect lease was lost", "refused: paused by the kill switch"}
 }
 
 func counted(sum map[string]int) string {

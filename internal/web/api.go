@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/casement/casement/internal/auth"
+	"github.com/casement/casement/internal/deadline"
 	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
@@ -99,6 +100,10 @@ type caseBody struct {
 	Path  remedy.Path  `json:"path"`
 	Owner string       `json:"owner"`
 	Case  remedy.Case  `json:"case"`
+	// Clocks are the due instants in force: those judged, put off by paused time.
+	Clocks deadline.Clocks `json:"clocks"`
+	// PausedSeconds is how long the SLA clock stood still so far, in all episodes.
+	PausedSeconds int64 `json:"paused_seconds"`
 	// Steps are those that the playbook leaves to a person, in their order.
 	Steps []Step `json:"steps,omitempty" doc:"What the playbook leaves to a person, in order."`
 	// Dead are effects of the case that failed too often.
@@ -130,7 +135,7 @@ func (s *server) apiCase(ctx context.Context, p auth.Principal, in *CaseID) (cas
 		return caseBody{}, err
 	}
 	dead, err := s.Reader.DeadLetters(ctx, c.Tenant, c.ID, maxDead)
-	return caseBody{c.State(), c.Judgement.Decision.Path(), c.Owner(), c, steps, dead}, err
+	return caseBody{c.State(), c.Judgement.Decision.Path(), c.Owner(), c, c.Clocks(), int64(pausedTime(c, s.Now()) / time.Second), steps, dead}, err
 }
 
 // eventLine is one stored event.
@@ -189,7 +194,8 @@ type orderBody struct {
 	Step   string    `json:"step,omitempty" maxLength:"2048" doc:"The manual step, word by word as the case lists it."`
 	To     string    `json:"to,omitempty" doc:"Whom to assign to."`
 	Text   string    `json:"text,omitempty" maxLength:"16384" doc:"Words: a comment, a reason, evidence."`
-	Until  time.Time `json:"until,omitzero" doc:"The end of a snooze or attestation."`
+	Until  time.Time `json:"until,omitzero" doc:"The end of a snooze, pause or attestation."`
+	Reason string    `json:"reason,omitempty" doc:"Why the SLA clock is paused: vendor, change_freeze or legal_hold."`
 }
 
 // IfMatchHeader lets a caller command only what she has seen.
@@ -214,7 +220,7 @@ func (m IfMatchHeader) version() (uint64, error) {
 type commandIn struct {
 	CaseID
 	IfMatchHeader
-	Verb string     `path:"verb" enum:"ack,assign,comment,step,step-undone,verify,contain,claim,snooze,escalate,reopen,undo"`
+	Verb string     `path:"verb" enum:"ack,assign,comment,step,step-undone,verify,contain,claim,snooze,pause,resume,escalate,reopen,undo"`
 	Body *orderBody `required:"false"`
 }
 
@@ -251,7 +257,7 @@ func (s *server) apiTell(ctx context.Context, id, verb string, m IfMatchHeader, 
 	if err != nil {
 		return told{}, err
 	}
-	c, err := s.tell(ctx, id, order{Verb: verb, Action: b.Action, Step: b.Step, To: b.To, Text: b.Text, Until: b.Until, Version: v})
+	c, err := s.tell(ctx, id, order{Verb: verb, Action: b.Action, Step: b.Step, To: b.To, Text: b.Text, Until: b.Until, Reason: b.Reason, Version: v})
 	if v > 0 && errors.Is(err, engine.ErrConflict) {
 		err = &problem{Status: http.StatusPreconditionFailed, Title: "The case changed since you read it", Detail: "Nothing was done. Load it again and look."}
 	}

@@ -23,8 +23,10 @@ type order struct {
 	To string
 	// Text is the person's words: a comment, reason or evidence.
 	Text string
-	// Until is the end of a snooze or attestation.
+	// Until is the end of a snooze, pause or attestation.
 	Until time.Time
+	// Reason is why the SLA clock is paused: one of remedy.PauseReasons.
+	Reason string
 	// Version is the one the person has seen, 0 for any.
 	Version uint64
 }
@@ -102,6 +104,10 @@ func (o order) command(p auth.Principal, note remedy.Note) (remedy.Do, error) {
 		return remedy.ContainNow{}, nil
 	case "snooze":
 		return remedy.Snooze{Until: o.Until, Note: note}, nil
+	case "pause":
+		return remedy.PauseClock{Reason: remedy.PauseReason(o.Reason), Until: o.Until, Note: note}, nil
+	case "resume":
+		return remedy.ResumeClock{}, nil
 	case "escalate":
 		return remedy.Escalate{Note: note}, nil
 	case "reopen":
@@ -114,12 +120,15 @@ func (o order) command(p auth.Principal, note remedy.Note) (remedy.Do, error) {
 	return nil, &problem{Status: http.StatusNotFound, Title: "There is no such command", Detail: o.Verb}
 }
 
+// formTime is how a form gives an instant: to the minute, in UTC.
+const formTime = "2006-01-02T15:04"
+
 // orderOf reads an order from a form.
 func (s *server) orderOf(r *http.Request, verb string) (order, error) {
 	if err := r.ParseForm(); err != nil {
 		return order{}, &problem{Status: http.StatusBadRequest, Title: "The form can't be read", Detail: err.Error()}
 	}
-	o := order{Verb: verb, To: r.PostForm.Get("to"), Text: r.PostForm.Get("text")}
+	o := order{Verb: verb, To: r.PostForm.Get("to"), Text: r.PostForm.Get("text"), Reason: r.PostForm.Get("reason")}
 	if f := r.PostForm.Get("for"); f != "" {
 		d, err := time.ParseDuration(f)
 		if err != nil || d <= 0 {
@@ -130,7 +139,10 @@ func (s *server) orderOf(r *http.Request, verb string) (order, error) {
 	if u := r.PostForm.Get("until"); u != "" {
 		t, err := time.Parse(time.DateOnly, u)
 		if err != nil {
-			return o, &problem{Status: http.StatusBadRequest, Title: "The date can't be read", Detail: "Want a date such as 2027-01-31."}
+			t, err = time.Parse(formTime, u)
+		}
+		if err != nil {
+			return o, &problem{Status: http.StatusBadRequest, Title: "The date can't be read", Detail: "Want a date such as 2027-01-31, or with a time, 2027-01-31T17:00, in UTC."}
 		}
 		o.Until = t
 	}

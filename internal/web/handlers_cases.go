@@ -211,10 +211,13 @@ type caseData struct {
 	Dead       []record.DeadLetter
 	MayRespond bool
 	MayAttest  bool
-	CanAck     bool
-	CanVerify  bool
-	CanContain bool
-	CanSplit   bool
+	// Paused says until when and why the SLA clock stands still, "" if it runs;
+	// PausedFor how long it stood still in this episode, "" if never.
+	Paused, PausedFor string
+	CanAck            bool
+	CanVerify         bool
+	CanContain        bool
+	CanSplit          bool
 }
 
 // stepsDone counts the steps that are said to be done.
@@ -301,6 +304,7 @@ func (s *server) casePage(w http.ResponseWriter, r *http.Request) error {
 	d.CanSplit = c.Open() && len(c.Members) > 1
 	d.Steps = stepsOf(s.stepTexts(c), evs, names)
 	d.Claim, d.Claims = claimOf(evs, names)
+	d.Paused, d.PausedFor = pausedWords(c, names, d.Now)
 	d.MayAttest = p.Can(auth.Attest) && c.RiskClass() >= deadline.K3
 	s.render(w, r, http.StatusOK, caseView(d))
 	return nil

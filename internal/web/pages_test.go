@@ -232,6 +232,8 @@ func TestCommands(t *testing.T) {
 		{"lee", "c-xss", "assign", "to=u-lee", "assigned the case to lee"},
 		{"lee", "c-xss", "comment", "text=looks+real", "looks real"},
 		{"lee", "c-xss", "snooze", "for=4h&text=after+lunch", "silenced reminders until 2026-11-24 13:30:00 UTC"},
+		{"lee", "c-xss", "pause", "reason=vendor&until=2026-11-24T11:30&text=their+fix+comes+with+4.2", "paused the SLA clock until 2026-11-24 11:30:00 UTC their fix comes with 4.2 waiting for the vendor"},
+		{"lee", "c-xss", "resume", "", "let the SLA clock run again: resumed by lee"},
 		{"lee", "c-xss", "escalate", "text=nobody+answers", "escalated: escalated by lee"},
 		{"lee", "c-media", "verify", "", "A probe was asked for"},
 		{"lee", "c-media", "reopen", "text=seen+again", "opened the case again: reopened by lee"},
@@ -245,6 +247,8 @@ func TestCommands(t *testing.T) {
 	}
 	w.status(http.StatusUnprocessableEntity, "lee", "POST", "/cases/c-xss/comment", "text=")
 	w.status(http.StatusConflict, "lee", "POST", "/cases/c-xss/ack", "")
+	w.status(http.StatusUnprocessableEntity, "lee", "POST", "/cases/c-xss/pause", "reason=owner&until=2026-11-24T11:30&text=busy")
+	w.status(http.StatusForbidden, "vic", "POST", "/cases/c-xss/pause", "reason=vendor&until=2026-11-24T11:30&text=x")
 	w.status(http.StatusForbidden, "lee", "POST", "/cases/c-secret/attest", "text=x&until=2027-01-31")
 	w.status(http.StatusNotFound, "lee", "POST", "/cases/none/ack", "")
 	contains(t, text(w.status(200, "lee", "GET", "/cases/c-cache/actions/e1.1/undo", "")), "Undo “Block public access”?", "Restores the former public access block")

@@ -195,6 +195,10 @@ func describePeople(b remedy.Body, names people) entry {
 		return say(kindHuman, "pen", toneQuiet, "commented", "")
 	case remedy.SnoozedUntil:
 		return say(kindHuman, "mute", toneQuiet, "silenced reminders until", stamp(e.Until))
+	case remedy.ClockPaused:
+		return say(kindHuman, "pause", tonePerm, "paused the SLA clock until", stamp(e.Pause.Until), e.Pause.Reason.Words()+"; the exposure goes on")
+	case remedy.ClockResumed:
+		return say(kindHuman, "clock", toneQuiet, "let the SLA clock run again:", e.Why, "paused until "+stamp(e.At))
 	case remedy.EscalatedFor:
 		if e.Why == "" {
 			return entry{}

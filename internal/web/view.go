@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/casement/casement/internal/auth"
+	"github.com/casement/casement/internal/deadline"
 	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/store"
 )
@@ -88,6 +89,10 @@ func saidText(word string) string {
 		return "Containment was asked for. Somebody else has to approve it."
 	case "snooze":
 		return "Reminders are silent until then. The clocks go on."
+	case "pause":
+		return "The SLA clock stands still until then. The exposure goes on."
+	case "resume":
+		return "The SLA clock runs again."
 	case "escalate":
 		return "Escalated to the manager and the operations lead."
 	case "reopen":
@@ -196,12 +201,41 @@ func clocksOf(c remedy.Case, now time.Time) []clock {
 		if met.IsZero() && !c.Open() {
 			met = ep.ClosedAt
 		}
-		out = append(out, clockOf(name, ep.OpenedAt, due, met, now, k.WarnPercent))
+		cl := clockOf(name, ep.OpenedAt, due, met, now, k.WarnPercent)
+		if met.IsZero() {
+			cl.stand(c, now)
+		}
+		out = append(out, cl)
 	}
 	add("Acknowledge", k.Ack, ep.AckAt)
 	add("Contain", k.Contain, ep.ContainedAt)
 	add("Fix", k.Fix, ep.ClosedAt)
 	return out
+}
+
+// stand takes the time in which the clock stood still out of the share that is
+// used up, and says that it stands still now.
+func (cl *clock) stand(c remedy.Case, now time.Time) {
+	ep := c.Episode()
+	if len(ep.Pauses) == 0 || !now.Before(cl.Due) {
+		return
+	}
+	all := deadline.Stood(ep.Still(), ep.OpenedAt, cl.Due)
+	if term := cl.Due.Sub(ep.OpenedAt) - all; term > 0 {
+		cl.Percent = int(min(max((now.Sub(ep.OpenedAt)-ep.Paused(now))*100/term, 0), 100))
+	}
+	if p, ok := c.Pausing(); ok && now.Before(p.Until) {
+		cl.Tone, cl.Text = tonePerm, "paused; "+span(cl.Due.Sub(p.Until))+" left from "+p.Until.Format("2 Jan 15:04")+" UTC"
+	}
+}
+
+// pausedTime is how long the SLA clock of a case stood still, in all episodes.
+func pausedTime(c remedy.Case, at time.Time) time.Duration {
+	var sum time.Duration
+	for _, ep := range c.Episodes {
+		sum += ep.Paused(at)
+	}
+	return sum
 }
 
 func clockOf(name string, start, due, met, now time.Time, warn int) clock {
@@ -352,6 +386,8 @@ func noteOf(b remedy.Body) remedy.Note {
 		return e.Note
 	case remedy.SnoozedUntil:
 		return e.Note
+	case remedy.ClockPaused:
+		return e.Pause.Note
 	case remedy.EscalatedFor:
 		return e.Note
 	case remedy.EpisodeClosed:
@@ -383,3 +419,15 @@ func aliasOf(b remedy.Body) remedy.Note {
 
 // lines cuts a text into lines for display.
 func lines(s string) []string { return strings.Split(strings.TrimRight(s, "\n"), "\n") }
+
+// pausedWords says why the SLA clock stands still, and for how long it did in the
+// episode; "" if it runs, or never stood still.
+func pausedWords(c remedy.Case, names people, now time.Time) (why, sum string) {
+	if d := c.Episode().Paused(now); d > 0 {
+		sum = span(d)
+	}
+	if p, ok := c.Pausing(); ok && p.Reason != remedy.PauseException {
+		why = "The SLA clock is paused until " + stamp(p.Until) + ": " + p.Reason.Words() + ", by " + names.of(p.By) + "."
+	}
+	return why, sum
+}

@@ -196,6 +196,8 @@ func (s *server) routes() []route {
 		{"POST", "/cases/{id}/verify", auth.Respond, s.caseForm("verify")},
 		{"POST", "/cases/{id}/contain", auth.Respond, s.caseForm("contain")},
 		{"POST", "/cases/{id}/snooze", auth.Respond, s.caseForm("snooze")},
+		{"POST", "/cases/{id}/pause", auth.Respond, s.caseForm("pause")},
+		{"POST", "/cases/{id}/resume", auth.Respond, s.caseForm("resume")},
 		{"POST", "/cases/{id}/escalate", auth.Respond, s.caseForm("escalate")},
 		{"POST", "/cases/{id}/reopen", auth.Respond, s.caseForm("reopen")},
 		{"POST", "/cases/{id}/attest", auth.Attest, s.caseForm("attest")},
