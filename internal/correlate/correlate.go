@@ -3,7 +3,10 @@
 //
 // It is pure and may import finding, remedy's words and the standard library.
 // Invariants: different assets never meet, because the asset is part of the
-// key; every placement says why; the same input gives the same placement.
+// key; every placement says why; the same input gives the same placement. An
+// open case of the key takes every finding; without one, a case that is set
+// aside does, then the newest that was closed. A merged case takes none. What
+// its source does not call open opens nothing, and is never a sighting.
 package correlate
 
 import (
@@ -83,17 +86,21 @@ func Place(f finding.Finding, digest string, known Known, candidates []Candidate
 			return Placement{Join, c.ID, why}
 		}
 	}
-	if f.Status != finding.StatusOpen && len(candidates) == 0 {
-		return Placement{Nothing, "", "the source says " + string(f.Status) + " of an exposure we never saw open"}
-	}
-	for _, c := range candidates {
-		if c.How == remedy.ClosedMerged {
-			continue
+	last := -1 // the newest that can go on; one that is set aside before all others
+	for i, c := range candidates {
+		if c.How != remedy.ClosedMerged && (last < 0 || setAside(c.How) && !setAside(candidates[last].How)) {
+			last = i
 		}
+	}
+	switch {
+	case last >= 0:
+		c := candidates[last]
 		if f.Status != finding.StatusOpen || at.Sub(c.ClosedAt) <= ReopenWithin || setAside(c.How) {
 			return Placement{Join, c.ID, "same exposure key, closed " + c.ClosedAt.Format(time.DateOnly)}
 		}
 		return Placement{Recurrence, c.ID, "same exposure key, closed more than 30 days ago"}
+	case f.Status != finding.StatusOpen:
+		return Placement{Nothing, "", "the source says " + string(f.Status) + " of an exposure we never saw open"}
 	}
 	return Placement{Open, "", "first finding of this exposure"}
 }

@@ -1,6 +1,7 @@
-// Package mutants asks whether the tests of the case would notice: each text
-// file here is one dangerous change to the core, and every one of them has to
-// be found by the property tests or the stories.
+// Package mutants asks whether the tests of the core would notice: each text
+// file here is one dangerous change to the case, or to what brings findings to
+// it, and every one of them has to be found by the property tests or the
+// stories of remedy, or by the tests of correlate.
 package mutants
 
 import (
@@ -17,7 +18,8 @@ import (
 
 var run = flag.Bool("mutants", false, "build every mutant and run the tests of the core against it (about two minutes)")
 
-// mutant is one change: Old in File becomes New.
+// mutant is one change: Old in File, a file of remedy or with a path from there,
+// becomes New.
 type mutant struct {
 	name, why, file, old, new string
 }
@@ -71,13 +73,15 @@ func TestMutantsDie(t *testing.T) {
 	if !*run && os.Getenv("CASEMENT_MUTANTS") == "" {
 		t.Skip("run with -mutants or CASEMENT_MUTANTS=1")
 	}
-	if out, err := try(t, nil); err != nil {
-		t.Fatalf("the tests fail without a mutant: %v\n%s", err, out)
+	for _, room := range []string{"remedy", "correlate"} {
+		if out, err := try(t, room, nil); err != nil {
+			t.Fatalf("the tests of %s fail without a mutant: %v\n%s", room, err, out)
+		}
 	}
 	for _, m := range load(t) {
 		t.Run(m.name, func(t *testing.T) {
 			t.Parallel()
-			out, err := try(t, &m)
+			out, err := try(t, m.room(), &m)
 			if err == nil {
 				t.Fatalf("survived: %s", m.why)
 			}
@@ -86,25 +90,36 @@ func TestMutantsDie(t *testing.T) {
 	}
 }
 
-// try builds the tests of the core, with a mutant or without, and runs them.
+// room is whose tests have to find the mutant.
+func (m mutant) room() string {
+	if filepath.Base(m.file) == m.file {
+		return "remedy"
+	}
+	return "correlate"
+}
+
+// try builds the tests of a room, with a mutant or without, and runs them.
 // Only a failure of the tests is returned; one of the build ends the test.
-func try(t *testing.T, m *mutant) (string, error) {
+func try(t *testing.T, room string, m *mutant) (string, error) {
 	t.Helper()
 	dir := t.TempDir()
-	bin := filepath.Join(dir, "remedy.test")
+	bin := filepath.Join(dir, room+".test")
 	args := []string{"test", "-c", "-o", bin}
 	if m != nil {
 		args = append(args, "-overlay", overlay(t, dir, *m))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	build := exec.CommandContext(ctx, "go", append(args, "..")...)
+	build := exec.CommandContext(ctx, "go", append(args, filepath.Join("..", "..", room))...)
 	if out, err := build.CombinedOutput(); err != nil {
 		t.Fatalf("does not build: %v\n%s", err, out)
 	}
-	tests := exec.CommandContext(ctx, bin, "-test.run", "TestScripts|TestPicture/lives|TestLaws", "-test.failfast",
-		"-rapid.checks=60", "-rapid.shrinktime=0s", "-rapid.nofailfile")
-	tests.Dir = ".."
+	run := "TestScripts|TestPicture/lives|TestLaws"
+	if room != "remedy" {
+		run = "."
+	}
+	tests := exec.CommandContext(ctx, bin, "-test.run", run, "-test.failfast", "-rapid.checks=60", "-rapid.shrinktime=0s", "-rapid.nofailfile")
+	tests.Dir = filepath.Join("..", "..", room)
 	out, err := tests.CombinedOutput()
 	if ctx.Err() != nil {
 		t.Fatalf("took too long: %v", ctx.Err())
@@ -119,7 +134,7 @@ func overlay(t *testing.T, dir string, m mutant) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	changed := filepath.Join(dir, m.file)
+	changed := filepath.Join(dir, filepath.Base(m.file))
 	list, err := json.Marshal(map[string]map[string]string{"Replace": {original: changed}})
 	if err != nil {
 		t.Fatal(err)
