@@ -283,16 +283,29 @@ func accounts(t *testing.T) (conf, creds string) {
 // stream at its value, until its input ends.
 const streamChild = "CASEMENT_STREAM_CHILD"
 
-// serveStream is the child of TestStreamKill.
+// streamDatabase names the database that a child shares with others; without it
+// it has its own.
+const streamDatabase = "CASEMENT_STREAM_DATABASE"
+
+// streamOf has the stream ALERTS read by its consumer all.
+func streamOf(cfg *app.Config, servers []string) {
+	src := intake.Source{Name: "scanner", Tenant: finding.DefaultTenant, Kind: "nats"}
+	cfg.Sources = []intake.Source{src}
+	cfg.Streams = []jetstream.Config{{Name: "main", Source: src, Servers: servers, Stream: "ALERTS", Consumers: []string{"all"}}}
+	cfg.Streams[0].Network.Hosts = []string{"127.0.0.1"}
+}
+
+// serveStream is the child of TestStreamKill and TestStreamCluster.
 func serveStream(dir string) error {
 	cfg, err := killConfig(dir, os.Getenv("CASEMENT_KILL_TARGET"))
 	if err != nil {
 		return err
 	}
-	src := intake.Source{Name: "scanner", Tenant: finding.DefaultTenant, Kind: "nats"}
-	cfg.Sources = []intake.Source{src}
-	cfg.Streams = []jetstream.Config{{Name: "main", Source: src, Servers: strings.Split(os.Getenv(streamChild), ","), Stream: "ALERTS", Consumers: []string{"all"}}}
-	cfg.Streams[0].Network.Hosts = []string{"127.0.0.1"}
+	cfg.Log = slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	streamOf(&cfg, strings.Split(os.Getenv(streamChild), ","))
+	if url := os.Getenv(streamDatabase); url != "" {
+		cfg.Database, cfg.InstallKey = url, clusterKey
+	}
 	name, n := os.Getenv("CASEMENT_KILL_AT"), 0
 	cfg.Failpoint = func(at string) {
 		if at != name {
@@ -312,7 +325,6 @@ func serveStream(dir string) error {
 	if err := a.Start(context.Background()); err != nil {
 		return err
 	}
-	fmt.Println(a.URL)
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
 }

@@ -141,8 +141,9 @@ func Child() bool {
 	return true
 }
 
-// Cluster starts three servers in processes of their own, which are one cluster.
-func Cluster(t testing.TB) []*Server {
+// Cluster starts three servers in processes of their own, which are one cluster;
+// more is added to the configuration of each.
+func Cluster(t testing.TB, more string) []*Server {
 	t.Helper()
 	const n = 3
 	var ports, routes []int
@@ -154,7 +155,7 @@ func Cluster(t testing.TB) []*Server {
 	var out []*Server
 	for i := range n {
 		s := &Server{URL: fmt.Sprintf("nats://127.0.0.1:%d", ports[i]), conf: write(t, ports[i],
-			fmt.Sprintf("server_name: n%d\ncluster: {name: test, listen: \"127.0.0.1:%d\", routes: [%s]}", i, routes[i], strings.Join(to, ", ")))}
+			fmt.Sprintf("server_name: n%d\ncluster: {name: test, listen: \"127.0.0.1:%d\", routes: [%s]}\n%s", i, routes[i], strings.Join(to, ", "), more))}
 		t.Cleanup(s.Stop)
 		s.Spawn(t)
 		out = append(out, s)
@@ -204,28 +205,39 @@ func Connect(t testing.TB, url string, o ...nats.Option) js.JetStream {
 	return j
 }
 
-// Make makes a stream of casement.> on disk and a durable pull consumer for
-// each name, changed by change.
+// Make makes a stream of casement.> on disk, as docs/streams.md shows it, and a
+// durable pull consumer for each name, changed by change.
 func Make(t testing.TB, j js.JetStream, replicas int, change func(*js.ConsumerConfig), names ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), ready)
-	defer cancel()
-	for {
-		_, err := j.CreateStream(ctx, js.StreamConfig{Name: "ALERTS", Subjects: []string{"casement.>"}, Replicas: replicas, Storage: js.FileStorage, Duplicates: time.Minute})
-		if err == nil {
-			break
-		}
-		if replicas == 1 || ctx.Err() != nil {
-			t.Fatal(err)
-		}
-		<-time.After(100 * time.Millisecond) // a cluster elects its leader: there is no signal to wait for
-	}
+	elected(t, func(ctx context.Context) error {
+		_, err := j.CreateStream(ctx, js.StreamConfig{Name: "ALERTS", Subjects: []string{"casement.>"}, Replicas: replicas, Storage: js.FileStorage,
+			Retention: js.WorkQueuePolicy, Discard: js.DiscardNew, MaxBytes: 1 << 30, Duplicates: time.Minute})
+		return err
+	})
 	for _, name := range names {
 		c := js.ConsumerConfig{Durable: name, AckPolicy: js.AckExplicitPolicy, MaxDeliver: -1, FilterSubject: "casement.default.scanner.>"}
 		if change != nil {
 			change(&c)
 		}
-		if _, err := j.CreateConsumer(ctx, "ALERTS", c); err != nil {
+		elected(t, func(ctx context.Context) error {
+			_, err := j.CreateConsumer(ctx, "ALERTS", c)
+			return err
+		})
+	}
+}
+
+// elected does f until it succeeds: a cluster answers nothing before it has
+// elected a leader, and there is no signal to wait for.
+func elected(t testing.TB, f func(context.Context) error) {
+	t.Helper()
+	for end := time.Now().Add(ready); ; <-time.After(100 * time.Millisecond) {
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		err := f(ctx)
+		cancel()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
 			t.Fatal(err)
 		}
 	}

@@ -285,6 +285,9 @@ func (s *Stream) failed(err error) {
 	}
 	text := explain(err)
 	s.mu.Lock()
+	if errors.Is(err, nats.ErrNoServers) && s.fault != "" {
+		text = s.fault // that says why
+	}
 	same := s.fault == text
 	s.fault, s.faultAt = text, time.Now()
 	s.mu.Unlock()

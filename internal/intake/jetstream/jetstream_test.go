@@ -452,9 +452,12 @@ func TestPinned(t *testing.T) {
 // of another source is not read, and all that is wrong is said.
 func TestConsumerIsChecked(t *testing.T) {
 	j := natstest.Connect(t, natstest.Start(t, "").URL)
-	natstest.Make(t, j, 1, func(c *js.ConsumerConfig) {
-		c.AckPolicy, c.MaxDeliver, c.FilterSubject = js.AckNonePolicy, 5, "casement.default.>"
-	}, "bad")
+	if _, err := j.CreateStream(t.Context(), js.StreamConfig{Name: "ALERTS", Subjects: []string{"casement.>"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := j.CreateConsumer(t.Context(), "ALERTS", js.ConsumerConfig{Durable: "bad", AckPolicy: js.AckNonePolicy, MaxDeliver: 5, FilterSubject: "casement.default.>"}); err != nil {
+		t.Fatal(err)
+	}
 	r := read(t, config(t, j.Conn().ConnectedUrl(), "bad", "missing"), newDesk())
 	var st State
 	for st = r.State(); st.Consumers[0].Fault == "" || st.Consumers[1].Fault == ""; st = r.State() {

@@ -1,0 +1,257 @@
+package app_test
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	js "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/casement/casement/internal/app"
+	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/natstest"
+	"github.com/casement/casement/internal/pgtest"
+)
+
+// clusterKey is the install key of the nodes of TestStreamCluster.
+const clusterKey = "0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b0b"
+
+// node is a Casement in a process of its own, on a shared database.
+type node struct {
+	cmd  *exec.Cmd
+	in   io.Closer
+	dead chan struct{}
+}
+
+func startNode(t *testing.T, dir, target, database string, servers []*natstest.Server) *node {
+	t.Helper()
+	var urls []string
+	for _, s := range servers {
+		urls = append(urls, s.URL)
+	}
+	n := &node{cmd: exec.Command(must(os.Executable())(t)), dead: make(chan struct{})}
+	n.cmd.Env = append(os.Environ(), "CASEMENT_KILL_CHILD="+dir, "CASEMENT_KILL_TARGET="+target, streamChild+"="+strings.Join(urls, ","), streamDatabase+"="+database)
+	n.cmd.Stderr = os.Stderr
+	n.in = must(n.cmd.StdinPipe())(t)
+	if err := n.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = n.cmd.Wait(); close(n.dead) }()
+	t.Cleanup(n.kill)
+	return n
+}
+
+func (n *node) kill() {
+	_ = n.cmd.Process.Kill() // it may be dead
+	<-n.dead
+	_ = n.in.Close()
+}
+
+// TestStreamCluster: three NATS servers with three replicas, two nodes on one
+// PostgreSQL that share one consumer. In mid-stream the stream's leader is
+// killed with SIGKILL and comes back, then a node, then the next leader.
+// Everything the servers confirmed is taken in, and every finding has one case.
+func TestStreamCluster(t *testing.T) {
+	if os.Getenv("CASEMENT_FULL") == "" {
+		t.Skip("SKIPPED: the run with three NATS servers and two nodes takes minutes; CASEMENT_FULL=1 (make test-full) runs it")
+	}
+	const distinct, messages, senders = 500, 5000, 8
+	servers := natstest.Cluster(t, `mappings: {"alerts.*.*.*": "casement.{{wildcard(1)}}.{{wildcard(2)}}.{{partition(64,1,2,3)}}"}`)
+	var urls []string
+	for _, s := range servers {
+		urls = append(urls, s.URL)
+	}
+	j := natstest.Connect(t, strings.Join(urls, ","))
+	natstest.Make(t, j, len(servers), func(c *js.ConsumerConfig) { c.AckWait = 5 * time.Second }, "all")
+	database := pgtest.Start(t).Database(t)
+	srv := serveTarget(t, newKillTarget())
+	nodes := []*node{}
+	for i := range 2 {
+		nodes = append(nodes, startNode(t, filepath.Join(t.TempDir(), fmt.Sprint("n", i)), srv, database, servers))
+	}
+	var confirmed, retried, next atomic.Int64
+	reached := make(chan int64, messages)
+	var send sync.WaitGroup
+	for range senders {
+		send.Go(func() {
+			for {
+				n := next.Add(1) - 1
+				if n >= messages {
+					return
+				}
+				m := &nats.Msg{Subject: fmt.Sprintf("alerts.default.scanner.f%d", n%distinct), Data: []byte(killAlert(int(n % distinct)))}
+				for {
+					ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+					_, err := j.PublishMsg(ctx, m, js.WithMsgID(fmt.Sprint(n)))
+					cancel()
+					if err == nil {
+						break
+					}
+					retried.Add(1) // the same id: stored once
+					<-time.After(50 * time.Millisecond)
+				}
+				reached <- confirmed.Add(1)
+			}
+		})
+	}
+	begun := time.Now()
+	leader := func() *natstest.Server {
+		var i int
+		meanwhile(t, "a leader of the stream", func() bool {
+			ctx, cancel := context.WithTimeout(t.Context(), 2*time.Second)
+			defer cancel()
+			s, err := j.Stream(ctx, "ALERTS")
+			if err != nil || s.CachedInfo().Cluster == nil {
+				return false
+			}
+			n, err := fmt.Sscanf(s.CachedInfo().Cluster.Leader, "n%d", &i)
+			return n == 1 && err == nil
+		})
+		return servers[i]
+	}
+	kills := 0
+	var down *natstest.Server
+	for confirmed := range reached {
+		switch confirmed {
+		case messages / 5, messages * 4 / 5:
+			down = leader()
+			down.Stop()
+			kills++
+		case messages * 2 / 5:
+			down.Spawn(t)
+		case messages * 3 / 5:
+			nodes[0].kill()
+			nodes[0] = startNode(t, filepath.Join(t.TempDir(), "again"), srv, database, servers)
+		}
+		if confirmed == messages {
+			break
+		}
+	}
+	send.Wait()
+	down.Spawn(t)
+	emptied(t, j)
+	took := time.Since(begun).Round(time.Second)
+	i := consumerInfo(t, j, "all")
+	for _, n := range nodes {
+		n.kill()
+	}
+	a, err := app.New(t.Context(), app.Config{DataDir: t.TempDir(), Database: database, InstallKey: clusterKey, Listen: "127.0.0.1:0"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := a.Stop(context.WithoutCancel(t.Context())); err != nil {
+			t.Error(err)
+		}
+	}()
+	var uids []string
+	for n := range distinct {
+		f, err := finding.Normalize(finding.Finding{Source: "kill", NativeID: fmt.Sprint("f", n), Asset: finding.Asset{UID: "x"}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		uids = append(uids, f.UID)
+	}
+	known, err := a.Store.Known(t.Context(), finding.DefaultTenant, uids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost := distinct
+	for _, k := range known {
+		if k.CaseID != "" {
+			lost--
+		}
+	}
+	all := (&served{App: a, t: t}).cases()
+	t.Logf("%d messages of %d findings confirmed by 3 servers with 3 replicas, %d sent again; %d servers killed, 1 node killed; %d deliveries of %d messages; lost findings %d; cases %d (doubled %d); %s",
+		confirmed.Load(), distinct, retried.Load(), kills, i.Delivered.Consumer, messages, lost, all, all-(distinct-lost), took)
+	if lost != 0 || all != distinct {
+		t.Errorf("lost %d, cases %d of %d findings", lost, all, distinct)
+	}
+	if _, err := a.Store.VerifyLedger(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// emptied waits until every message of the stream is acknowledged, as long as
+// some are from one half minute to the next.
+func emptied(t *testing.T, j js.JetStream) {
+	t.Helper()
+	var last *js.ConsumerInfo
+	for end := time.Now().Add(30 * time.Second); ; <-time.After(100 * time.Millisecond) {
+		i := consumerInfo(t, j, "all")
+		if i.NumPending == 0 && i.NumAckPending == 0 {
+			return
+		}
+		if last == nil || i.AckFloor.Stream > last.AckFloor.Stream || i.NumAckPending < last.NumAckPending {
+			end = time.Now().Add(30 * time.Second)
+		}
+		if last = i; time.Now().After(end) {
+			t.Fatalf("messages stay in the stream: %d not delivered, %d not acknowledged, %d pulls wait, acknowledged up to %+v, delivered %+v",
+				i.NumPending, i.NumAckPending, i.NumWaiting, i.AckFloor, i.Delivered)
+		}
+	}
+}
+
+// BenchmarkStream takes messages of one alert, nine of ten repeats, from a
+// stream on disk to cases on disk: SQLite as it is shipped, one consumer.
+func BenchmarkStream(b *testing.B) {
+	const messages, distinct = 20_000, 2_000
+	server := natstest.Start(b, "")
+	for b.Loop() {
+		j := natstest.Connect(b, server.URL)
+		_ = j.DeleteStream(b.Context(), "ALERTS") // of the last round
+		natstest.Make(b, j, 1, func(c *js.ConsumerConfig) { c.MaxAckPending = 2000 }, "all")
+		for n := range messages {
+			if _, err := j.PublishAsync(fmt.Sprintf("casement.default.scanner.%d", n%distinct%64), []byte(killAlert(n%distinct))); err != nil {
+				b.Fatal(err)
+			}
+		}
+		<-j.PublishAsyncComplete()
+		took := drain64(b, server.URL, j, messages)
+		b.ReportMetric(messages/took.Seconds(), "alerts/s")
+	}
+}
+
+// drain64 reads all messages into a new install and returns how long it took.
+func drain64(b *testing.B, url string, j js.JetStream, messages int) time.Duration {
+	b.Helper()
+	cfg, err := killConfig(b.TempDir(), url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	cfg.Policy, cfg.Authors, cfg.Environment, cfg.Connectors, cfg.Notifiers = nil, nil, nil, nil, nil
+	streamOf(&cfg, []string{url})
+	a, err := app.New(b.Context(), cfg)
+	if err != nil {
+		b.Fatal(err)
+	}
+	begun := time.Now()
+	if err := a.Start(context.WithoutCancel(b.Context())); err != nil {
+		b.Fatal(err)
+	}
+	for {
+		c, err := j.Consumer(b.Context(), "ALERTS", "all")
+		if err != nil {
+			b.Fatal(err)
+		}
+		if i := c.CachedInfo(); i.NumPending == 0 && i.NumAckPending == 0 && i.AckFloor.Consumer >= uint64(messages) {
+			break
+		}
+		<-time.After(5 * time.Millisecond) // another process works
+	}
+	took := time.Since(begun)
+	if err := a.Stop(context.WithoutCancel(b.Context())); err != nil {
+		b.Fatal(err)
+	}
+	return took
+}
