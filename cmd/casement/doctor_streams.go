@@ -30,6 +30,9 @@ func (p *patient) consumer(s jetstream.State, c jetstream.ConsumerState, now tim
 		return
 	case !c.HeldSince.IsZero():
 		p.lag("streams", "mend what the store says; nothing is lost, and it goes on by itself", name+" is held ("+c.HeldWhy+"): what came first", c.HeldSince, now)
+		if now.Sub(c.HeldSince) > lagWarn {
+			return
+		}
 	case c.MostUnanswered > 0 && c.Unanswered >= c.MostUnanswered:
 		p.add("streams", "warn", "look at the quarantine: when it is full, what can't be read stays in the stream; or raise the consumer's MaxAckPending",
 			"%s: %s delivered and not answered, as many as the server delivers", name, plural(c.Unanswered, "message"))

@@ -18,6 +18,7 @@ import (
 
 	"github.com/casement/casement/internal/app"
 	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/intake"
 	"github.com/casement/casement/internal/natstest"
 	"github.com/casement/casement/internal/pgtest"
 )
@@ -203,55 +204,82 @@ func emptied(t *testing.T, j js.JetStream) {
 }
 
 // BenchmarkStream takes messages of one alert, nine of ten repeats, from a
-// stream on disk to cases on disk: SQLite as it is shipped, one consumer.
+// stream on disk to cases on disk: SQLite as it is shipped, one consumer, the
+// NATS server in the same process. Beside it the same alerts are handed to
+// intake by 64 callers.
 func BenchmarkStream(b *testing.B) {
-	const messages, distinct = 20_000, 2_000
-	server := natstest.Start(b, "")
-	for b.Loop() {
-		j := natstest.Connect(b, server.URL)
-		_ = j.DeleteStream(b.Context(), "ALERTS") // of the last round
-		natstest.Make(b, j, 1, func(c *js.ConsumerConfig) { c.MaxAckPending = 2000 }, "all")
-		for n := range messages {
-			if _, err := j.PublishAsync(fmt.Sprintf("casement.default.scanner.%d", n%distinct%64), []byte(killAlert(n%distinct))); err != nil {
-				b.Fatal(err)
-			}
-		}
-		<-j.PublishAsyncComplete()
-		took := drain64(b, server.URL, j, messages)
-		b.ReportMetric(messages/took.Seconds(), "alerts/s")
-	}
-}
-
-// drain64 reads all messages into a new install and returns how long it took.
-func drain64(b *testing.B, url string, j js.JetStream, messages int) time.Duration {
-	b.Helper()
-	cfg, err := killConfig(b.TempDir(), url)
-	if err != nil {
-		b.Fatal(err)
-	}
-	cfg.Policy, cfg.Authors, cfg.Environment, cfg.Connectors, cfg.Notifiers = nil, nil, nil, nil, nil
-	streamOf(&cfg, []string{url})
-	a, err := app.New(b.Context(), cfg)
-	if err != nil {
-		b.Fatal(err)
-	}
-	begun := time.Now()
-	if err := a.Start(context.WithoutCancel(b.Context())); err != nil {
-		b.Fatal(err)
-	}
-	for {
-		c, err := j.Consumer(b.Context(), "ALERTS", "all")
+	const messages, distinct = 10_000, 1_000
+	body := func(n int) []byte { return []byte(killAlert(n % distinct)) }
+	install := func(servers ...string) *app.App {
+		cfg, err := killConfig(b.TempDir(), "http://127.0.0.1:1")
 		if err != nil {
 			b.Fatal(err)
 		}
-		if i := c.CachedInfo(); i.NumPending == 0 && i.NumAckPending == 0 && i.AckFloor.Consumer >= uint64(messages) {
-			break
+		cfg.Policy, cfg.Authors, cfg.Environment, cfg.Connectors, cfg.Notifiers = nil, nil, nil, nil, nil
+		if streamOf(&cfg, servers); servers == nil {
+			cfg.Streams = nil
 		}
-		<-time.After(5 * time.Millisecond) // another process works
+		a, err := app.New(b.Context(), cfg)
+		if err != nil {
+			b.Fatal(err)
+		}
+		return a
 	}
-	took := time.Since(begun)
-	if err := a.Stop(context.WithoutCancel(b.Context())); err != nil {
-		b.Fatal(err)
+	run := func(b *testing.B, a *app.App, wait func()) {
+		ctx := context.WithoutCancel(b.Context())
+		begun := time.Now()
+		if err := a.Start(ctx); err != nil {
+			b.Fatal(err)
+		}
+		wait()
+		b.ReportMetric(messages/time.Since(begun).Seconds(), "alerts/s")
+		if err := a.Stop(ctx); err != nil {
+			b.Fatal(err)
+		}
 	}
-	return took
+	b.Run("stream", func(b *testing.B) {
+		server := natstest.Start(b, "")
+		j := natstest.Connect(b, server.URL)
+		for b.Loop() {
+			_ = j.DeleteStream(b.Context(), "ALERTS") // of the last round
+			natstest.Make(b, j, 1, nil, "all")
+			for n := range messages {
+				if _, err := j.PublishAsync(fmt.Sprintf("casement.default.scanner.%d", n%distinct%64), body(n)); err != nil {
+					b.Fatal(err)
+				}
+				if n%1000 == 999 {
+					<-j.PublishAsyncComplete()
+				}
+			}
+			run(b, install(server.URL), func() {
+				for {
+					c, err := j.Consumer(b.Context(), "ALERTS", "all")
+					if err != nil {
+						b.Fatal(err)
+					}
+					if i := c.CachedInfo(); i.NumPending == 0 && i.NumAckPending == 0 && i.AckFloor.Consumer >= messages {
+						return
+					}
+					<-time.After(5 * time.Millisecond) // the server tells nobody
+				}
+			})
+		}
+	})
+	b.Run("direct", func(b *testing.B) {
+		for b.Loop() {
+			a := install()
+			run(b, a, func() {
+				var next atomic.Int64
+				var all sync.WaitGroup
+				for range 64 {
+					all.Go(func() {
+						for n := next.Add(1) - 1; n < messages; n = next.Add(1) - 1 {
+							a.Intake.Take(b.Context(), intake.Source{Name: "scanner", Tenant: finding.DefaultTenant, Kind: "nats"}, "", body(int(n)))
+						}
+					})
+				}
+				all.Wait()
+			})
+		}
+	})
 }
