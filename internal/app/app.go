@@ -26,7 +26,6 @@ import (
 	"github.com/casement/casement/internal/auth"
 	"github.com/casement/casement/internal/connector"
 	"github.com/casement/casement/internal/connector/all"
-	"github.com/casement/casement/internal/dispatch"
 	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/intake"
@@ -131,7 +130,7 @@ type App struct {
 	cfg    Config
 	keys   *keys
 	live   atomic.Pointer[live]
-	runner *dispatch.Local
+	runner runner
 	// streams are read while the app runs.
 	streams []*jetstream.Stream
 	ln      net.Listener
@@ -151,6 +150,14 @@ type App struct {
 	stop  context.CancelFunc
 	wg    sync.WaitGroup
 	close []func() error
+}
+
+// runner does effects; *dispatch.Local and *dispatch.River are.
+type runner interface {
+	// Run does effects until ctx ends, and waits for those under way.
+	Run(ctx context.Context) error
+	// Wake hints that effects may be due.
+	Wake()
 }
 
 // New opens the data folder and wires everything; it starts nothing. On an
@@ -217,7 +224,9 @@ func New(ctx context.Context, cfg Config) (a *App, err error) {
 	if err = a.openStreams(); err != nil {
 		return a, err
 	}
-	a.runner = &dispatch.Local{Source: a.Store, Doer: watched{a.Engine, a.metrics}, Workers: cfg.Workers, Lease: cfg.Takeover, Clock: a.Store.Now, Log: cfg.Log}
+	if a.runner, err = a.newRunner(ctx); err != nil {
+		return a, err
+	}
 	a.hub.runner = a.runner.Wake
 	a.Handler = traced(a.pages())
 	return a, nil

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/casement/casement/internal/dispatch"
 	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/store"
 )
@@ -23,6 +24,8 @@ const (
 	hintEvery = 20 * time.Millisecond
 	// listenAgain is the wait after the connection for hints broke.
 	listenAgain = time.Second
+	// riverConns is the size of River's own pool; one of them listens.
+	riverConns = 6
 	// maxHint bounds a hint, in bytes; PostgreSQL carries 8000.
 	maxHint = 7000
 	// keySetting names the install key that a database belongs to, by the public
@@ -64,6 +67,27 @@ func (a *App) openShared(ctx context.Context) (Store, error) {
 	}
 	a.close = append(a.close, lock.Close)
 	return store.OpenPostgres(ctx, a.cfg.Database)
+}
+
+// newRunner makes what does effects: River carries them where nodes share a
+// database.
+func (a *App) newRunner(ctx context.Context) (runner, error) {
+	local := &dispatch.Local{Source: a.Store, Doer: watched{a.Engine, a.metrics}, Workers: a.cfg.Workers, Lease: a.cfg.Takeover, Clock: a.Store.Now, Log: a.cfg.Log}
+	shared, ok := a.Store.(*store.Postgres)
+	if !ok {
+		return local, nil
+	}
+	pool, err := shared.Pool(ctx, riverConns)
+	if err != nil {
+		return nil, err
+	}
+	a.close = append(a.close, func() error { pool.Close(); return nil })
+	if err := shared.Alone(ctx, "river", func(ctx context.Context) error { return dispatch.MigrateRiver(ctx, pool) }); err != nil {
+		return nil, err
+	}
+	r := &dispatch.River{Store: shared, Pool: pool}
+	r.Doer, r.Workers, r.Lease, r.Clock, r.Log = local.Doer, local.Workers, local.Lease, local.Clock, local.Log
+	return r, nil
 }
 
 // sameKey refuses a database that another install key was used for: its sealed

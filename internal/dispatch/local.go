@@ -1,7 +1,7 @@
 // Package dispatch runs effects: it leases them from the store, hands them to
 // the engine, keeps the lease alive while they run and gives them back when
-// they fail. This is the runner in the process; one conformance suite
-// (dispatchtest) holds it and every later one.
+// they fail. Local is the runner in the process, River carries effects between
+// the nodes of one PostgreSQL; one conformance suite (dispatchtest) holds both.
 //
 // It may import the lower floors; with app it is the only one that starts
 // goroutines. Invariants: the rows of the store are the truth, a wake-up is
@@ -82,8 +82,10 @@ type Local struct {
 	Clock   func() time.Time
 	Workers int
 	Lease   time.Duration
-	Poll    time.Duration
-	Grace   time.Duration
+	// Beat is how often a lease is prolonged; a third of it if zero.
+	Beat  time.Duration
+	Poll  time.Duration
+	Grace time.Duration
 	// Log gets faults; nil discards them.
 	Log *slog.Logger
 
@@ -100,6 +102,9 @@ func (d *Local) setUp() {
 		}
 		if d.Lease <= 0 {
 			d.Lease = DefaultLease
+		}
+		if d.Beat <= 0 {
+			d.Beat = d.Lease / 3
 		}
 		if d.Poll <= 0 {
 			d.Poll = DefaultPoll
@@ -306,7 +311,7 @@ func (d *Local) doOne(ctx context.Context, l record.Lease) {
 // heartbeat prolongs a lease until ctx ends. When the lease is lost, or could
 // not be prolonged before it ran out, it ends the work.
 func (d *Local) heartbeat(ctx context.Context, l record.Lease, lost context.CancelCauseFunc) {
-	tick := time.NewTicker(d.Lease / 3)
+	tick := time.NewTicker(d.Beat)
 	defer tick.Stop()
 	for {
 		select {

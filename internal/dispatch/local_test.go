@@ -23,8 +23,20 @@ import (
 
 func now() time.Time { return time.Now().UTC() }
 
-// rig is a Local over the model of the store.
-func rig(t *testing.T, m *store.Model) dispatchtest.Rig {
+// backend is a store as the rig needs it.
+type backend interface {
+	dispatch.Source
+	Commit(ctx context.Context, units []record.Unit, seen []record.Sighting) ([]error, error)
+	Load(ctx context.Context, id string) (remedy.Case, error)
+	EffectsOf(ctx context.Context, caseID string, n int) ([]store.EffectStatus, error)
+}
+
+// rig is a Local over a store, the model in a bubble.
+func rig(t *testing.T, m backend) dispatchtest.Rig {
+	return rigAt(t, m, now, time.Sleep) // of the bubble
+}
+
+func rigAt(t *testing.T, m backend, now func() time.Time, pass func(time.Duration)) dispatchtest.Rig {
 	commit := func(u record.Unit) error {
 		errs, err := m.Commit(context.Background(), []record.Unit{u}, nil)
 		return errors.Join(err, errs[0])
@@ -70,7 +82,7 @@ func rig(t *testing.T, m *store.Model) dispatchtest.Rig {
 			t.Error(err)
 		}
 	}
-	r.Pass = time.Sleep // of the bubble
+	r.Pass = pass
 	return r
 }
 

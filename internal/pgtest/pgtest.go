@@ -115,7 +115,7 @@ func (s *Server) command(name string, args ...string) *exec.Cmd {
 func (s *Server) Run(t testing.TB) {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(s.Addr)
-	s.cmd = s.command("postgres", "-D", s.data(), "-h", host, "-p", port, "-c", "unix_socket_directories=", "-c", "max_connections=100",
+	s.cmd = s.command("postgres", "-D", s.data(), "-h", host, "-p", port, "-c", "unix_socket_directories=", "-c", "max_connections=300",
 		"-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "shared_buffers=128MB", "-c", "deadlock_timeout=200ms")
 	log := &bytes.Buffer{}
 	s.cmd.Stderr = log

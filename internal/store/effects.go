@@ -115,7 +115,7 @@ func (s *tables) Claim(ctx context.Context, now time.Time, lease time.Duration, 
 	}
 	var leases []record.Lease
 	err := s.db.put(ctx, func(w *writer) (err error) {
-		leases, err = w.claim(nanos(now), now.Add(lease), n)
+		leases, err = w.claim(nanos(now), now.Add(lease), n, "")
 		return err
 	})
 	if err != nil {
@@ -124,7 +124,12 @@ func (s *tables) Claim(ctx context.Context, now time.Time, lease time.Duration, 
 	return leases, nil
 }
 
-func (w *writer) claim(now int64, until time.Time, n int) ([]record.Lease, error) {
+// claim leases up to n due effects, or the named one.
+func (w *writer) claim(now int64, until time.Time, n int, only string) ([]record.Lease, error) {
+	which, args := "", []any{now, now, now}
+	if only != "" {
+		which, args = " AND id = ?", append(args, only)
+	}
 	if err := w.lock(lockClaims, false); err != nil {
 		return nil, err
 	}
@@ -145,8 +150,8 @@ func (w *writer) claim(now int64, until time.Time, n int) ([]record.Lease, error
 		return nil
 	}, "SELECT "+effectColumns+` FROM effect AS e WHERE next_at <= ?
 		AND NOT EXISTS (SELECT 1 FROM effect o WHERE o.case_id = e.case_id AND o.lease_until > ?)
-		AND NOT EXISTS (SELECT 1 FROM effect o WHERE e.object <> '' AND o.object = e.object AND o.object <> '' AND o.lease_until > ?)
-		ORDER BY next_at, id`+w.skipLocked(), now, now, now)
+		AND NOT EXISTS (SELECT 1 FROM effect o WHERE e.object <> '' AND o.object = e.object AND o.object <> '' AND o.lease_until > ?)`+which+`
+		ORDER BY next_at, id`+w.skipLocked(), args...)
 	if err != nil && !errors.Is(err, errEnough) {
 		return nil, err
 	}
