@@ -263,7 +263,7 @@ func testRetry(t *testing.T, r Rig) {
 		t.Fatalf("%d attempts, want %d", len(log), fails+1)
 	}
 	for i := 1; i < len(log); i++ {
-		if gap, least := log[i].at.Sub(log[i-1].at), dispatch.Backoff(log[i].id, i); gap < least {
+		if gap, least := log[i].at.Sub(log[i-1].at), record.Backoff(log[i].id, i); gap < least {
 			t.Errorf("attempt %d came %v after the last, want %v at least", i+1, gap, least)
 		}
 		if log[i].epoch <= log[i-1].epoch {
