@@ -35,18 +35,20 @@ type row struct {
 
 // bench is what all scenarios share.
 type bench struct {
-	ctx     context.Context
-	binary  string
-	dir     string
-	dur     time.Duration
-	repeats int
-	kills   int
-	cases   int // the size of "1,000,000"
-	gen     *alerts
-	sink    *sink
-	floors  *process
-	log     io.Writer
-	n       int
+	ctx    context.Context
+	binary string
+	dir    string
+	// database is a PostgreSQL server's URL, "" to measure SQLite.
+	database string
+	dur      time.Duration
+	repeats  int
+	kills    int
+	cases    int // the size of "1,000,000"
+	gen      *alerts
+	sink     *sink
+	floors   *process
+	log      io.Writer
+	n        int
 	// first is the next unused finding number.
 	first int
 }
@@ -82,7 +84,11 @@ func (b *bench) productAt(dir string, with setup) (*process, error) {
 			return nil, err
 		}
 	}
-	p, err := startProduct(b.ctx, b.binary, dir, config)
+	database, err := b.databaseOf(dir)
+	if err != nil {
+		return nil, err
+	}
+	p, err := startProduct(b.ctx, b.binary, dir, config, database)
 	if err != nil {
 		return nil, err
 	}
@@ -93,9 +99,12 @@ func (b *bench) productAt(dir string, with setup) (*process, error) {
 	return p, nil
 }
 
-// drop ends the product and removes its folder.
+// drop ends the product and removes its folder and database.
 func (b *bench) drop(p *process) {
 	p.kill()
+	if err := b.dropDatabase(p.folder); err != nil {
+		b.sayf("  a database is left: %v", err)
+	}
 	_ = os.RemoveAll(p.folder) // the whole folder goes at the end anyway
 }
 

@@ -52,6 +52,7 @@ func run(args []string, out, errs io.Writer) int {
 	names := f.String("run", "", "scenarios to run, comma-separated (default: all): "+scenarioNames())
 	binary := f.String("casement", "bin/casement", "the program under test")
 	dir := f.String("dir", "", "folder for data; it must be on the disk to measure (default: a temporary one)")
+	database := f.String("database", "", "URL of a PostgreSQL server to measure on, where databases may be made (default: SQLite)")
 	dur := f.Duration("d", 5*time.Second, "length of one measured run")
 	repeats := f.Int("repeat", 5, "runs of each measure; the median counts")
 	kills := f.Int("kills", 20, "kills at random moments in each scenario of p5")
@@ -69,7 +70,7 @@ func run(args []string, out, errs io.Writer) int {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
-	b := &bench{ctx: ctx, dur: *dur, repeats: *repeats, kills: *kills, cases: *cases, gen: newAlerts(), log: errs}
+	b := &bench{ctx: ctx, database: *database, dur: *dur, repeats: *repeats, kills: *kills, cases: *cases, gen: newAlerts(), log: errs}
 	rows, err := b.all(*names, *binary, *dir)
 	if err == nil {
 		err = report(out, rows, *format, *write)
@@ -125,6 +126,11 @@ func (b *bench) all(names, binary, dir string) (rows []row, err error) {
 		r, err := s.run(b)
 		if err != nil {
 			return rows, fmt.Errorf("%s: %w", s.name, err)
+		}
+		if b.database != "" {
+			for i := range r {
+				r[i] = onPostgres(r[i])
+			}
 		}
 		rows = append(rows, r...)
 	}

@@ -69,11 +69,15 @@ func startFloors(ctx context.Context, folder, sink string) (*process, error) {
 	return p, nil
 }
 
-// startProduct runs `casement serve` on a data folder. config may be "".
-func startProduct(ctx context.Context, binary, folder, config string) (*process, error) {
+// startProduct runs `casement serve` on a data folder. config may be "", and so
+// may the URL of a PostgreSQL database.
+func startProduct(ctx context.Context, binary, folder, config, database string) (*process, error) {
 	args := []string{"serve", "--data", filepath.Join(folder, "data"), "--listen", "127.0.0.1:0"}
 	if config != "" {
 		args = append(args, "--config", config)
+	}
+	if database != "" {
+		args = append(args, "--database", database)
 	}
 	p := &process{cmd: exec.CommandContext(ctx, binary, args...), folder: folder}
 	p.cmd.Dir = folder

@@ -41,15 +41,20 @@ func steps(b *bench) ([]row, error) {
 		Ratio: median(got) / median(base), Target: "≥ 12,000/s", Met: median(got) >= 12_000}}, nil
 }
 
-func caseSteps(b *bench) (float64, error) {
+func caseSteps(b *bench) (rate float64, err error) {
 	dir, err := b.folder()
 	if err != nil {
 		return 0, err
 	}
-	a, err := app.New(b.ctx, app.Config{DataDir: dir, Listen: "127.0.0.1:0"})
+	database, err := b.databaseOf(dir)
 	if err != nil {
 		return 0, err
 	}
+	a, err := app.New(b.ctx, app.Config{DataDir: dir, Listen: "127.0.0.1:0", Database: database})
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, b.dropDatabase(dir)) }()
 	defer func() { _ = a.Stop(context.WithoutCancel(b.ctx)) }() // the folder goes away
 	ids := make([]string, callers)
 	for i := range ids {

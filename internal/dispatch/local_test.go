@@ -29,6 +29,7 @@ type backend interface {
 	Commit(ctx context.Context, units []record.Unit, seen []record.Sighting) ([]error, error)
 	Load(ctx context.Context, id string) (remedy.Case, error)
 	EffectsOf(ctx context.Context, caseID string, n int) ([]store.EffectStatus, error)
+	Postpone(ctx context.Context, l record.Lease, at time.Time, reason string) error
 }
 
 // rig is a Local over a store, the model in a bubble.
@@ -82,7 +83,11 @@ func rigAt(t *testing.T, m backend, now func() time.Time, pass func(time.Duratio
 			t.Error(err)
 		}
 	}
-	r.Pass = pass
+	r.Mute = func(d dispatch.Doer) dispatchtest.Runner {
+		return &dispatch.Local{Source: mute{m}, Doer: d, Clock: now, Workers: r.Workers, Lease: r.Lease, Grace: r.Grace}
+	}
+	r.Postpone = func(l record.Lease, at time.Time) error { return m.Postpone(context.Background(), l, at, "held") }
+	r.Pass, r.Leap = pass, pass
 	return r
 }
 

@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -12,18 +15,30 @@ import (
 	"github.com/riverqueue/river"
 	"github.com/riverqueue/river/riverdriver/riverpgxv5"
 	"github.com/riverqueue/river/rivermigrate"
+	"github.com/riverqueue/river/rivertype"
 
 	"github.com/casement/casement/internal/record"
 )
 
+// Couriers makes jobs in a transaction, one for each effect, and returns their
+// numbers in the same order. old are the numbers of those sent before, 0 for
+// none; nil if none was.
+type Couriers = func(ctx context.Context, tx pgx.Tx, effects []string, old []int64) ([]int64, error)
+
 // Carried is a source whose effects River carries; *store.Postgres is one.
 type Carried interface {
 	Source
-	// Send marks up to n due effects as sent until until, and calls send with
-	// their ids in the same transaction.
-	Send(ctx context.Context, now, until time.Time, n int, send func(ctx context.Context, tx pgx.Tx, ids []string) error) (int, error)
-	// ClaimOne leases an effect; false if there is nothing to do about it.
-	ClaimOne(ctx context.Context, now time.Time, lease time.Duration, id string) (record.Lease, bool, error)
+	// Carry has every commit send couriers for the effects it adds, in the same
+	// transaction, while open says that there is room; nil ends that.
+	Carry(now func() time.Time, open func() bool, send Couriers)
+	// Unsent counts the couriers under way that were sent after since, and
+	// reports whether effects wait for one.
+	Unsent(ctx context.Context, now, since time.Time) (underWay int, waits bool, err error)
+	// Send sends couriers for up to n due effects that have none under way that
+	// was sent after since.
+	Send(ctx context.Context, now, since time.Time, n int, send Couriers) (int, error)
+	// ClaimThese leases those of the effects about which something can be done.
+	ClaimThese(ctx context.Context, now time.Time, lease time.Duration, ids []string) ([]record.Lease, error)
 }
 
 // River runs effects of several nodes: River (the queue in PostgreSQL) carries
@@ -35,23 +50,37 @@ type River struct {
 	Local
 	Store Carried
 	Pool  *pgxpool.Pool
+	// Most bounds the couriers under way on all nodes, and with them River's
+	// tables: the rest waits in our own rows. DefaultMost if zero.
+	Most int
+
+	room   atomic.Bool
+	claims claims
 }
 
 const (
 	// riverCooldown is the least time between two looks of a node for jobs: it
 	// decides how soon an effect starts (reference: 1 to 5 ms).
 	riverCooldown = 2 * time.Millisecond
-	riverQueue    = "effects"
+	// riverSweep is the least time between two looks for effects to send.
+	riverSweep = 5 * time.Millisecond
+	riverQueue = "effects"
 	// riverAgain is the wait after a start that failed.
 	riverAgain = 2 * time.Second
 	// riverSend is how many effects one look sends.
 	riverSend = 256
+	// DefaultMost bounds the couriers under way.
+	DefaultMost = 2048
 	// riverKeep is how long finished jobs are shown: they prove nothing, the
 	// ledger does.
-	riverKeep = 15 * time.Minute
+	riverKeep = 5 * time.Minute
+	// riverKeepFailed is the same for those that River gave up.
+	riverKeepFailed = 24 * time.Hour
 	// riverRescue is when River gives up a job of a dead node. Our rows send the
 	// effect again long before.
 	riverRescue = 5 * time.Minute
+	// riverTries is how often River brings a courier when the store fails.
+	riverTries = 3
 )
 
 // errand is a job: the id of an effect, and nothing else.
@@ -80,6 +109,9 @@ func MigrateRiver(ctx context.Context, pool *pgxpool.Pool) error {
 func (d *River) Run(ctx context.Context) error {
 	d.Source = d.Store
 	d.setUp()
+	if d.Most <= 0 {
+		d.Most = DefaultMost
+	}
 	for {
 		err := d.run(ctx)
 		if err == nil || ctx.Err() != nil {
@@ -96,11 +128,17 @@ func (d *River) Run(ctx context.Context) error {
 
 func (d *River) run(ctx context.Context) error {
 	workers := river.NewWorkers()
-	river.AddWorker(workers, river.WorkFunc(func(ctx context.Context, j *river.Job[errand]) error { return d.carry(ctx, j.Args.Effect) }))
+	river.AddWorker(workers, river.WorkFunc(func(work context.Context, j *river.Job[errand]) error {
+		if ctx.Err() != nil {
+			return river.JobSnooze(0) // another node may have it
+		}
+		return d.carry(work, j.Args.Effect)
+	}))
 	client, err := river.NewClient(riverpgxv5.New(d.Pool), &river.Config{
 		Queues: map[string]river.QueueConfig{riverQueue: {MaxWorkers: d.Workers}}, Workers: workers,
-		FetchCooldown: riverCooldown, FetchPollInterval: max(d.Poll, riverCooldown), JobTimeout: -1, RescueStuckJobsAfter: riverRescue,
-		MaxAttempts: 3, CompletedJobRetentionPeriod: riverKeep, Logger: slog.New(warnings{d.Log.Handler()}),
+		FetchCooldown: riverCooldown, FetchPollInterval: max(d.Poll, riverCooldown), JobTimeout: -1, RescueStuckJobsAfter: riverRescue, MaxAttempts: riverTries,
+		CompletedJobRetentionPeriod: riverKeep, CancelledJobRetentionPeriod: riverKeepFailed, DiscardedJobRetentionPeriod: riverKeepFailed,
+		Logger: slog.New(warnings{d.Log.Handler()}),
 	})
 	if err == nil {
 		err = client.Start(context.WithoutCancel(ctx))
@@ -108,7 +146,10 @@ func (d *River) run(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("start River: %w", err)
 	}
-	d.sends(ctx, client)
+	send := couriers(client)
+	d.Store.Carry(d.Clock, d.room.Load, send)
+	d.sends(ctx, send)
+	d.Store.Carry(nil, nil, nil) // what is added from now on is for other nodes
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.Grace)
 	defer cancel()
 	if err := client.Stop(end); errors.Is(err, context.DeadlineExceeded) {
@@ -119,27 +160,74 @@ func (d *River) run(ctx context.Context) error {
 	return nil
 }
 
-// sends sends what is due until ctx ends. A failing store is logged and asked
-// again.
-func (d *River) sends(ctx context.Context, client *river.Client[pgx.Tx]) {
+// couriers makes jobs, but none where one waits already: River may be slower
+// than the effects are due.
+func couriers(client *river.Client[pgx.Tx]) Couriers {
+	return func(ctx context.Context, tx pgx.Tx, effects []string, old []int64) ([]int64, error) {
+		jobs := make([]int64, len(effects))
+		copy(jobs, old)
+		waiting, err := stillWaiting(ctx, tx, client, old)
+		if err != nil {
+			return nil, err
+		}
+		var params []river.InsertManyParams
+		var places []int
+		for i, id := range effects {
+			if !waiting[jobs[i]] {
+				params, places = append(params, river.InsertManyParams{Args: errand{id}, InsertOpts: &river.InsertOpts{Queue: riverQueue}}), append(places, i)
+			}
+		}
+		if len(params) == 0 {
+			return jobs, nil
+		}
+		made, err := client.InsertManyTx(ctx, tx, params)
+		if err != nil {
+			return nil, err
+		}
+		for i, r := range made {
+			jobs[places[i]] = r.Job.ID
+		}
+		return jobs, nil
+	}
+}
+
+// stillWaiting returns those of the jobs that no node has taken.
+func stillWaiting(ctx context.Context, tx pgx.Tx, client *river.Client[pgx.Tx], jobs []int64) (map[int64]bool, error) {
+	jobs = slices.DeleteFunc(slices.Clone(jobs), func(id int64) bool { return id == 0 })
+	if len(jobs) == 0 {
+		return nil, nil
+	}
+	found, err := client.JobListTx(ctx, tx, river.NewJobListParams().IDs(jobs...).First(len(jobs)).
+		States(rivertype.JobStateAvailable, rivertype.JobStateRetryable, rivertype.JobStateScheduled))
+	if err != nil {
+		return nil, err
+	}
+	waiting := make(map[int64]bool, len(found.Jobs))
+	for _, j := range found.Jobs {
+		waiting[j.ID] = true
+	}
+	return waiting, nil
+}
+
+// sends sends what is due and was not sent by the commit that added it, until
+// ctx ends. A failing store is logged and asked again.
+func (d *River) sends(ctx context.Context, send Couriers) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
+	hint := d.hint
 	for faults := 0; ; {
 		select {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-		case <-d.hint:
+			hint = d.hint
+		case <-hint:
+			hint = nil // others that come soon are met by one look
+			timer.Reset(riverSweep)
+			continue
 		}
-		now, wait := d.Clock(), d.Poll
-		n, err := d.Store.Send(ctx, now, now.Add(d.Lease), riverSend, func(ctx context.Context, tx pgx.Tx, ids []string) error {
-			jobs := make([]river.InsertManyParams, len(ids))
-			for i, id := range ids {
-				jobs[i] = river.InsertManyParams{Args: errand{id}, InsertOpts: &river.InsertOpts{Queue: riverQueue}}
-			}
-			_, err := client.InsertManyFastTx(ctx, tx, jobs)
-			return err
-		})
+		n, err := d.sweep(ctx, send)
+		wait := d.Poll
 		switch {
 		case err != nil && ctx.Err() == nil:
 			faults++
@@ -154,16 +242,90 @@ func (d *River) sends(ctx context.Context, client *river.Client[pgx.Tx]) {
 	}
 }
 
+// sweep is one look for effects to send.
+func (d *River) sweep(ctx context.Context, send Couriers) (int, error) {
+	now := d.Clock()
+	underWay, waits, err := d.Store.Unsent(ctx, now, now.Add(-d.Lease))
+	if err != nil {
+		return 0, err
+	}
+	d.room.Store(underWay < d.Most)
+	if !waits || underWay >= d.Most {
+		return 0, nil
+	}
+	return d.Store.Send(ctx, now, now.Add(-d.Lease), min(riverSend, d.Most-underWay), send)
+}
+
 // carry does the effect that a courier brought. Its error is one of the store:
 // River brings the courier again.
 func (d *River) carry(ctx context.Context, id string) error {
-	l, ok, err := d.Store.ClaimOne(ctx, d.Clock(), d.Lease, id)
+	l, ok, err := d.claims.one(id, func(ids []string) ([]record.Lease, error) {
+		return d.Store.ClaimThese(context.WithoutCancel(ctx), d.Clock(), d.Lease, ids)
+	})
 	if err != nil || !ok {
 		return err
 	}
 	d.work(ctx, l)
 	d.Wake() // the next effect of the case may go
 	return nil
+}
+
+// claims leases together what arrives while others are being leased.
+type claims struct {
+	mu      sync.Mutex
+	waiting []*arrival
+	busy    bool
+}
+
+type arrival struct {
+	id    string
+	lease record.Lease
+	ok    bool
+	err   error
+	// turn tells a waiting courier to lead (true) or that it has its answer.
+	turn chan bool
+}
+
+// one leases an effect by f, together with the others that wait.
+func (c *claims) one(id string, f func(ids []string) ([]record.Lease, error)) (record.Lease, bool, error) {
+	a := &arrival{id: id, turn: make(chan bool, 1)}
+	c.mu.Lock()
+	c.waiting = append(c.waiting, a)
+	lead := !c.busy
+	c.busy = true
+	c.mu.Unlock()
+	if lead || <-a.turn {
+		c.lead(f)
+	}
+	return a.lease, a.ok, a.err
+}
+
+// lead leases for all who wait and hands the lead on.
+func (c *claims) lead(f func(ids []string) ([]record.Lease, error)) {
+	c.mu.Lock()
+	group := c.waiting
+	c.waiting = nil
+	c.mu.Unlock()
+	byID := make(map[string]*arrival, len(group))
+	ids := make([]string, 0, len(group))
+	for _, a := range group {
+		if byID[a.id] == nil { // the second of two couriers goes away
+			byID[a.id], ids = a, append(ids, a.id)
+		}
+	}
+	leases, err := f(ids)
+	for _, l := range leases {
+		byID[l.Row.ID].lease, byID[l.Row.ID].ok = l, true
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, a := range group {
+		a.err = err
+		a.turn <- false // a leader does not listen
+	}
+	if c.busy = len(c.waiting) > 0; c.busy {
+		c.waiting[0].turn <- true
+	}
 }
 
 // warnings lets through what a person should see of River's own log.

@@ -89,13 +89,18 @@ func (w *writer) effects(u *unit) error {
 		w.txn.due = w.txn.due || !e.NotBefore.After(u.Case.At)
 		// A dropped effect that is called for again is a new one (epoch 0) that
 		// waits for the end of the old lease.
-		err := w.send(`INSERT INTO effect (id, tenant, case_id, effect_id, kind, action, n, object, not_before, next_at, epoch, lease_until, attempt, dropped, last_error, door, trace, since)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, '', ?, ?, ?)
+		columns, values, again := "", "", ""
+		args := []any{e.ID, e.Tenant, e.CaseID, e.Effect.ID, string(e.Effect.Kind), e.Effect.Action, e.Effect.N, e.Object, at, at, e.Door, e.Trace, nanos(u.Case.At)}
+		if job, ok := w.ahead.sent.jobs[e.ID]; ok {
+			columns, values, again = ", sent_at, courier", ", ?, ?", ", sent_at = excluded.sent_at, courier = excluded.courier"
+			args = append(args, w.ahead.sent.at, job)
+		}
+		err := w.send(`INSERT INTO effect (id, tenant, case_id, effect_id, kind, action, n, object, not_before, next_at, epoch, lease_until, attempt, dropped, last_error, door, trace, since`+columns+`)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, '', ?, ?, ?`+values+`)
 			ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, action = excluded.action, n = excluded.n, object = excluded.object, door = excluded.door, trace = excluded.trace, since = excluded.since,
 			not_before = excluded.not_before, next_at = CASE WHEN excluded.next_at < effect.lease_until THEN effect.lease_until ELSE excluded.next_at END,
 			epoch = CASE WHEN effect.dropped = 1 THEN 0 ELSE effect.epoch END, attempt = CASE WHEN effect.dropped = 1 THEN 0 ELSE effect.attempt END,
-			dead_since = CASE WHEN effect.dropped = 1 THEN 0 ELSE effect.dead_since END, dropped = 0`,
-			e.ID, e.Tenant, e.CaseID, e.Effect.ID, string(e.Effect.Kind), e.Effect.Action, e.Effect.N, e.Object, at, at, e.Door, e.Trace, nanos(u.Case.At))
+			dead_since = CASE WHEN effect.dropped = 1 THEN 0 ELSE effect.dead_since END, dropped = 0`+again, args...)
 		if err != nil {
 			return err
 		}
@@ -115,7 +120,7 @@ func (s *tables) Claim(ctx context.Context, now time.Time, lease time.Duration, 
 	}
 	var leases []record.Lease
 	err := s.db.put(ctx, func(w *writer) (err error) {
-		leases, err = w.claim(nanos(now), now.Add(lease), n, "")
+		leases, err = w.claim(nanos(now), now.Add(lease), n, nil)
 		return err
 	})
 	if err != nil {
@@ -124,11 +129,12 @@ func (s *tables) Claim(ctx context.Context, now time.Time, lease time.Duration, 
 	return leases, nil
 }
 
-// claim leases up to n due effects, or the named one.
-func (w *writer) claim(now int64, until time.Time, n int, only string) ([]record.Lease, error) {
+// claim leases up to n due effects, of those named if there are names (only
+// PostgreSQL's texts take a list).
+func (w *writer) claim(now int64, until time.Time, n int, only []string) ([]record.Lease, error) {
 	which, args := "", []any{now, now, now}
-	if only != "" {
-		which, args = " AND id = ?", append(args, only)
+	if only != nil {
+		which, args = " AND id = ANY(?)", append(args, only)
 	}
 	if err := w.lock(lockClaims, false); err != nil {
 		return nil, err
@@ -158,6 +164,9 @@ func (w *writer) claim(now int64, until time.Time, n int, only string) ([]record
 	if len(found) == 0 {
 		return nil, nil
 	}
+	if l, ok := w.link.(*pgLink); ok {
+		l.lazy = true // nothing below is looked at
+	}
 	leases := make([]record.Lease, 0, len(found))
 	last, err := w.draw(epochCounter, len(found))
 	if err != nil {
@@ -165,7 +174,7 @@ func (w *writer) claim(now int64, until time.Time, n int, only string) ([]record
 	}
 	for i, e := range found {
 		l := record.Lease{Row: e.EffectRow, Attempt: e.Attempt + 1, Until: utc(until), Epoch: last - uint64(len(found)-1-i)}
-		if _, err := w.exec("UPDATE effect SET epoch = ?, attempt = ?, lease_until = ?, next_at = ? WHERE id = ?", l.Epoch, l.Attempt, nanos(until), nanos(until), e.ID); err != nil {
+		if err := w.send("UPDATE effect SET epoch = ?, attempt = ?, lease_until = ?, next_at = ? WHERE id = ?", l.Epoch, l.Attempt, nanos(until), nanos(until), e.ID); err != nil {
 			return nil, err
 		}
 		leases = append(leases, l)

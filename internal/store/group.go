@@ -258,6 +258,11 @@ func (g *group) attempt(batch []*request, savepoints bool) (err error) {
 		if g.w.ahead, err = l.readAhead(batch); err != nil {
 			return g.failed(err)
 		}
+		if g.w.ahead.sent, err = l.sendAhead(batch); err != nil && !pgAgain(err) {
+			return errUndo // what carries effects must not keep them from being stored
+		} else if err != nil {
+			return g.failed(err)
+		}
 	}
 	for _, r := range batch {
 		parts += r.size()

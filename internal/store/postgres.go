@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -70,6 +71,8 @@ type Postgres struct {
 	pool  *pgxpool.Pool
 	group group
 	clock pgClock
+	// carriage is nil while nobody carries effects.
+	carriage atomic.Pointer[carriage]
 }
 
 // OpenPostgres connects to a database by its URL or keyword string and brings
@@ -91,7 +94,7 @@ func OpenPostgres(ctx context.Context, url string) (*Postgres, error) {
 	}
 	s := &Postgres{pool: pool}
 	s.tables = tables{db: s}
-	s.group.w = &writer{link: &pgLink{pool: pool}}
+	s.group.w = &writer{link: &pgLink{pool: pool, carriage: &s.carriage}}
 	if err := s.open(ctx); err != nil {
 		pool.Close()
 		return nil, err
@@ -356,6 +359,8 @@ type pgLink struct {
 	// waited for. A fault shows late then: the group is done again without.
 	lazy  bool
 	queue pgx.Batch
+	// carriage is what the group sends couriers by.
+	carriage *atomic.Pointer[carriage]
 }
 
 func (l *pgLink) context() context.Context {
@@ -372,6 +377,10 @@ func (l *pgLink) begin() (err error) {
 }
 
 func (l *pgLink) commit() error {
+	if err := l.flush(); err != nil {
+		l.rollback()
+		return err
+	}
 	// Once it is sent the outcome is awaited: it can no longer be taken back.
 	return l.tx.Commit(context.WithoutCancel(l.context()))
 }

@@ -12,6 +12,8 @@ import (
 type ahead struct {
 	cases  map[string]*stored // nil for a case that is not there
 	leases map[string]uint64  // the epoch in force; 0 for none
+	// sent are the couriers that went off for its effects.
+	sent sent
 }
 
 // takeCase returns the case as read ahead, nil if it is not there, and whether

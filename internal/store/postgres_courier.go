@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/jackc/pgx/v5"
@@ -10,6 +11,29 @@ import (
 
 	"github.com/casement/casement/internal/record"
 )
+
+// Couriers makes jobs in a transaction, one for each effect, and returns their
+// numbers in the same order. old are the numbers of those sent before, 0 for
+// none; nil if none was.
+type Couriers = func(ctx context.Context, tx pgx.Tx, effects []string, old []int64) ([]int64, error)
+
+// carriage is what commits need to send couriers by themselves.
+type carriage struct {
+	now  func() time.Time
+	open func() bool
+	send Couriers
+}
+
+// Carry has every commit send couriers for the effects it adds and that are due,
+// in the same transaction, as long as open says that there is room; nil ends
+// that. What is not sent here, Send finds.
+func (s *Postgres) Carry(now func() time.Time, open func() bool, send Couriers) {
+	if send == nil {
+		s.carriage.Store(nil)
+		return
+	}
+	s.carriage.Store(&carriage{now, open, send})
+}
 
 // Pool returns new connections to the same database, at most n at once; the
 // caller closes it.
@@ -19,43 +43,101 @@ func (s *Postgres) Pool(ctx context.Context, n int32) (*pgxpool.Pool, error) {
 	return pgxpool.NewWithConfig(ctx, cfg)
 }
 
-// Send hands up to n effects that are due at now, and whose case and object are
-// free, to couriers: send gets their ids in the transaction that marks them as
-// sent until until. An effect is not sent again before, unless its courier
-// arrived. It returns how many it sent.
-func (s *Postgres) Send(ctx context.Context, now, until time.Time, n int, send func(ctx context.Context, tx pgx.Tx, ids []string) error) (int, error) {
-	const due = `next_at <= ? AND sent_until <= ? AND dropped = 0
-		AND NOT EXISTS (SELECT 1 FROM effect o WHERE o.case_id = e.case_id AND o.lease_until > ?)
-		AND NOT EXISTS (SELECT 1 FROM effect o WHERE o.case_id = e.case_id AND o.sent_until > ? AND o.sent_until > 0)
-		AND NOT EXISTS (SELECT 1 FROM effect o WHERE e.object <> '' AND o.object = e.object AND o.object <> '' AND o.lease_until > ?)`
-	at := nanos(now)
-	var found bool
-	if err := s.one(ctx, []any{&found}, "SELECT count(*) FROM (SELECT 1 FROM effect e WHERE "+due+" LIMIT 1) q", at, at, at, at, at); err != nil || !found {
-		return 0, err
+// sent is when couriers went off, and the job of each effect.
+type sent struct {
+	at   int64
+	jobs map[string]int64
+}
+
+// sendAhead sends couriers for what the units of a group will add: one for each
+// case and object, because they do one thing at a time. An effect that is not
+// stored in the end costs a courier who finds nothing to do.
+func (l *pgLink) sendAhead(batch []*request) (out sent, err error) {
+	c := l.carriage.Load()
+	if c == nil || !c.open() {
+		return out, nil
 	}
+	now := c.now()
+	busy := map[string]bool{}
+	var list []string
+	for _, r := range batch {
+		for _, u := range slices.Concat(r.units...) {
+			for _, e := range u.AddEffects {
+				if u.Hold || e.NotBefore.After(now) || busy["case "+e.CaseID] || e.Object != "" && busy["object "+e.Object] {
+					continue
+				}
+				busy["case "+e.CaseID], busy["object "+e.Object] = true, true
+				list = append(list, pgText(e.ID))
+			}
+		}
+	}
+	if len(list) == 0 {
+		return out, nil
+	}
+	jobs, err := c.send(l.context(), l.tx, list, nil)
+	if err != nil {
+		return out, fmt.Errorf("send couriers: %w", err)
+	}
+	out = sent{at: nanos(now), jobs: make(map[string]int64, len(list))}
+	for i, id := range list {
+		out.jobs[id] = jobs[i]
+	}
+	return out, nil
+}
+
+// Unsent counts the couriers under way that were sent after since, and reports
+// whether effects wait at now for one: none was sent, or it did not arrive.
+func (s *Postgres) Unsent(ctx context.Context, now, since time.Time) (underWay int, waits bool, err error) {
+	err = s.one(ctx, []any{&underWay, &waits}, `SELECT (SELECT count(*) FROM effect WHERE sent_at >= next_at AND sent_at > ?),
+		(EXISTS (SELECT 1 FROM effect WHERE sent_at < next_at AND next_at <= ? AND dropped = 0) OR EXISTS (SELECT 1 FROM effect WHERE sent_at >= next_at AND sent_at <= ?))::int`,
+		nanos(since), nanos(now), nanos(since))
+	if err != nil {
+		return 0, false, fmt.Errorf("look for effects to send: %w", err)
+	}
+	return underWay, waits, nil
+}
+
+// Send sends couriers for up to n effects that are due at now and whose case and
+// object are free, in the transaction that notes it. One whose courier was sent
+// after since is left alone.
+func (s *Postgres) Send(ctx context.Context, now, since time.Time, n int, send Couriers) (int, error) {
+	at, lost := nanos(now), nanos(since)
+	const (
+		columns = "SELECT id, case_id, object, courier FROM effect e WHERE dropped = 0 AND "
+		free    = ` AND NOT EXISTS (SELECT 1 FROM effect o WHERE o.case_id = e.case_id AND (o.lease_until > ?1 OR o.sent_at >= o.next_at AND o.sent_at > ?2))
+			AND NOT EXISTS (SELECT 1 FROM effect o WHERE e.object <> '' AND o.object = e.object AND o.object <> '' AND o.lease_until > ?1)`
+		order = " ORDER BY next_at, id LIMIT ?3 FOR UPDATE SKIP LOCKED"
+	)
 	var ids []string
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{}, func(tx pgx.Tx) error {
-		ids = ids[:0]
+		ids = nil
+		var old []int64
 		busy := map[string]bool{}
-		err := pgEach(ctx, tx, func(row scanner) error {
+		collect := func(row scanner) error {
 			var id, caseID, object string
-			if err := row.Scan(&id, &caseID, &object); err != nil {
+			var courier int64
+			err := row.Scan(&id, &caseID, &object, &courier)
+			if err != nil || len(ids) == n || busy["case "+caseID] || object != "" && busy["object "+object] {
 				return err
 			}
-			if busy["case "+caseID] || object != "" && busy["object "+object] {
-				return nil
-			}
 			busy["case "+caseID], busy["object "+object] = true, true
-			ids = append(ids, id)
+			ids, old = append(ids, id), append(old, courier)
 			return nil
-		}, "SELECT id, case_id, object FROM effect e WHERE "+due+" ORDER BY next_at, id LIMIT ? FOR UPDATE SKIP LOCKED", []any{at, at, at, at, at, n})
-		if err != nil || len(ids) == 0 {
+		}
+		for _, which := range []string{"sent_at < next_at AND next_at <= ?1", "sent_at >= next_at AND sent_at <= ?2"} {
+			if err := pgEach(ctx, tx, collect, columns+which+free+order, []any{at, lost, n}); err != nil {
+				return err
+			}
+		}
+		if len(ids) == 0 {
+			return nil
+		}
+		jobs, err := send(ctx, tx, ids, old)
+		if err != nil {
 			return err
 		}
-		if _, err := tx.Exec(ctx, "UPDATE effect SET sent_until = $1 WHERE id = ANY($2)", nanos(until), ids); err != nil {
-			return err
-		}
-		return send(ctx, tx, ids)
+		_, err = tx.Exec(ctx, "UPDATE effect SET sent_at = $1, courier = s.courier FROM unnest($2::text[], $3::bigint[]) AS s (id, courier) WHERE effect.id = s.id", at, ids, jobs)
+		return err
 	})
 	if err != nil {
 		return 0, fmt.Errorf("send effects: %w", err)
@@ -63,22 +145,22 @@ func (s *Postgres) Send(ctx context.Context, now, until time.Time, n int, send f
 	return len(ids), nil
 }
 
-// ClaimOne leases one effect whose courier arrived; false if there is nothing to
-// do: it is done, leased, not due, or its case or object is busy.
-func (s *Postgres) ClaimOne(ctx context.Context, now time.Time, lease time.Duration, id string) (l record.Lease, ok bool, err error) {
-	err = s.put(ctx, func(w *writer) error {
-		leases, err := w.claim(nanos(now), now.Add(lease), 1, id)
-		if ok = err == nil && len(leases) == 1; ok {
-			l = leases[0]
-		}
-		if err != nil {
+// ClaimThese leases the effects whose couriers arrived. One about which nothing
+// can be done (it is done, leased, put off, or its case or object is busy) is not
+// in the answer, and may be sent again.
+func (s *Postgres) ClaimThese(ctx context.Context, now time.Time, lease time.Duration, ids []string) ([]record.Lease, error) {
+	var leases []record.Lease
+	err := s.put(ctx, func(w *writer) (err error) {
+		if leases, err = w.claim(nanos(now), now.Add(lease), len(ids), ids); err != nil || len(leases) == len(ids) {
 			return err
 		}
-		_, err = w.exec("UPDATE effect SET sent_until = 0 WHERE id = ?", id)
-		return err
+		refused := slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
+			return slices.ContainsFunc(leases, func(l record.Lease) bool { return l.Row.ID == id })
+		})
+		return w.send("UPDATE effect SET sent_at = 0 WHERE id = ANY(?) AND sent_at > 0 AND lease_until <= ?", refused, nanos(now))
 	})
 	if err != nil {
-		return l, false, fmt.Errorf("claim effect %s: %w", id, err)
+		return nil, fmt.Errorf("claim effects: %w", err)
 	}
-	return l, ok, nil
+	return leases, nil
 }

@@ -37,8 +37,16 @@ type Rig struct {
 	Drop func(caseID string)
 	// Pass lets time go by: the fake time of a synctest bubble, or real time.
 	Pass func(d time.Duration)
-	// Real: Pass is real time, so that what takes hours is left out.
-	Real bool
+	// Leap lets much time go by while nothing takes time but waiting; a rig in
+	// real time moves its clock.
+	Leap func(d time.Duration)
+	// Slack is how late a runner in real time may be.
+	Slack time.Duration
+	// Mute returns a runner whose leases cannot be prolonged: a node that is
+	// stalled or cut off.
+	Mute func(d dispatch.Doer) Runner
+	// Postpone gives an effect back that was not tried.
+	Postpone func(l record.Lease, at time.Time) error
 	// Now is the runner's clock.
 	Now func() time.Time
 	// Workers, Lease and Grace are the settings of the runners.
@@ -58,6 +66,8 @@ func Run(t *testing.T, bubble func(t *testing.T, test func(t *testing.T, r Rig))
 		{"RetriesWithGrowingDelay", testRetry},
 		{"PanicIsAFailure", testPanic},
 		{"BuriesWhatFailsTooOften", testDead},
+		{"PostponedCostsNoTry", testPostponed},
+		{"StalledNodeDoesNoHarm", testStalled},
 		{"TakesOverExpiredLeases", testTakeOver},
 		{"HeartbeatKeepsTheLease", testHeartbeat},
 		{"LostLeaseEndsTheWork", testLost},
@@ -294,9 +304,6 @@ func testPanic(t *testing.T, r Rig) {
 // testDead: what always fails is a dead letter after a bounded number of tries,
 // is tried at the slow rhythm from then on, and keeps nobody from working.
 func testDead(t *testing.T, r Rig) {
-	if r.Real {
-		t.Skip("SKIPPED: takes hours of real time; the model's rig has it")
-	}
 	var d *doer
 	d = newDoer(r, func(_ context.Context, l record.Lease) error {
 		if l.Row.CaseID == "bad" {
@@ -306,13 +313,13 @@ func testDead(t *testing.T, r Rig) {
 	})
 	r.Add("bad", "", 1)
 	stop := start(t, r.Runner(d))
-	r.Pass(20 * time.Minute)
+	r.Leap(20 * time.Minute)
 	log, _ := d.attempts()
 	if len(log) != record.DeadAfter {
 		t.Fatalf("%d tries in 20 minutes, want %d", len(log), record.DeadAfter)
 	}
 	r.Add("good", "", 1)
-	r.Pass(3 * record.DeadEvery)
+	r.Leap(3 * record.DeadEvery)
 	stop()
 	if _, per := d.attempts(); per["good/message/0"] != 1 || len(d.buried) == 0 || d.buried[0] != "bad/message/0" {
 		t.Errorf("tries %v, buried %v", per, d.buried)
@@ -322,8 +329,85 @@ func testDead(t *testing.T, r Rig) {
 		t.Errorf("a dead letter was tried %d times in three hours, want 2 or 3", n)
 	}
 	last := log[len(log)-1].at.Sub(log[len(log)-2].at)
-	if last < record.DeadEvery || last > record.DeadEvery*5/4+time.Second {
+	if last < record.DeadEvery || last > record.DeadEvery*5/4+time.Second+r.Slack {
 		t.Errorf("the last two tries of a dead letter were %v apart, want about %v", last, record.DeadEvery)
+	}
+}
+
+// testPostponed: what the kill switch holds back is never a dead letter, and
+// goes once it may.
+func testPostponed(t *testing.T, r Rig) {
+	const held = 2 * record.DeadAfter
+	var d *doer
+	d = newDoer(r, func(_ context.Context, l record.Lease) error {
+		if l.Attempt != 1 {
+			t.Errorf("try %d after being held back only", l.Attempt)
+		}
+		if d.count() > held {
+			return d.finish(r, l)
+		}
+		d.leave(l)
+		return r.Postpone(l, r.Now().Add(time.Minute))
+	})
+	r.Add("case", "", 1)
+	stop := start(t, r.Runner(d))
+	r.Leap((held + 2) * time.Minute)
+	stop()
+	log, _ := d.attempts()
+	if len(log) != held+1 || len(d.buried) > 0 {
+		t.Fatalf("given out %d times, buried %v; want %d and never", len(log), d.buried, held+1)
+	}
+	for i := 1; i < len(log); i++ {
+		if gap := log[i].at.Sub(log[i-1].at); gap < time.Minute {
+			t.Errorf("given out again after %v", gap)
+		}
+	}
+}
+
+// testStalled: a node that stands still until its work was taken over, and then
+// goes on as if it held it, is refused whatever it says.
+func testStalled(t *testing.T, r Rig) {
+	r.Add("case", "bucket", 1)
+	begun, wake, over := make(chan record.Lease, 1), make(chan bool), make(chan bool)
+	var stalled, other *doer
+	stalled = newDoer(r, func(_ context.Context, l record.Lease) error {
+		stalled.leave(l)
+		begun <- l
+		<-wake // and hears nothing
+		defer close(over)
+		at := r.Now().Add(time.Minute)
+		for what, err := range map[string]error{
+			"an outcome": r.Finish(l), "prolonging": r.Source.Extend(context.Background(), l, at), "giving back": r.Source.Release(context.Background(), l, at, "503"),
+			"burying": r.Source.Bury(context.Background(), l, at, at, "503"), "putting off": r.Postpone(l, at),
+		} {
+			if !errors.Is(err, record.ErrStale) {
+				t.Errorf("%s by a node that lost its work: %v, want ErrStale", what, err)
+			}
+		}
+		return errors.New("nobody waits for this")
+	})
+	stopStalled := start(t, r.Mute(stalled))
+	first := <-begun
+	var gone sync.WaitGroup
+	gone.Go(stopStalled) // it takes nothing else, and waits for the one it has
+	done := make(chan record.Lease, 1)
+	other = newDoer(r, func(_ context.Context, l record.Lease) error {
+		done <- l
+		<-over // still under way when the other wakes
+		return other.finish(r, l)
+	})
+	stop := start(t, r.Runner(other))
+	second := <-done
+	close(wake)
+	<-over
+	gone.Wait()
+	r.Pass(r.Lease)
+	stop()
+	if second.Epoch <= first.Epoch || second.Row.ID != first.Row.ID {
+		t.Errorf("epoch %d of %s after epoch %d of %s", second.Epoch, second.Row.ID, first.Epoch, first.Row.ID)
+	}
+	if n := stalled.count() + other.count(); n != 2 || len(stalled.buried)+len(other.buried) > 0 {
+		t.Errorf("given out %d times, buried %v %v; want twice and never", n, stalled.buried, other.buried)
 	}
 }
 

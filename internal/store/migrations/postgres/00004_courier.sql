@@ -1,8 +1,11 @@
 -- +goose Up
--- Until when a courier is under way to do the effect: one that did not arrive by
--- then is sent again.
-ALTER TABLE effect ADD COLUMN sent_until BIGINT NOT NULL DEFAULT 0;
-CREATE INDEX effect_sent ON effect (case_id, sent_until) WHERE sent_until > 0;
+-- When a courier was sent to have the effect done, and the job that it is (0 if it
+-- is not known). It is under way while sent_at >= next_at: what leases the effect
+-- or puts it off sets next_at later.
+ALTER TABLE effect ADD COLUMN sent_at BIGINT NOT NULL DEFAULT 0;
+ALTER TABLE effect ADD COLUMN courier BIGINT NOT NULL DEFAULT 0;
+CREATE INDEX effect_sent   ON effect (sent_at) WHERE sent_at >= next_at;
+CREATE INDEX effect_unsent ON effect (next_at, id) WHERE sent_at < next_at;
 
 -- +goose Down
 -- +goose StatementBegin
