@@ -157,7 +157,10 @@ func (s *Postgres) ClaimThese(ctx context.Context, now time.Time, lease time.Dur
 		refused := slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
 			return slices.ContainsFunc(leases, func(l record.Lease) bool { return l.Row.ID == id })
 		})
-		return w.send("UPDATE effect SET sent_at = 0 WHERE id = ANY(?) AND sent_at > 0 AND lease_until <= ?", refused, nanos(now))
+		// It waits for no row: who holds one may wait for the claims.
+		_, err = w.exec(`UPDATE effect SET sent_at = 0 WHERE id IN (SELECT id FROM effect WHERE id = ANY(?) AND sent_at > 0 AND lease_until <= ?
+			FOR UPDATE SKIP LOCKED)`, refused, nanos(now))
+		return err
 	})
 	if err != nil {
 		return nil, fmt.Errorf("claim effects: %w", err)
