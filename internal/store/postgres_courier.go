@@ -158,7 +158,7 @@ func (s *Postgres) ClaimThese(ctx context.Context, now time.Time, lease time.Dur
 			return slices.ContainsFunc(leases, func(l record.Lease) bool { return l.Row.ID == id })
 		})
 		// It waits for no row: who holds one may wait for the claims.
-		_, err = w.exec(`UPDATE effect SET sent_at = 0 WHERE id IN (SELECT id FROM effect WHERE id = ANY(?) AND sent_at > 0 AND lease_until <= ?
+		_, err = w.exec(`UPDATE effect SET sent_at = -1 WHERE id IN (SELECT id FROM effect WHERE id = ANY(?) AND sent_at >= 0 AND lease_until <= ?
 			FOR UPDATE SKIP LOCKED)`, refused, nanos(now))
 		return err
 	})
