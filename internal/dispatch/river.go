@@ -54,7 +54,9 @@ type River struct {
 	// tables: the rest waits in our own rows. DefaultMost if zero.
 	Most int
 
-	room   atomic.Bool
+	// room is how many couriers commits of this node may send until it looks
+	// again.
+	room   atomic.Int64
 	claims claims
 }
 
@@ -147,7 +149,10 @@ func (d *River) run(ctx context.Context) error {
 		return fmt.Errorf("start River: %w", err)
 	}
 	send := couriers(client)
-	d.Store.Carry(d.Clock, d.room.Load, send)
+	d.Store.Carry(d.Clock, func() bool { return d.room.Load() > 0 }, func(ctx context.Context, tx pgx.Tx, effects []string, old []int64) ([]int64, error) {
+		d.room.Add(-int64(len(effects)))
+		return send(ctx, tx, effects, old)
+	})
 	d.sends(ctx, send)
 	d.Store.Carry(nil, nil, nil) // what is added from now on is for other nodes
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.Grace)
@@ -249,7 +254,7 @@ func (d *River) sweep(ctx context.Context, send Couriers) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	d.room.Store(underWay < d.Most)
+	d.room.Store(int64(d.Most - underWay))
 	if !waits || underWay >= d.Most {
 		return 0, nil
 	}
