@@ -31,11 +31,11 @@ type Carried interface {
 	// Carry has every commit send couriers for the effects it adds, in the same
 	// transaction, while open says that there is room; nil ends that.
 	Carry(now func() time.Time, open func() bool, send Couriers)
-	// Unsent counts the couriers under way that were sent after since, and
-	// reports whether effects wait for one.
+	// Unsent counts the couriers under way, and reports whether effects wait for
+	// one or for one that was sent before since.
 	Unsent(ctx context.Context, now, since time.Time) (underWay int, waits bool, err error)
-	// Send sends couriers for up to n due effects that have none under way that
-	// was sent after since.
+	// Send sends couriers anew for effects whose were sent before since, and for
+	// up to n due ones that have none under way.
 	Send(ctx context.Context, now, since time.Time, n int, send Couriers) (int, error)
 	// ClaimThese leases those of the effects about which something can be done.
 	ClaimThese(ctx context.Context, now time.Time, lease time.Duration, ids []string) ([]record.Lease, error)
@@ -255,10 +255,10 @@ func (d *River) sweep(ctx context.Context, send Couriers) (int, error) {
 		return 0, err
 	}
 	d.room.Store(int64(d.Most - underWay))
-	if !waits || underWay >= d.Most {
+	if !waits {
 		return 0, nil
 	}
-	return d.Store.Send(ctx, now, now.Add(-d.Lease), min(riverSend, d.Most-underWay), send)
+	return d.Store.Send(ctx, now, now.Add(-d.Lease), max(0, min(riverSend, d.Most-underWay)), send)
 }
 
 // carry does the effect that a courier brought. Its error is one of the store:
@@ -270,7 +270,7 @@ func (d *River) carry(ctx context.Context, id string) error {
 	if err != nil || !ok {
 		return err
 	}
-	d.work(ctx, l)
+	d.doOne(ctx, l)
 	d.Wake() // the next effect of the case may go
 	return nil
 }

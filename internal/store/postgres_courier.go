@@ -85,21 +85,21 @@ func (l *pgLink) sendAhead(batch []*request) (out sent, err error) {
 	return out, nil
 }
 
-// Unsent counts the couriers under way that were sent after since, and reports
-// whether effects wait at now for one: none was sent, or it did not arrive.
+// Unsent counts the couriers under way, and reports whether effects wait at now
+// for one: none was sent, or it was sent before since and did not arrive.
 func (s *Postgres) Unsent(ctx context.Context, now, since time.Time) (underWay int, waits bool, err error) {
-	err = s.one(ctx, []any{&underWay, &waits}, `SELECT (SELECT count(*) FROM effect WHERE sent_at >= next_at AND sent_at > ?),
+	err = s.one(ctx, []any{&underWay, &waits}, `SELECT (SELECT count(*) FROM effect WHERE sent_at >= next_at),
 		(EXISTS (SELECT 1 FROM effect WHERE sent_at < next_at AND next_at <= ? AND dropped = 0) OR EXISTS (SELECT 1 FROM effect WHERE sent_at >= next_at AND sent_at <= ?))::int`,
-		nanos(since), nanos(now), nanos(since))
+		nanos(now), nanos(since))
 	if err != nil {
 		return 0, false, fmt.Errorf("look for effects to send: %w", err)
 	}
 	return underWay, waits, nil
 }
 
-// Send sends couriers for up to n effects that are due at now and whose case and
-// object are free, in the transaction that notes it. One whose courier was sent
-// after since is left alone.
+// Send sends couriers, in the transaction that notes it: anew for effects whose
+// last one was sent before since, and for up to n that are due at now and have
+// none under way. Cases and objects have one at a time.
 func (s *Postgres) Send(ctx context.Context, now, since time.Time, n int, send Couriers) (int, error) {
 	at, lost := nanos(now), nanos(since)
 	const (
@@ -107,6 +107,7 @@ func (s *Postgres) Send(ctx context.Context, now, since time.Time, n int, send C
 		free    = ` AND NOT EXISTS (SELECT 1 FROM effect o WHERE o.case_id = e.case_id AND (o.lease_until > ?1 OR o.sent_at >= o.next_at AND o.sent_at > ?2))
 			AND NOT EXISTS (SELECT 1 FROM effect o WHERE e.object <> '' AND o.object = e.object AND o.object <> '' AND o.lease_until > ?1)`
 		order = " ORDER BY next_at, id LIMIT ?3 FOR UPDATE SKIP LOCKED"
+		again = 256 // lost couriers are sent anew, so many in one transaction
 	)
 	var ids []string
 	err := pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{}, func(tx pgx.Tx) error {
@@ -117,17 +118,18 @@ func (s *Postgres) Send(ctx context.Context, now, since time.Time, n int, send C
 			var id, caseID, object string
 			var courier int64
 			err := row.Scan(&id, &caseID, &object, &courier)
-			if err != nil || len(ids) == n || busy["case "+caseID] || object != "" && busy["object "+object] {
+			if err != nil || busy["case "+caseID] || object != "" && busy["object "+object] {
 				return err
 			}
 			busy["case "+caseID], busy["object "+object] = true, true
 			ids, old = append(ids, id), append(old, courier)
 			return nil
 		}
-		for _, which := range []string{"sent_at < next_at AND next_at <= ?1", "sent_at >= next_at AND sent_at <= ?2"} {
-			if err := pgEach(ctx, tx, collect, columns+which+free+order, []any{at, lost, n}); err != nil {
-				return err
-			}
+		if err := pgEach(ctx, tx, collect, columns+"sent_at >= next_at AND sent_at <= ?2"+free+order, []any{at, lost, again}); err != nil {
+			return err
+		}
+		if err := pgEach(ctx, tx, collect, columns+"sent_at < next_at AND next_at <= ?1"+free+order, []any{at, lost, n}); err != nil {
+			return err
 		}
 		if len(ids) == 0 {
 			return nil

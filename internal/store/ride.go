@@ -35,7 +35,7 @@ func (g *group) ride() (told func(stored bool), err error) {
 		return told, nil
 	}
 	got := g.rider.got
-	leases, err := g.w.claim(nanos(now), until, n)
+	leases, err := g.w.claim(nanos(now), until, n, nil)
 	return func(stored bool) {
 		if !stored {
 			leases = nil
