@@ -5,14 +5,20 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"html"
 	"io"
+	"io/fs"
+	"maps"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
 	"strings"
@@ -22,6 +28,7 @@ import (
 	"time"
 
 	"github.com/casement/casement/internal/app"
+	"github.com/casement/casement/internal/store"
 )
 
 // The canary test gives a real `casement serve` one distinct secret at each
@@ -59,7 +66,7 @@ func forms(token string) []string {
 	return out
 }
 
-const canaryConfig = `server: {listen: "127.0.0.1:0", metrics: true}
+const canaryConfig = `server: {listen: "127.0.0.1:0", metrics: true, pprof: "PPROF"}
 log: {level: debug}
 policy: {dir: policy}
 connectors:
@@ -67,6 +74,7 @@ connectors:
     kind: webhook
     params:
       url: TARGET/act
+      notify_url: TARGET/fails
       state: {url: "TARGET/fails?asset={asset}", path: state, exposed: [open], not_exposed: [closed]}
     secrets: {signing: "env:CANARY_SIGNING", state_token: "env:CANARY_ENVIRONMENT"}
     allow: [127.0.0.0/8]
@@ -77,6 +85,8 @@ connectors:
       state: {url: "TARGET/redirects?asset={asset}", path: state, exposed: [open], not_exposed: [closed]}
     secrets: {signing: "env:CANARY_SIGNING", state_token: "env:CANARY_ENVIRONMENT"}
     allow: [127.0.0.0/8]
+routes:
+  chat: {connector: fails}
 `
 
 const canaryPolicy = `kind: playbooks
@@ -93,6 +103,7 @@ rules:
 kind: routes
 routes:
   - name: all
+    notify: [chat]
     tickets:
       - {system: tracker, template: plain, project: canary}
 ---
@@ -103,10 +114,13 @@ templates:
 
 // serving is the process under test.
 type serving struct {
-	cmd  *exec.Cmd
-	dir  string
-	at   app.Address
-	logs *lockedBuffer
+	cmd   *exec.Cmd
+	home  string // its working directory
+	bin   string
+	pprof string // address of the profiles
+	dir   string
+	at    app.Address
+	logs  *lockedBuffer
 }
 
 // lockedBuffer is written by the process and read by the test.
@@ -130,11 +144,19 @@ func (l *lockedBuffer) String() string {
 func serve(t *testing.T, target string) *serving {
 	t.Helper()
 	dir := t.TempDir()
-	bin := filepath.Join(dir, "casement")
-	if out, err := exec.Command("go", "build", "-o", bin, "github.com/casement/casement/cmd/casement").CombinedOutput(); err != nil {
+	s := &serving{home: dir, bin: filepath.Join(dir, "casement"), dir: filepath.Join(dir, "casement-data"), logs: &lockedBuffer{}}
+	if out, err := exec.Command("go", "build", "-o", s.bin, "github.com/casement/casement/cmd/casement").CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	for name, text := range map[string]string{"casement.yaml": strings.ReplaceAll(canaryConfig, "TARGET", target), "policy/policy.yaml": canaryPolicy} {
+	free, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.pprof = free.Addr().String()
+	if err := free.Close(); err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string]string{"casement.yaml": strings.NewReplacer("TARGET", target, "PPROF", s.pprof).Replace(canaryConfig), "policy/policy.yaml": canaryPolicy} {
 		if err := os.MkdirAll(filepath.Dir(filepath.Join(dir, name)), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -142,20 +164,44 @@ func serve(t *testing.T, target string) *serving {
 			t.Fatal(err)
 		}
 	}
-	s := &serving{dir: filepath.Join(dir, "casement-data"), logs: &lockedBuffer{}}
-	s.cmd = exec.Command(bin, "serve")
-	s.cmd.Dir = dir
-	s.cmd.Env = append(os.Environ(), "CANARY_ENVIRONMENT="+token("environment"), "CANARY_SIGNING="+killSecret)
-	s.cmd.Stdout, s.cmd.Stderr = s.logs, s.logs
-	if err := s.cmd.Start(); err != nil {
+	s.start(t)
+	return s
+}
+
+// start starts the server on what is in its folder.
+func (s *serving) start(t *testing.T) {
+	t.Helper()
+	if err := os.Remove(filepath.Join(s.dir, app.AddressFile)); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { _ = s.cmd.Process.Kill(); _ = s.cmd.Wait() })
+	cmd := s.command("serve")
+	cmd.Stdout, cmd.Stderr = s.logs, s.logs
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	s.cmd = cmd
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
 	eventually(t, "the server answers\n"+s.logs.String(), func() bool {
 		b, err := os.ReadFile(filepath.Join(s.dir, app.AddressFile))
 		return err == nil && json.Unmarshal(b, &s.at) == nil
 	})
-	return s
+}
+
+// stop ends the server as a service manager does.
+func (s *serving) stop(t *testing.T) {
+	t.Helper()
+	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	_ = s.cmd.Wait()
+}
+
+// command is the program with the server's configuration and environment.
+func (s *serving) command(args ...string) *exec.Cmd {
+	cmd := exec.Command(s.bin, args...)
+	cmd.Dir = s.home
+	cmd.Env = append(os.Environ(), "CANARY_ENVIRONMENT="+token("environment"), "CANARY_SIGNING="+killSecret)
+	return cmd
 }
 
 // eventually asks another process again and again; there is no signal of it to
@@ -185,8 +231,10 @@ func (s *serving) send(t *testing.T, method, path, body string, hidden bool) str
 	}
 	r.Header.Set("Authorization", "Bearer "+s.at.Token)
 	if hidden {
-		r.Header.Set("X-Api-Key", token("header"))
-		r.Header.Set("Cookie", "session="+token("header"))
+		for _, name := range []string{"X-Api-Key", "Cookie", "User-Agent", "Referer", "Forwarded", "X-Forwarded-For", "X-Request-Id", "Traceparent", "Tracestate", "Baggage",
+			"Accept-Language", "Content-Type", "X-GitHub-Event", "Webhook-Id", "Webhook-Signature", "X-Hub-Signature-256"} {
+			r.Header.Set(name, "session="+token("header"))
+		}
 	}
 	resp, err := http.DefaultClient.Do(r)
 	if err != nil {
@@ -200,16 +248,38 @@ func (s *serving) send(t *testing.T, method, path, body string, hidden bool) str
 	return resp.Status + "\n" + string(b)
 }
 
+// canaryTarget answers as servers do that say too much, and keeps what it was
+// sent, without the credential that is its own.
+type canaryTarget struct {
+	mu  sync.Mutex
+	got bytes.Buffer
+}
+
+func (c *canaryTarget) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	credential := r.Header.Get("Authorization")
+	r.Header.Del("Authorization")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	_ = r.Write(&c.got) // to memory
+	switch r.URL.Path {
+	case "/fails": // echoes what it was sent
+		w.Header().Set("X-Debug", token("connector error"))
+		w.WriteHeader(http.StatusForbidden)
+		fmt.Fprintf(w, "denied: key %s of %s", token("connector error"), credential)
+	case "/redirects":
+		http.Redirect(w, r, "/elsewhere?token="+token("redirect"), http.StatusFound)
+	}
+}
+
+func (c *canaryTarget) requests() []byte {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return bytes.Clone(c.got.Bytes())
+}
+
 func TestCanary(t *testing.T) {
-	target := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		switch r.URL.Path {
-		case "/fails": // echoes what it was sent, as servers do
-			w.WriteHeader(http.StatusForbidden)
-			fmt.Fprintf(w, "denied: key %s of %s", token("connector error"), r.Header.Get("Authorization"))
-		case "/redirects":
-			http.Redirect(w, r, "/elsewhere?token="+token("redirect"), http.StatusFound)
-		}
-	}))
+	told := &canaryTarget{}
+	target := httptest.NewServer(told)
 	defer target.Close()
 	s := serve(t, target.URL)
 	alert := func(id, class, title, extra string) string {
@@ -234,12 +304,21 @@ func TestCanary(t *testing.T) {
 		_, body, _ := strings.Cut(out, "\n")
 		return json.Unmarshal([]byte(body), &h) == nil && h.Cases["held"] >= 2
 	})
-	for _, path := range []string{"/cases", "/api/v1/cases", "/", "/nothing-here", "/api/v1/nothing", "/hooks/unknown"} {
-		s.send(t, "GET", path, "", true)
-		s.send(t, "POST", path, token("body"), true)
+	for _, path := range []string{"/cases", "/api/v1/cases", "/", "/nothing-here", "/api/v1/nothing", "/hooks/unknown", "/metrics", "/openapi.json", "/login", "/tickets"} {
+		answers += s.send(t, "GET", path, "", true)
+		answers += s.send(t, "POST", path, token("body"), true)
 	}
-	places := s.places(t)
-	places["answers to senders"] = []byte(answers)
+	places := map[string][]byte{"answers to senders": []byte(answers)}
+	s.places(t, "", places)
+	s.stop(t)
+	s.files(t, "stopped: ", places)
+	reason := s.bury(t)
+	s.start(t)
+	s.places(t, "again: ", places)
+	s.stop(t)
+	s.files(t, "stopped again: ", places)
+	places["log"] = []byte(s.logs.String())
+	places["requests to targets"] = told.requests()
 	for _, c := range canaries() {
 		for name, b := range places {
 			for _, f := range forms(c.token) {
@@ -250,16 +329,53 @@ func TestCanary(t *testing.T) {
 		}
 	}
 	// The search finds what is there.
-	for _, name := range []string{"casement.db", "API", "page", "ledger export"} {
+	for _, name := range []string{"casement.db", "API /api/v1/cases", "page /cases", "page /tickets", "ledger export", "command case", "copy/casement.db", "requests to targets"} {
 		if !found(places, name, planted) {
 			t.Errorf("the planted canary was not found in %s: the search is blind: %.400s", name, places[name])
 		}
 	}
-	for name, word := range map[string]string{"argv": "serve", "metrics": "casement_cases", "log": "Casement is running"} {
-		if !found(places, name, word) {
+	for name, word := range map[string]string{"argv": "serve", "metrics": "casement_cases", "log": "Casement is running", "requests to targets": "Webhook-Id",
+		"API /api/v1/dead-letters": reason, "page /cases/": "403", "command deadletter": "dead", "command doctor": "disk", "profile goroutine": "net/http",
+		"profile heap": "heap profile", "profile cmdline": "serve", "command ledger": "verif"} {
+		if !slices.ContainsFunc(slices.Collect(maps.Keys(places)), func(place string) bool {
+			return strings.Contains(place, name) && bytes.Contains(places[place], []byte(word))
+		}) {
 			t.Errorf("%q was not found in %s: the search is blind", word, name)
 		}
 	}
+}
+
+// bury makes a dead letter of the message that its receiver refused, with the
+// reason of its last try, as one failure too many does. It returns a word of it.
+func (s *serving) bury(t *testing.T) string {
+	t.Helper()
+	ctx := t.Context()
+	db, err := store.Open(ctx, s.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	now := db.Now()
+	leases, err := db.Claim(ctx, now.Add(24*time.Hour), time.Second, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, l := range leases {
+		effects, err := db.EffectsOf(ctx, l.Row.CaseID, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range effects {
+			if e.ID == l.Row.ID && e.LastError != "" {
+				if err := db.Bury(ctx, l, now, now.Add(time.Hour), e.LastError); err != nil {
+					t.Fatal(err)
+				}
+				return "403"
+			}
+		}
+	}
+	t.Fatalf("none of %d effects failed", len(leases))
+	return ""
 }
 
 // found reports whether a place whose name contains word holds the text.
@@ -273,64 +389,134 @@ func found(places map[string][]byte, word, text string) bool {
 }
 
 // places reads everything the process shows or keeps.
-func (s *serving) places(t *testing.T) map[string][]byte {
+func (s *serving) places(t *testing.T, when string, out map[string][]byte) {
 	t.Helper()
-	out := map[string][]byte{}
-	var list struct {
-		Cases []struct {
-			ID string `json:"id"`
-		} `json:"cases"`
+	ids := map[string][]string{"cases": s.ids(t, "/api/v1/cases", "cases"), "tickets": s.ids(t, "/api/v1/tickets", "tickets")}
+	if len(ids["cases"]) < 4 || len(ids["tickets"]) < 2 {
+		t.Fatalf("cases and tickets: %v", ids)
 	}
-	_, body, _ := strings.Cut(s.send(t, "GET", "/api/v1/cases", "", false), "\n")
-	if err := json.Unmarshal([]byte(body), &list); err != nil || len(list.Cases) < 4 {
-		t.Fatalf("cases: %v in %s", err, body)
+	get := func(kind, path string) string {
+		text := s.send(t, "GET", path, "", false)
+		out[when+kind+" "+path] = []byte(text)
+		return text
 	}
-	pages := []string{"/cases", "/approvals", "/"}
-	calls := []string{"/api/v1/cases", "/api/v1/approvals", "/api/v1/pauses", "/api/v1/exceptions", "/api/v1/health", "/api/v1/users", "/api/v1/tokens"}
-	for _, c := range list.Cases {
-		pages = append(pages, "/cases/"+c.ID)
-		calls = append(calls, "/api/v1/cases/"+c.ID, "/api/v1/cases/"+c.ID+"/timeline")
+	// Every call of the API that changes nothing, by the API's own document.
+	var doc struct {
+		Paths map[string]map[string]any `json:"paths"`
 	}
-	for _, p := range pages {
-		out["page "+p] = []byte(s.send(t, "GET", p, "", false))
+	_, text, _ := strings.Cut(get("API", "/openapi.json"), "\n")
+	if err := json.Unmarshal([]byte(text), &doc); err != nil || len(doc.Paths) < 10 {
+		t.Fatalf("%d paths: %v", len(doc.Paths), err)
 	}
-	for _, p := range calls {
-		out["API "+p] = []byte(s.send(t, "GET", p, "", false))
+	for path, methods := range doc.Paths {
+		if _, ok := methods["get"]; !ok || strings.HasSuffix(path, "/events") && !strings.Contains(path, "{") {
+			continue
+		}
+		before, after, inside := strings.Cut(path, "{id}")
+		if !inside {
+			get("API", path)
+			continue
+		}
+		_, kind, _ := strings.Cut(strings.TrimSuffix(before, "/"), "/api/v1/")
+		if len(ids[kind]) == 0 {
+			t.Fatalf("no ids for %s", path)
+		}
+		for _, id := range ids[kind] {
+			get("API", before+id+after)
+		}
 	}
-	out["ledger export"] = []byte(s.send(t, "GET", "/api/v1/ledger/export", "", false))
-	out["metrics"] = []byte(s.send(t, "GET", "/metrics", "", false))
+	// Every page, by following links.
+	seen, todo := map[string]bool{}, []string{"/", "/cases", "/cases?open=all", "/approvals", "/tickets", "/login", "/setup", "/healthz", "/readyz"}
+	for len(todo) > 0 && len(seen) < 300 {
+		path := todo[0]
+		todo = todo[1:]
+		if seen[path] {
+			continue
+		}
+		seen[path] = true
+		for _, m := range regexp.MustCompile(`(?:href|src|hx-get|action)="(/[^"#]*)"`).FindAllStringSubmatch(get("page", path), -1) {
+			if link := html.UnescapeString(m[1]); link != "/events" && !strings.HasPrefix(link, "/assets/") {
+				todo = append(todo, link)
+			}
+		}
+	}
+	for _, id := range ids["cases"] {
+		if !seen["/cases/"+id] {
+			t.Errorf("no link leads to case %s", id)
+		}
+	}
+	out[when+"ledger export"] = []byte(s.send(t, "GET", "/api/v1/ledger/export", "", false))
+	out[when+"metrics"] = []byte(s.send(t, "GET", "/metrics", "", false))
+	for _, p := range []string{"cmdline", "goroutine?debug=2", "heap?debug=1", "allocs?debug=1", "block?debug=1", "mutex?debug=1", "threadcreate?debug=1", ""} {
+		resp, err := http.Get("http://" + s.pprof + "/debug/pprof/" + p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, err := io.ReadAll(resp.Body)
+		_ = resp.Body.Close()
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatalf("profile %s: %s %v", p, resp.Status, err)
+		}
+		out[when+"profile "+p] = b
+	}
+	id := ids["cases"][len(ids["cases"])-1]
+	for _, args := range []string{"case list --open all", "case list -o json", "case show " + id, "case timeline " + id, "approval list", "deadletter list", "deadletter list -o json",
+		"exception list", "user list", "token list", "ledger verify", "ledger export", "doctor", "config show", "config validate", "version", "backup " + when + "copy"} {
+		args = strings.ReplaceAll(args, ": ", "-")
+		b, err := s.command(strings.Fields(args)...).CombinedOutput()
+		if exit := (*exec.ExitError)(nil); err != nil && !errors.As(err, &exit) {
+			t.Fatalf("%s: %v", args, err)
+		}
+		out[when+"command "+args] = b
+	}
 	if runtime.GOOS == "linux" {
 		b, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", s.cmd.Process.Pid))
 		if err != nil {
 			t.Fatal(err)
 		}
-		out["argv"] = b
+		out[when+"argv"] = b
 	} else {
-		out["argv"] = []byte(strings.Join(s.cmd.Args, "\x00"))
+		out[when+"argv"] = []byte(strings.Join(s.cmd.Args, "\x00"))
 	}
-	// While it runs: the database with its log; then stopped: what stays.
-	s.files(t, "running: ", out)
-	if err := s.cmd.Process.Signal(syscall.SIGTERM); err != nil {
-		t.Fatal(err)
+	s.files(t, when+"running: ", out) // the database with its log
+}
+
+// ids lists the ids of what a path of the API lists under name.
+func (s *serving) ids(t *testing.T, path, name string) []string {
+	t.Helper()
+	var list map[string]json.RawMessage
+	var rows []struct {
+		ID any `json:"id"`
 	}
-	_ = s.cmd.Wait()
-	s.files(t, "stopped: ", out)
-	out["log"] = []byte(s.logs.String())
+	_, body, _ := strings.Cut(s.send(t, "GET", path, "", false), "\n")
+	if err := json.Unmarshal([]byte(body), &list); err != nil {
+		t.Fatalf("%s: %v in %s", path, err, body)
+	}
+	if err := json.Unmarshal(list[name], &rows); err != nil {
+		t.Fatalf("%s: %v in %s", path, err, body)
+	}
+	var out []string
+	for _, r := range rows {
+		out = append(out, fmt.Sprint(r.ID))
+	}
 	return out
 }
 
 func (s *serving) files(t *testing.T, when string, out map[string][]byte) {
 	t.Helper()
-	entries, err := os.ReadDir(s.dir)
+	err := filepath.WalkDir(s.home, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || path == s.bin {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // a file that was only there for a moment
+		}
+		out[when+strings.TrimPrefix(path, s.home+"/")] = b
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
-	}
-	for _, e := range entries {
-		b, err := os.ReadFile(filepath.Join(s.dir, e.Name()))
-		if err != nil {
-			t.Fatal(err)
-		}
-		out[when+e.Name()] = b
 	}
 }
 

@@ -189,7 +189,7 @@ func TestContentType(t *testing.T) {
 		}
 	}
 	before := d.holds()
-	for _, event := range []string{"ping", "push", "", "secret_scanning_alert_location"} {
+	for _, event := range []string{"ping", "push", "", "secret_scanning_alert_location", "token=1_alert", strings.Repeat("a", 64) + "_alert"} {
 		if r := form(leaked(2), event, "application/json"); r.status != http.StatusOK || r.Stored || !strings.Contains(r.Error, "not an alert") {
 			t.Errorf("event %q: %d %s", event, r.status, r.text)
 		}
