@@ -213,7 +213,7 @@ func New(ctx context.Context, cfg Config) (a *App, err error) {
 	a.Engine = engine.New(engine.Config{
 		Store: notifying{a.Store, a.hub, a.metrics}, Effects: a.Store, Judge: func() engine.Judge { return a.live.Load() },
 		Guards: newGuards(func() *policy.Pack { return a.live.Load().judge.Pack }, a.Store, cfg.Budgets),
-		Doors:  a.doors(), Principals: lazyPrincipals{a}, Tickets: tickets{a.live.Load, a.Store, a.cfg.BaseURL},
+		Doors:  a.doors(), Principals: lazyPrincipals{a}, Tickets: tickets{a.live.Load, a.Store, a.cfg.BaseURL}, Reminders: reminders{a},
 		BaseURL: a.cfg.BaseURL, Rand: cfg.Rand, Log: cfg.Log, Failpoint: cfg.Failpoint,
 		Late: func(by time.Duration) { a.metrics.late.Observe(by.Seconds()) },
 	})
@@ -304,6 +304,7 @@ func (a *App) takeIn() {
 			}
 			return intake.Source{Name: "token/" + p.ID, Tenant: p.Tenant, Kind: "token"}, err
 		},
+		Routes:  reminders{a}.routes,
 		MaxBody: a.cfg.MaxBody, Quota: a.cfg.Quarantine, Inflight: a.cfg.Inflight, Watch: a.metrics.took, Log: a.cfg.Log})
 }
 

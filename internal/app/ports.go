@@ -115,6 +115,8 @@ type upkeep interface {
 	EffectQueues(ctx context.Context, now time.Time) ([]store.EffectQueue, error)
 	InboxQueue(ctx context.Context) (store.InboxQueue, error)
 	Schema(ctx context.Context) (int64, error)
+	QuarantineOf(ctx context.Context, tenant, source string) (store.QuarantineSummary, error)
+	QuarantineReminded(ctx context.Context, l record.Lease, e store.StreamEvent) error
 	InboxCount(ctx context.Context, tenant string) (waiting, quarantined int, err error)
 	CreateTicket(ctx context.Context, onceKey string, t store.Ticket) (out store.Ticket, created bool, err error)
 	Close() error

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/casement/casement/internal/connector"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 )
 
@@ -24,6 +25,9 @@ const onItsWay = 30 * time.Second
 // give the lease back for later.
 func (e *Engine) Do(ctx context.Context, l Lease, now time.Time) error {
 	e.Failpoint("after claim")
+	if l.Row.Effect.Kind == record.EffectReminder {
+		return e.remind(ctx, l, now)
+	}
 	c, err := e.Store.Load(ctx, l.Row.CaseID)
 	if err != nil {
 		return err

@@ -74,6 +74,8 @@ type Config struct {
 	Doors      Doors
 	Principals Principals
 	Tickets    Tickets
+	// Reminders are told of what waits outside cases; nil where nothing can.
+	Reminders Reminders
 	// BaseURL is the address of the pages, for links in messages.
 	BaseURL string
 	// Rand is the source of ids and salts; nil for crypto/rand.

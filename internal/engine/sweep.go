@@ -105,6 +105,9 @@ func (r *run) bury(ctx context.Context, why string) error {
 // Buried tells the case that an effect of it became a dead letter. A case that
 // can't take it in is in the list of dead letters all the same.
 func (e *Engine) Buried(ctx context.Context, l Lease, now time.Time, why string) error {
+	if l.Row.Effect.Kind == record.EffectReminder {
+		return nil // no case waits for it; the list of dead letters shows it
+	}
 	_, err := e.Tell(ctx, l.Row.CaseID, remedy.Command{At: now, By: remedy.Actor{Kind: remedy.System, ID: "engine"}, Do: remedy.Stuck{Effect: l.Row.Effect, Reason: why}})
 	if remedy.CodeOf(err) != "" {
 		return nil // told before, or no longer called for

@@ -40,7 +40,9 @@ const (
 	maxAttempts = 10
 	// retryAfter is when a sender whose body could not be stored is to try again.
 	retryAfter = 10 * time.Second
-	// remindEvery is how often a quarantined body calls its owner.
+	// The owner of a source is told an hour after a body went to quarantine, and
+	// every day as long as one is there.
+	remindFirst = time.Hour
 	remindEvery = 24 * time.Hour
 )
 
@@ -75,7 +77,9 @@ type Inbox interface {
 type Quarantine interface {
 	QuarantinePut(ctx context.Context, it store.InboxItem, quota int64) (int64, error)
 	QuarantineDue(ctx context.Context, now time.Time, n int) ([]store.InboxItem, error)
-	QuarantineRemind(ctx context.Context, tenant string, id int64, at time.Time) error
+	// QuarantineRemind calls for one reminder by each route of all bodies of the
+	// source, if one is due at now; the next is at next.
+	QuarantineRemind(ctx context.Context, tenant, source string, routes []string, now, next time.Time) error
 }
 
 // Observer takes findings in; *engine.Engine is one.
@@ -90,7 +94,7 @@ type Sealer interface {
 	Open(sealed []byte) ([]byte, error)
 }
 
-// Config wires an intake; all fields but MaxBody, Quota, Inflight and Log are
+// Config wires an intake; all fields but Routes, MaxBody, Quota, Inflight and Log are
 // required.
 type Config struct {
 	Engine Observer
@@ -102,7 +106,10 @@ type Config struct {
 	// Source returns the source by name.
 	Source func(name string) (Source, bool)
 	// Token checks a bearer token and returns the source it speaks for.
-	Token    func(ctx context.Context, token string) (Source, error)
+	Token func(ctx context.Context, token string) (Source, error)
+	// Routes are the channels by which the owner of a source is told, nil for the
+	// log alone.
+	Routes   func(owner string) []string
 	MaxBody  int64
 	Quota    int64
 	Inflight int
@@ -130,6 +137,9 @@ func New(c Config) *Intake {
 	}
 	if c.Inflight == 0 {
 		c.Inflight = 512
+	}
+	if c.Routes == nil {
+		c.Routes = func(string) []string { return nil }
 	}
 	if c.Watch == nil {
 		c.Watch = func(string, Answer, time.Duration) {}
@@ -273,7 +283,7 @@ func (in *Intake) quarantine(ctx context.Context, src Source, event string, body
 	sealed, err := in.Seal.Seal(body)
 	if err == nil {
 		a.Quarantine, err = in.Inbox.QuarantinePut(ctx, store.InboxItem{Tenant: src.Tenant, Source: src.Name, ReceivedAt: now,
-			Headers: map[string]string{"event": event}, Body: sealed, Owner: src.Owner, Error: why, NextAt: now.Add(remindEvery)}, in.Quota)
+			Headers: map[string]string{"event": event}, Body: sealed, Owner: src.Owner, Error: why, NextAt: now.Add(remindFirst)}, in.Quota)
 	}
 	if err != nil {
 		return notStored(a, err)
@@ -295,18 +305,29 @@ func (in *Intake) Work(ctx context.Context, n int) (int, error) {
 			return 0, err
 		}
 	}
+	due, err := in.remind(ctx, now, n)
+	return len(items) + due, err
+}
+
+// remind has the owners of sources told of what lies in quarantine.
+func (in *Intake) remind(ctx context.Context, now time.Time, n int) (int, error) {
 	due, err := in.Inbox.QuarantineDue(ctx, now, n)
 	if err != nil {
-		return len(items), err
+		return 0, err
 	}
+	said := map[[2]string]bool{}
 	for _, it := range due {
-		in.Log.WarnContext(ctx, "quarantined body waits for a person", "id", it.ID, "source", it.Source, "owner", it.Owner, "why", it.Error,
-			"since", it.ReceivedAt)
-		if err := in.Inbox.QuarantineRemind(ctx, it.Tenant, it.ID, now.Add(remindEvery)); err != nil {
-			return len(items), err
+		key := [2]string{it.Tenant, it.Source}
+		if said[key] {
+			continue
+		}
+		said[key] = true
+		in.Log.WarnContext(ctx, "quarantined bodies wait for a person", "source", it.Source, "owner", it.Owner, "why", it.Error, "since", it.ReceivedAt)
+		if err := in.Inbox.QuarantineRemind(ctx, it.Tenant, it.Source, in.Routes(it.Owner), now, now.Add(remindEvery)); err != nil {
+			return 0, err
 		}
 	}
-	return len(items) + len(due), nil
+	return len(due), nil
 }
 
 func (in *Intake) workOne(ctx context.Context, it store.InboxItem, now time.Time) error {
@@ -332,7 +353,7 @@ func (in *Intake) workOne(ctx context.Context, it store.InboxItem, now time.Time
 		return in.Inbox.InboxRetry(ctx, it, now.Add(time.Second<<min(it.Attempts, 12)), err.Error())
 	}
 	// It was accepted, so that the quarantine takes it whatever its quota.
-	return in.Inbox.InboxQuarantine(ctx, it, it.Body, now.Add(remindEvery), src.Owner, err.Error())
+	return in.Inbox.InboxQuarantine(ctx, it, it.Body, now.Add(remindFirst), src.Owner, err.Error())
 }
 
 // observe takes findings in, in groups. each gets the result of every finding

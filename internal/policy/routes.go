@@ -44,6 +44,19 @@ func (l *loader) routes(raws []rawRoute) {
 	}
 }
 
+// Channels are the channels by which a team is told of what belongs to no case:
+// those of the first route that asks for nothing but the team.
+func (p *Pack) Channels(team string) []string {
+	for _, r := range p.routes {
+		m := r.match
+		m.team = nil
+		if m.empty() && in(r.match.team, team) {
+			return append([]string(nil), r.notify...)
+		}
+	}
+	return nil
+}
+
 func (l *loader) exceptions(raws []rawException) {
 	for _, raw := range raws {
 		l.unique("exception", raw.Name)

@@ -113,6 +113,11 @@ type Known struct {
 	Quiet bool
 }
 
+// EffectReminder is the kind of an effect that belongs to no case: it tells a
+// person of bodies in quarantine. Its Action is the source, its CaseID stands
+// for the quarantine of that source.
+const EffectReminder remedy.EffectKind = "reminder"
+
 // EffectRow is one effect that waits to be done.
 type EffectRow struct {
 	ID     string

@@ -73,8 +73,8 @@ func (s *tables) Stumbled(ctx context.Context, caseID string, now time.Time, rea
 // deadEffects and deadClocks are the two kinds of dead letters, in the columns
 // of scanDead.
 const (
-	deadEffects = `SELECT e.id, e.tenant, e.case_id, e.kind, e.action, e.last_error, e.attempt, e.dead_since, e.next_at, c.owner
-		FROM effect e JOIN case_state c ON c.id = e.case_id WHERE e.tenant = ? AND e.dead_since > 0 AND e.dropped = 0`
+	deadEffects = `SELECT e.id, e.tenant, e.case_id, e.kind, e.action, e.last_error, e.attempt, e.dead_since, e.next_at, coalesce(c.owner, '')
+		FROM effect e LEFT JOIN case_state c ON c.id = e.case_id WHERE e.tenant = ? AND e.dead_since > 0 AND e.dropped = 0`
 	deadClocks = `SELECT '` + clockPrefix + `' || f.case_id, f.tenant, f.case_id, '` + record.KindClock + `', '', f.reason, f.failures, f.dead_since, f.next_at, c.owner
 		FROM case_fault f JOIN case_state c ON c.id = f.case_id WHERE f.tenant = ? AND f.dead_since > 0 AND c.wake_at = f.next_at`
 )

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"context"
 	"errors"
 	"reflect"
 	"strings"
@@ -64,8 +65,33 @@ func TestInboxLife(t *testing.T) {
 	}
 }
 
+// quarantining is what both stores do for the quarantine.
+type quarantining interface {
+	QuarantinePut(ctx context.Context, it store.InboxItem, quota int64) (int64, error)
+	Quarantine(ctx context.Context, tenant string, after int64, n int) ([]store.InboxItem, error)
+	QuarantineDue(ctx context.Context, now time.Time, n int) ([]store.InboxItem, error)
+	QuarantineRemind(ctx context.Context, tenant, source string, routes []string, now, next time.Time) error
+	QuarantineOf(ctx context.Context, tenant, source string) (store.QuarantineSummary, error)
+	QuarantineReminded(ctx context.Context, l record.Lease, e store.StreamEvent) error
+	QuarantineRelease(ctx context.Context, tenant string, id int64, body []byte, at time.Time) error
+	QuarantineDrop(ctx context.Context, tenant string, id int64, e store.StreamEvent) error
+	InboxNext(ctx context.Context, now time.Time, lease time.Duration, n int) ([]store.InboxItem, error)
+	InboxQuarantine(ctx context.Context, it store.InboxItem, body []byte, at time.Time, owner, reason string) error
+	Claim(ctx context.Context, now time.Time, lease time.Duration, n int) ([]record.Lease, error)
+	EffectsOf(ctx context.Context, caseID string, n int) ([]store.EffectStatus, error)
+	Stream(ctx context.Context, tenant, stream string, seq uint64, n int) ([]store.StoredEvent, error)
+}
+
 func TestQuarantine(t *testing.T) {
-	s, ctx, now := open(t, t.TempDir()), t.Context(), storetest.Epoch()
+	t.Run("sqlite", func(t *testing.T) { testQuarantine(t, open(t, t.TempDir())) })
+	t.Run("postgres", func(t *testing.T) {
+		_, url := emptyPG(t)
+		testQuarantine(t, openPG(t, url))
+	})
+}
+
+func testQuarantine(t *testing.T, s quarantining) {
+	ctx, now := t.Context(), storetest.Epoch()
 	it := body("trivy", "sealed")
 	it.Error, it.Owner, it.NextAt = "line 1: not JSON", "ops", now.Add(time.Hour)
 	id, err := s.QuarantinePut(ctx, it, 10)
@@ -84,7 +110,37 @@ func TestQuarantine(t *testing.T) {
 	if err != nil || len(due) != 2 {
 		t.Errorf("due %+v, %v", due, err)
 	}
-	want(t, s.QuarantineRemind(ctx, "default", id, now.Add(48*time.Hour)), nil)
+	want(t, s.QuarantineRemind(ctx, "default", "trivy", []string{"chat", "mail"}, now.Add(time.Minute), now.Add(48*time.Hour)), nil)
+	if es, err := s.EffectsOf(ctx, "", 10); err != nil || len(es) != 0 {
+		t.Errorf("reminded before the time came: %+v, %v", es, err)
+	}
+	remind := func(at time.Time) []record.Lease {
+		want(t, s.QuarantineRemind(ctx, "default", "trivy", []string{"chat", "mail"}, at, at.Add(48*time.Hour)), nil)
+		ls, err := s.Claim(ctx, at, time.Minute, 10)
+		want(t, err, nil)
+		return ls
+	}
+	at := now.Add(time.Hour)
+	first := remind(at)
+	want(t, s.QuarantineRemind(ctx, "default", "trivy", []string{"chat", "mail"}, at, at.Add(48*time.Hour)), nil) // another node
+	if es, err := s.EffectsOf(ctx, "", 10); err != nil || len(es) != 2 || len(first) != 1 || first[0].Row.Effect.Kind != record.EffectReminder || first[0].Row.Effect.Action != "trivy" {
+		t.Fatalf("one reminder by each route, one at a time: %+v, %+v, %v", first, es, err)
+	}
+	if q, err := s.QuarantineOf(ctx, "default", "trivy"); err != nil || q != (store.QuarantineSummary{Bodies: 1, Oldest: it.ReceivedAt, Owner: "ops", Error: it.Error}) {
+		t.Errorf("sum %+v, %v", q, err)
+	}
+	told := store.StreamEvent{Tenant: "default", Stream: store.StreamSource + "/trivy", Type: "quarantine_reminded", Schema: 1, At: at, By: remedy.Actor{Kind: remedy.System, ID: "engine"}, Body: []byte("{}")}
+	lost := first[0]
+	lost.Epoch--
+	want(t, s.QuarantineReminded(ctx, lost, told), record.ErrStale)
+	want(t, s.QuarantineReminded(ctx, first[0], told), nil)
+	want(t, s.QuarantineReminded(ctx, first[0], told), record.ErrStale)
+	// The second route did not arrive in two days: it gets no second reminder, the first does.
+	remind(at.Add(48 * time.Hour))
+	es, err := s.EffectsOf(ctx, "", 10)
+	if err != nil || len(es) != 2 || es[0].Door == es[1].Door {
+		t.Errorf("reminders pile up: %+v, %v", es, err)
+	}
 	want(t, s.QuarantineRelease(ctx, "other", id, nil, now), record.ErrNotFound)
 	want(t, s.QuarantineRelease(ctx, "default", id, []byte("opened"), now), nil)
 	claimed, err := s.InboxNext(ctx, now, time.Minute, 1)
@@ -95,7 +151,7 @@ func TestQuarantine(t *testing.T) {
 	e := store.StreamEvent{Tenant: "default", Stream: store.StreamSource + "/trivy", Type: "body_dropped", Schema: 1, At: now, By: remedy.Actor{Kind: remedy.Person, ID: "u-ann"}, Body: []byte("{}")}
 	want(t, s.QuarantineDrop(ctx, "default", id, e), nil)
 	want(t, s.QuarantineDrop(ctx, "default", id, e), record.ErrNotFound)
-	if events, err := s.Stream(ctx, "default", e.Stream, 0, -1); err != nil || len(events) != 1 || events[0].Type != "body_dropped" {
+	if events, err := s.Stream(ctx, "default", e.Stream, 0, -1); err != nil || len(events) != 2 || events[0].Type != "quarantine_reminded" || events[1].Type != "body_dropped" {
 		t.Errorf("events %+v, %v", events, err)
 	}
 }

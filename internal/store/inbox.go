@@ -31,7 +31,9 @@ func (s *tables) InboxPut(ctx context.Context, it InboxItem) (int64, error) {
 // QuarantinePut keeps a body that could not be read, with the reason in
 // it.Error and the person or team it waits for in it.Owner. quota bounds the
 // bytes in quarantine of the tenant; beyond it nothing is stored and the error
-// is record.ErrFull. A quarantined body is never removed by itself.
+// is record.ErrFull. A quarantined body is never removed by itself. Its first
+// reminder is at it.NextAt, or with that of the bodies of its source that wait
+// already.
 func (s *tables) QuarantinePut(ctx context.Context, it InboxItem, quota int64) (int64, error) {
 	return s.inboxInsert(ctx, it, true, quota)
 }
@@ -52,6 +54,13 @@ func (s *tables) inboxInsert(ctx context.Context, it InboxItem, quarantined bool
 		if quota >= 0 {
 			if err := w.quota(it.Tenant, int64(len(it.Body)), quota); err != nil {
 				return err
+			}
+			var others sql.NullInt64 // one reminder speaks for all bodies of a source
+			if err := w.get([]any{&others}, "SELECT min(next_at) FROM inbox WHERE tenant = ? AND source = ? AND quarantined = 1", it.Tenant, it.Source); err != nil {
+				return err
+			}
+			if others.Valid {
+				it.NextAt = instant(others.Int64)
 			}
 		}
 		return w.get([]any{&id}, `INSERT INTO inbox (tenant, source, received_at, headers, body, quarantined, owner, error, attempts, epoch, next_at)
@@ -176,11 +185,6 @@ func (s *tables) Quarantine(ctx context.Context, tenant string, after int64, n i
 // its (decrypted) content, due at at.
 func (s *tables) QuarantineRelease(ctx context.Context, tenant string, id int64, body []byte, at time.Time) error {
 	return s.quarantineChange(ctx, tenant, id, "UPDATE inbox SET quarantined = 0, attempts = 0, body = ?, next_at = ?", body, nanos(at))
-}
-
-// QuarantineRemind sets when a quarantined body speaks up again.
-func (s *tables) QuarantineRemind(ctx context.Context, tenant string, id int64, at time.Time) error {
-	return s.quarantineChange(ctx, tenant, id, "UPDATE inbox SET next_at = ?", nanos(at))
 }
 
 // QuarantineDrop removes a quarantined body by the decision of a person, who
