@@ -53,7 +53,7 @@ changed then.`,
 	fl := cmd.Flags()
 	fl.StringVar(&to, "to", "", "the database: a URL without a password, or env:NAME, file:PATH of one (default: database.url of the configuration)")
 	fl.DurationVar(&o.Wait, "wait", drainWait, "how long to wait for a running server's end")
-	fl.BoolVar(&o.Rehearse, "dry-run", false, "copy, verify what no server changes, and take it all back")
+	fl.BoolVar(&o.Rehearse, "dry-run", false, "copy, verify where no server runs, and take it all back")
 	fl.BoolVar(&o.Cancel, "cancel", false, "take back a copy that was begun and that the database did not get")
 	fl.BoolVarP(&c.yes, "yes", "y", false, "do it without asking")
 	cmd.RunE = c.does(func(ctx context.Context, _ []string) error {

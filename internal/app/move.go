@@ -209,7 +209,9 @@ func (m *mover) beside(ctx context.Context) error {
 		return err
 	}
 	m.o.Say("Copying beside the running server to %s.", m.rep.Target)
-	err = errors.Join(m.copy.Bulk(ctx, r), r.Close())
+	if err = errors.Join(m.copy.Bulk(ctx, r), r.Close()); err == nil {
+		err = m.copy.Analyze(ctx)
+	}
 	m.rep.Beside = time.Since(begun).Milliseconds()
 	m.reach("copied beside")
 	return err
@@ -274,8 +276,10 @@ func (m *mover) tail(ctx context.Context) error {
 		return err
 	}
 	m.count()
-	if err := m.copy.Analyze(ctx); err != nil {
-		return err
+	if m.rep.Beside == 0 { // else its figures are good enough
+		if err := m.copy.Analyze(ctx); err != nil {
+			return err
+		}
 	}
 	if m.rep.Ledger, err = verifyLedger(ctx, m.keys.Verifier, m.copy); err != nil {
 		return err

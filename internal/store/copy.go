@@ -11,8 +11,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-
-	"github.com/casement/casement/internal/ledger"
 )
 
 // Errors of a copy.
@@ -37,8 +35,6 @@ type Copy struct {
 	buf  []byte
 	// last are the numbers of rows that PostgreSQL goes on from.
 	last map[string]int64
-	// Tell, unless nil, is told of every table: its name and the rows sent.
-	Tell func(table string, sent int64)
 }
 
 // copyLockWait bounds the wait for others' transactions, in milliseconds.
@@ -123,7 +119,15 @@ func (c *Copy) Empty(ctx context.Context) error {
 
 // Bulk copies what is there beside the server that works on: what changes
 // afterwards is copied by Rest.
-func (c *Copy) Bulk(ctx context.Context, from *Reader) error { return c.pass(ctx, from.db, false) }
+func (c *Copy) Bulk(ctx context.Context, from *Reader) error {
+	err := c.pass(ctx, from.db, false)
+	for _, t := range c.list {
+		if err == nil && t.grows >= 0 {
+			err = c.readBack(ctx, t) // no server has to wait for it later
+		}
+	}
+	return err
+}
 
 // Rest copies what Bulk did not, or what changed since. The folder is ours: no
 // server writes to it any more.
@@ -163,19 +167,14 @@ func (c *Copy) pass(ctx context.Context, from *sql.DB, last bool) (err error) {
 		return fmt.Errorf("read the tree: %w", err)
 	}
 	for _, t := range c.list {
-		before := t.rows
 		switch {
 		case t.grows >= 0:
 			err = c.more(ctx, from, t, size, last)
 		case len(t.key) > 0 || last:
-			before = 0
 			err = c.changed(ctx, from, t, last)
 		}
 		if err != nil {
 			return fmt.Errorf("copy %s: %w", t.name, err)
-		}
-		if c.Tell != nil {
-			c.Tell(t.name, t.rows-before)
 		}
 	}
 	return nil
@@ -358,102 +357,3 @@ func (c *Copy) Commit(ctx context.Context) (known bool, err error) {
 
 // Rollback takes everything back. It does nothing after Commit.
 func (c *Copy) Rollback() { _ = c.tx.Rollback(context.Background()) } // the server does it when the connection ends
-
-// CopiedTable is a table of a copy.
-type CopiedTable struct {
-	Name string `json:"name"`
-	Rows int64  `json:"rows"`
-	// Replaced counts texts that held NUL or bytes that are no UTF-8, which
-	// became U+FFFD, as in everything that PostgreSQL stores.
-	Replaced int64 `json:"replaced,omitempty"`
-}
-
-// Copied returns what was sent so far.
-func (c *Copy) Copied() []CopiedTable {
-	list := make([]CopiedTable, 0, len(c.list))
-	for _, t := range c.list {
-		list = append(list, CopiedTable{t.name, t.rows, t.replaced})
-	}
-	return list
-}
-
-// Verify reads everything back and compares it with what the source held: count
-// and hash of every table, and the root of the ledger's tree. Whether chains,
-// tree and checkpoints hold is told by VerifyLedger.
-func (c *Copy) Verify(ctx context.Context, from *SQLite) ([]CopiedTable, error) {
-	list := c.Copied()
-	for _, t := range c.list {
-		rows, err := c.tx.Query(ctx, t.pgText())
-		if err != nil {
-			return list, fmt.Errorf("read %s: %w", t.name, err)
-		}
-		row, all, sum, n := t.places(), t.all(), rowSum{}, int64(0)
-		_, err = pgx.ForEachRow(rows, row, func() error {
-			sum.add(t.hash(row, &c.buf, all))
-			n++
-			return nil
-		})
-		if err != nil {
-			return list, fmt.Errorf("read %s: %w", t.name, err)
-		}
-		if n != t.rows || sum != t.sum {
-			return list, fmt.Errorf("%w: %s has %d rows here and %d there, or their bytes differ", ErrDiffers, t.name, n, t.rows)
-		}
-	}
-	was, err := from.root(ctx)
-	if err != nil {
-		return list, err
-	}
-	is, err := c.root(ctx)
-	if err == nil && is != was {
-		err = fmt.Errorf("%w: the root of the ledger's tree is %s here and %s there", ErrDiffers, is, was)
-	}
-	return list, err
-}
-
-// root is the root of the ledger's tree, by its stored hashes.
-func (s *tables) root(ctx context.Context) (ledger.Hash, error) {
-	var size int64
-	err := s.db.one(ctx, []any{&size}, "SELECT coalesce((SELECT n FROM counter WHERE tenant = '' AND name = '"+treeSize+"'), 0)")
-	if err != nil || size == 0 {
-		return ledger.Hash{}, err
-	}
-	return ledger.Root(size, s.nodes(ctx))
-}
-
-// Analyze tells PostgreSQL's planner what the tables hold now.
-func (c *Copy) Analyze(ctx context.Context) error {
-	names, err := c.names(ctx)
-	if err == nil {
-		_, err = c.tx.Exec(ctx, "ANALYZE "+strings.Join(names, ", "))
-	}
-	if err != nil {
-		return fmt.Errorf("analyze: %w", err)
-	}
-	return nil
-}
-
-// copied is the database as the transaction of a copy sees it.
-type copied struct{ tx pgx.Tx }
-
-func (d copied) put(context.Context, part) error {
-	return errors.New("a copy is written by Copy only")
-}
-
-func (d copied) one(ctx context.Context, dest []any, text string, args ...any) error {
-	return pgRow{d.tx.QueryRow(ctx, dialect(text), pgArgs(args)...)}.Scan(dest...)
-}
-
-func (d copied) each(ctx context.Context, f func(scanner) error, text string, args ...any) error {
-	return pgEach(ctx, d.tx, f, text, args)
-}
-
-func (d copied) reads(ctx context.Context, f func(q querier) error) error {
-	return f(pgReads{ctx, d.tx})
-}
-
-func (d copied) snapshot(ctx context.Context, f func(q querier) error) error {
-	return f(pgReads{ctx, d.tx})
-}
-
-func (d copied) ledgerText() (place, order string) { return (&Postgres{}).ledgerText() }

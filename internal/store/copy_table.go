@@ -42,6 +42,11 @@ type copyTable struct {
 	// rows and sum are those of the source, as they went out.
 	rows int64
 	sum  rowSum
+	// backRows and backSum are those that were read back from PostgreSQL, of a
+	// growing table up to back.
+	backRows int64
+	backSum  rowSum
+	back     int64
 	// replaced counts texts of which PostgreSQL holds not every byte.
 	replaced int64
 }
