@@ -73,15 +73,15 @@ fallback: platform
 operations_lead: mia
 `
 
-// installRule asks for an approval that runs out at once.
+// installRule asks for an approval that runs out soon, and again and again.
 const installRule = `kind: playbooks
 playbooks:
   - name: ask-briefly
-    description: As the demo's, with a question that is answered at once or not at all.
+    description: As the demo's, with a question that is answered soon or not at all.
     probe: s3/anonymous-get
     grade: P3
     fix:
-      - {name: remove-public-access, do: s3/remove-public-access, auth: approve, settle: 1s, tries: 3, interval: 1s, approve_within: 1s}
+      - {name: remove-public-access, do: s3/remove-public-access, auth: approve, settle: 1s, tries: 3, interval: 1s, approve_within: 10s}
 ---
 kind: rules
 mode: approve

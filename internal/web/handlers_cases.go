@@ -199,8 +199,10 @@ type caseData struct {
 	Evidence []evidence
 	Findings []store.FindingRow
 	Timeline []entry
-	Kind     string
-	Chain    []chainLink
+	// Earlier is the number of entries before those that are shown.
+	Earlier int
+	Kind    string
+	Chain   []chainLink
 	// Choices are ids and names of people to assign to.
 	Choices [][2]string
 	Steps   []Step
@@ -287,6 +289,9 @@ func (s *server) casePage(w http.ResponseWriter, r *http.Request) error {
 		d.Kind = ""
 	}
 	d.Timeline = timeline(evs, d.Kind, names, s.notes(ctx, c.Tenant, evs))
+	if n := len(d.Timeline) - maxTimeline; n > 0 && r.URL.Query().Get("all") == "" {
+		d.Timeline, d.Earlier = d.Timeline[n:], n
+	}
 	d.Actions = slices.Clone(c.Actions)
 	slices.SortStableFunc(d.Actions, func(a, b remedy.Action) int { return cmp.Compare(b.Episode, a.Episode) })
 	for _, a := range c.Actions {
@@ -533,6 +538,9 @@ func whyJoined(c remedy.Case, uid string) string {
 	}
 	return ""
 }
+
+// maxTimeline bounds the entries that a page shows at first: the newest.
+const maxTimeline = 200
 
 func timelineHref(id, kind string) string {
 	if kind == "" {

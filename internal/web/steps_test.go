@@ -2,10 +2,12 @@ package web
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/casement/casement/internal/deadline"
 	"github.com/casement/casement/internal/finding"
@@ -113,4 +115,22 @@ func (w *world) storyByHand() remedy.Case {
 	l := w.open("c-hand", 3*hour, f, j)
 	f.Source = "trufflehog"
 	return l.see("c-hand", 2*hour, f, j, "same exposure: the secret's keyed hash").keep()
+}
+
+// TestLongTimeline: a page shows the newest entries, and all when asked.
+func TestLongTimeline(t *testing.T) {
+	w := newWorld(t)
+	f := publicBucket("aws.securityhub", "S3.2", bucket("b-long", "production", ""))
+	l := w.open("c-long", 300*minute, f, judged(deadline.K3, "r", "w", remedy.ModeTicket, "team", remedy.ProbeSpec{}))
+	for i := range maxTimeline + 5 {
+		l.at(time.Duration(maxTimeline+10-i)*minute, person("u-lee"), remedy.Comment{Note: l.note(fmt.Sprintf("word-%d-", i))})
+	}
+	l.keep()
+	short := w.status(200, "lee", "GET", "/cases/c-long", "")
+	contains(t, text(short), "not shown.", "word-204-")
+	if strings.Contains(short, "word-3-") {
+		t.Error("the page shows the oldest entries")
+	}
+	all := w.status(200, "lee", "GET", "/cases/c-long?all=yes&kind=", "")
+	contains(t, all, "word-3-", "word-204-")
 }
