@@ -45,10 +45,13 @@ func lineOf(r store.CaseRow) caseLine {
 }
 
 func waits(b remedy.Bottleneck) string {
-	if b.Who != "" && b.Who != b.Kind {
-		return strings.TrimSpace(b.Kind + " " + b.Who)
+	switch {
+	case b.Who == "" || b.Who == b.Kind || b.Who == "casement": // what it does by itself needs nobody
+		return b.Kind
+	case b.Kind == "approval":
+		return "approval by " + b.Who
 	}
-	return b.Kind
+	return b.Kind + " " + b.Who
 }
 
 func (c *cli) caseCommand() *cobra.Command {
@@ -327,7 +330,7 @@ func since(now, at time.Time) string {
 	if at.IsZero() {
 		return ""
 	}
-	return " for " + span(now.Sub(at))
+	return " (for " + span(now.Sub(at)) + ")"
 }
 
 func ago(now, at time.Time) string {

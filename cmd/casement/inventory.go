@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -89,7 +90,7 @@ once its rules are trusted. Nothing is stored and nothing is touched.`,
 
 func (c *cli) showInventory(inv backtest.Inventory, a alerts, top int) {
 	t := c.term
-	fmt.Fprintln(t.w, t.paint(bold, fmt.Sprintf("%s → %s%s", plural(inv.Alerts, "alert"), plural(inv.Cases, "case"), repeats(inv.Alerts, inv.Cases))))
+	fmt.Fprintln(t.w, t.paint(bold, fmt.Sprintf("%s → %s%s", plural(inv.Alerts, "alert"), plural(inv.Cases, "case"), repeats(inv))))
 	if a.summary.Suppressed > 0 {
 		fmt.Fprintf(t.w, "%s left out because the source itself says they are no findings\n", plural(a.summary.Suppressed, "record"))
 	}
@@ -119,11 +120,15 @@ func (c *cli) showInventory(inv backtest.Inventory, a alerts, top int) {
 	}
 }
 
-func repeats(alerts, cases int) string {
-	if alerts <= cases {
+func repeats(inv backtest.Inventory) string {
+	if inv.Alerts <= inv.Cases {
 		return ""
 	}
-	return fmt.Sprintf(", %d %% are duplicates or other tools' views", (100*(alerts-cases)+alerts/2)/alerts)
+	what := "duplicates"
+	if slices.ContainsFunc(inv.Rows, func(r backtest.Row) bool { return len(r.Sources) > 1 }) {
+		what += " or other tools' views"
+	}
+	return fmt.Sprintf(", %d %% are %s", (100*(inv.Alerts-inv.Cases)+inv.Alerts/2)/inv.Alerts, what)
 }
 
 // barWidth is the length of the longest bar.
@@ -146,17 +151,21 @@ func (c *cli) showDomains(inv backtest.Inventory) {
 	if sums[""] != nil {
 		domains = append(domains, "")
 	}
+	var none []string
 	tab := newTable("category", "alerts>", "cases>", "owner found>", "")
 	for _, d := range domains {
 		s := sums[d]
 		if s == nil {
-			tab.add(cell{domainTitle(d), dim}, cell{"0", dim}, cell{"-", dim}, cell{"-", dim}, "")
+			none = append(none, domainTitle(d))
 			continue
 		}
 		bar := strings.Repeat("█", max(1, s.alerts*barWidth/most))
 		tab.add(domainTitle(d), group(s.alerts), group(s.cases), ownersFound(s.owners, s.cases), cell{bar, blue})
 	}
 	tab.print(t, "  ")
+	if len(none) > 0 {
+		fmt.Fprintf(t.w, "  %s\n", t.paint(dim, "no alerts: "+strings.Join(none, ", ")))
+	}
 }
 
 func ownersFound(found, of int) string {
@@ -219,7 +228,7 @@ func (c *cli) showRow(r backtest.Row) {
 	if r.Probe != "" {
 		probe = r.Probe + ", at least grade " + r.Grade
 	} else if r.Strictest <= 2 {
-		probe = "none in the playbook, and grade " + r.Grade + " is demanded: a person must find proof"
+		probe = "none in the playbook, and K1 and K2 close only by a probe (grade " + r.Grade + " or better): set up a connector that has one, see casement connectors"
 	}
 	c.fact("probe", probe, "")
 	if len(r.Unknown) > 0 {

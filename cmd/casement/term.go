@@ -76,6 +76,8 @@ type column struct {
 	// flex columns give way when the terminal is narrow, down to min.
 	flex bool
 	min  int
+	// middle columns keep beginning and end when they are cut: paths, addresses.
+	middle bool
 }
 
 // table prints rows aligned; header in dim capitals.
@@ -85,11 +87,13 @@ type table struct {
 }
 
 // newTable names the columns. A name that ends in > is right-aligned, one that
-// ends in ~ gives way when the terminal is narrow.
+// ends in ~ gives way when the terminal is narrow, as does one that ends in ^,
+// in its middle.
 func newTable(names ...string) *table {
 	t := &table{}
 	for _, n := range names {
-		c := column{name: strings.TrimRight(n, ">~"), right: strings.HasSuffix(n, ">"), flex: strings.HasSuffix(n, "~"), min: 12}
+		c := column{name: strings.TrimRight(n, ">~^"), right: strings.HasSuffix(n, ">"), middle: strings.HasSuffix(n, "^"), min: 12}
+		c.flex = c.middle || strings.HasSuffix(n, "~")
 		t.cols = append(t.cols, c)
 	}
 	return t
@@ -122,6 +126,9 @@ func (t *table) print(to term, indent string) {
 		b.WriteString(indent)
 		for i, c := range row {
 			s := cut(c.text, widths[i])
+			if t.cols[i].middle {
+				s = cutMiddle(c.text, widths[i])
+			}
 			pad := strings.Repeat(" ", widths[i]-display(s))
 			style := c.style
 			if header {
@@ -212,6 +219,24 @@ func cut(s string, width int) string {
 		}
 	}
 	return s
+}
+
+// cutMiddle shortens a text to a width, with … in its middle.
+func cutMiddle(s string, width int) string {
+	if display(s) <= width || width < 3 {
+		return cut(s, width)
+	}
+	head := strings.TrimSuffix(cut(s, (width-1)/3+1), "…")
+	tail, n := len(s), 0
+	for i := len(s); i > 0; {
+		r, size := utf8.DecodeLastRuneInString(s[:i])
+		if n += runeWidth(r); n > width-1-display(head) {
+			break
+		}
+		i -= size
+		tail = i
+	}
+	return head + "…" + s[tail:]
 }
 
 // clean makes text from outside safe for a terminal: one line, valid UTF-8, no

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 
@@ -87,11 +88,22 @@ func (c *cli) showTrial(trial backtest.Trial, top int) {
 		return
 	}
 	fmt.Fprintln(t.w)
-	tab := newTable("key", "risk", "would be", "alerts>", "what~", "asset~", "action~", "owner~", "fix in>")
-	for i, it := range trial.Items {
-		if top > 0 && i == top {
-			break
-		}
+	shown := trial.Items
+	if top > 0 {
+		shown = shown[:min(top, len(shown))]
+	}
+	// Columns that would say nothing leave their room to the others.
+	cols := []string{"key", "risk", "would be", "alerts>", "what~", "asset^"}
+	where := slices.ContainsFunc(shown, func(it backtest.TrialCase) bool { return it.Where != "" })
+	acts := slices.ContainsFunc(shown, func(it backtest.TrialCase) bool { return len(it.Actions) > 0 })
+	if where {
+		cols = append(cols, "where^")
+	}
+	if acts {
+		cols = append(cols, "action~")
+	}
+	tab := newTable(append(cols, "owner~", "fix in>")...)
+	for _, it := range shown {
 		owner := cell{it.Owner, ""}
 		if !it.OwnerKnown {
 			owner = cell{"? (" + it.Owner + ")", yellow}
@@ -100,8 +112,15 @@ func (c *cli) showTrial(trial backtest.Trial, top int) {
 		if len(it.Actions) > 0 {
 			action = strings.Join(it.Actions, ", ")
 		}
-		tab.add(cell{shortKey(it.Key), dim}, cell{it.Risk.String(), riskStyle(it.Risk)}, cell{pathWord(it.Path), pathStyle(it.Path)}, group(it.Alerts),
-			it.Title, it.Asset, action, owner, it.FixBy)
+		row := []any{cell{shortKey(it.Key), dim}, cell{it.Risk.String(), riskStyle(it.Risk)}, cell{pathWord(it.Path), pathStyle(it.Path)}, group(it.Alerts),
+			it.Title, it.Asset}
+		if where {
+			row = append(row, it.Where)
+		}
+		if acts {
+			row = append(row, action)
+		}
+		tab.add(append(row, owner, it.FixBy)...)
 	}
 	tab.print(t, "")
 	if n := trial.Cases - top; top > 0 && n > 0 {

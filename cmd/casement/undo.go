@@ -72,7 +72,11 @@ was changed by somebody else meanwhile is refused, not overwritten.`
 				return err
 			}
 			if len(plan) == 0 {
-				return failf(codeNotFound, "", "nothing is there to be changed back")
+				try := "casement case list"
+				if rule == "" {
+					try = "casement case show " + args[0]
+				}
+				return failf(codeNotFound, try, "nothing is there to be changed back: no action there was done that has a way back")
 			}
 			if err := c.confirm(undoText(plan)); err != nil {
 				return err

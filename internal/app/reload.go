@@ -76,6 +76,8 @@ type rejudging struct {
 	// list.
 	versions, cursor string
 	changed          bool
+	// judged counts the cases looked at, several passes over one included.
+	judged int
 }
 
 // step judges one group anew. It begins anew when the versions in force change,
@@ -95,6 +97,7 @@ func (r *rejudging) step(ctx context.Context) (more bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	r.judged += len(page.Cases)
 	for _, row := range page.Cases {
 		c, err := a.Engine.Rejudge(ctx, row.ID, "policy or owners changed", a.Store.Now())
 		switch {
@@ -114,6 +117,8 @@ func (r *rejudging) step(ctx context.Context) (more bool, err error) {
 		r.changed = false
 		return true, nil
 	}
-	a.cfg.Log.Info("open cases were judged anew", "versions", r.versions)
+	if r.judged > 0 {
+		a.cfg.Log.Info("open cases were judged anew", "versions", r.versions)
+	}
 	return false, a.Store.SetSetting(ctx, finding.DefaultTenant, judgedSetting, []byte(r.versions))
 }

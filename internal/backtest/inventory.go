@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sort"
+	"strconv"
 	"strings"
 	"time"
 
@@ -51,7 +52,7 @@ type Row struct {
 	Contain string   `json:"contain,omitempty"`
 	Fix     string   `json:"fix"`
 	Rules   []string `json:"rules"`
-	// Actions are "connector/verb", or the first manual step of the playbook.
+	// Actions are "connector/verb", or the manual steps of the playbook in order.
 	Actions   []string `json:"actions"`
 	Approvers []string `json:"approvers"`
 	Probe     string   `json:"probe,omitempty"`
@@ -131,7 +132,7 @@ func (r *Row) add(p *policy.Pack, g Group, j remedy.Judgement, now remedy.Path, 
 	}
 	if len(d.Actions) == 0 {
 		if steps := p.ManualSteps(d.Playbook); len(steps) > 0 {
-			r.Actions = appendNew(r.Actions, "by hand: "+steps[0])
+			r.Actions = appendNew(r.Actions, "by hand: "+numbered(steps))
 		}
 	}
 	if d.Probe.Connector != "" {
@@ -147,6 +148,18 @@ func (r *Row) add(p *policy.Pack, g Group, j remedy.Judgement, now remedy.Path, 
 	for _, u := range appendNew(append([]string(nil), d.Unknown...), e.Trace.Would...) {
 		r.unknown[u]++
 	}
+}
+
+// numbered joins steps: "1. this 2. that", one step without its number.
+func numbered(steps []string) string {
+	if len(steps) == 1 {
+		return steps[0]
+	}
+	out := make([]string, len(steps))
+	for i, s := range steps {
+		out[i] = strconv.Itoa(i+1) + ". " + s
+	}
+	return strings.Join(out, " ")
 }
 
 func (r *Row) finish() {
@@ -234,9 +247,11 @@ type Trial struct {
 
 // TrialCase is one case of a trial.
 type TrialCase struct {
-	Key    string             `json:"key"`
-	Title  string             `json:"title"`
-	Asset  string             `json:"asset"`
+	Key   string `json:"key"`
+	Title string `json:"title"`
+	Asset string `json:"asset"`
+	// Where is "file:line", "" if the source names no file.
+	Where  string             `json:"where,omitempty"`
 	Class  finding.Class      `json:"class"`
 	Risk   deadline.RiskClass `json:"risk"`
 	Path   remedy.Path        `json:"path"`
@@ -276,6 +291,12 @@ func Try(j judge.Judge, p *finding.Pile, at time.Time, keep int) (Trial, error) 
 			Path: d.Path(), Now: now.Decision.Path(), Alerts: g.Alerts, Rule: d.Rule, Why: d.Why, Actions: []string{},
 			Owner: would.Routing.Owner, OwnerKnown: would.Routing.Known, Approvers: append([]string{}, would.Routing.Approvers...),
 			FixBy: within(at, would.Clocks.Fix), Held: append([]string{}, e.Trace.Lowered...), Relax: append([]string{}, e.Trace.Would...), Error: d.Error, first: g.first,
+		}
+		if l := g.Finding.Location; l.File != "" {
+			c.Where = l.File
+			if l.Line > 0 {
+				c.Where += ":" + strconv.Itoa(l.Line)
+			}
 		}
 		for _, a := range d.Actions {
 			c.Actions = append(c.Actions, a.Connector+"/"+a.Verb+" ("+string(a.Auth)+")")

@@ -109,7 +109,8 @@ type approvalData struct {
 func (s *server) approvalPage(w http.ResponseWriter, r *http.Request) error {
 	d, err := s.approvalOf(r, r.URL.Query().Get("plan"))
 	if errors.Is(err, engine.ErrNotFound) {
-		return &problem{Status: http.StatusNotFound, Title: "This link leads to no request for approval", Detail: "It may have been cut off on its way, or belong to another organisation. Nothing was approved by opening it. What waits for an answer stands under Approvals."}
+		return &problem{Status: http.StatusNotFound, Title: "This link leads to no request for approval", Detail: "It may have been cut off on its way, or belong to another organisation. Nothing was approved by opening it. What waits for an answer stands under Approvals.",
+			link: "/approvals", linkText: "See what waits for an answer"}
 	}
 	if err != nil {
 		return err

@@ -98,7 +98,11 @@ func (s *server) ended(ctx context.Context, c remedy.Case, a remedy.Action, name
 			}
 		}
 	}
-	return past{Head: "Nothing is asked here.", Icon: "question", Tone: toneQuiet, Text: how}
+	p := past{Head: "Nothing is asked here.", Icon: "question", Tone: toneQuiet, Text: how}
+	if a.Spec.Auth == remedy.AuthEnforce {
+		p.Head = "No approval was asked for: policy lets this action run by itself."
+	}
+	return p
 }
 
 // goesOn says how it stands with an action that is not asked for, and what the

@@ -68,6 +68,8 @@ type problem struct {
 	Code string `json:"code,omitempty" doc:"Why a command was refused, for programs."`
 	// Errors are the parts of the request that are wrong.
 	Errors []fieldProblem `json:"errors,omitempty" nullable:"false"`
+	// link leads on from the page, "" to where everybody goes; linkText names it.
+	link, linkText string
 	// retry is how long to wait before another attempt.
 	retry time.Duration
 }

@@ -253,7 +253,7 @@ func namesText(ids []string, names people) string {
 func describeAction(b remedy.Body, names people) entry {
 	switch e := b.(type) {
 	case remedy.ActionAdded:
-		return say(kindAction, "plus", toneQuiet, "put on the playbook:", e.Spec.Name, string(e.Spec.Phase)+" "+e.Action)
+		return say(kindAction, "plus", toneQuiet, "added an action of the playbook:", e.Spec.Name, string(e.Spec.Phase)+" "+e.Action)
 	case remedy.ActionMoved:
 		m := actionMark(e.To)
 		if e.To == remedy.ActionPlanning && e.Reason == "" {
