@@ -185,6 +185,17 @@ func info(t testing.TB, j js.JetStream, name string) *js.ConsumerInfo {
 	return c.CachedInfo()
 }
 
+// answered is info after the server has worked on all answers it got: it does so
+// after it took them, and tells nobody.
+func answered(t testing.TB, j js.JetStream, name string) *js.ConsumerInfo {
+	t.Helper()
+	for end := time.Now().Add(time.Minute); ; <-time.After(10 * time.Millisecond) {
+		if i := info(t, j, name); i.NumAckPending == 0 || time.Now().After(end) {
+			return i
+		}
+	}
+}
+
 func partition(n int) string { return fmt.Sprintf("casement.default.scanner.%d", n) }
 
 // answers shows what is told to the server about messages: "+ACK", "-NAK", "+WPI"
@@ -232,7 +243,7 @@ func TestOrder(t *testing.T) {
 		t.Errorf("taken %d of %d partitions", len(d.taken), len(last))
 	}
 	for _, name := range []string{"a", "b"} {
-		if i := info(t, j, name); i.NumAckPending != 0 || i.NumPending != 0 || i.AckFloor.Consumer != n/2 {
+		if i := answered(t, j, name); i.NumAckPending != 0 || i.NumPending != 0 || i.AckFloor.Consumer != n/2 {
 			t.Errorf("%s: %+v", name, i)
 		}
 	}
@@ -321,7 +332,7 @@ func TestUnreadable(t *testing.T) {
 		}
 	}
 	r.stop()
-	if i := info(t, j, "all"); i.NumAckPending != 0 || i.NumPending != 0 {
+	if i := answered(t, j, "all"); i.NumAckPending != 0 || i.NumPending != 0 {
 		t.Errorf("%+v", i)
 	}
 	var words []string
@@ -399,7 +410,7 @@ func TestDrain(t *testing.T) {
 	<-r.Consumers()[0].stop
 	close(hold)
 	<-stopped
-	if i := info(t, j, "all"); i.NumAckPending != 0 || i.NumPending != n-8 || i.AckFloor.Stream != 8 || len(d.taken) != 8 {
+	if i := answered(t, j, "all"); i.NumAckPending != 0 || i.NumPending != n-8 || i.AckFloor.Stream != 8 || len(d.taken) != 8 {
 		t.Errorf("taken %d: %+v", len(d.taken), i)
 	}
 }
