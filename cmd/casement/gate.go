@@ -105,6 +105,9 @@ func (c *cli) gate(ctx context.Context, g *gating, f *formats, args []string) (v
 	if err := c.printGate(f, rep); err != nil {
 		return v, err
 	}
+	if k != nil && !g.noTicket && rep.Blocked > len(rep.Results) {
+		c.report(fmt.Errorf("tickets were opened for the %s that press most; casement ingest %s hands all in", plural(len(rep.Results), "exposure"), fileWords(args)))
+	}
 	if ticketErr != nil {
 		c.report(fmt.Errorf("tickets were not opened: %w", ticketErr))
 	}
@@ -284,6 +287,9 @@ func (c *cli) showGate(rep gate.Report) {
 			c.showBlocked(r)
 		}
 	}
+	if r := rep.Results; rep.Unlisted > 0 && rep.Blocked > len(r) {
+		fmt.Fprintf(t.w, "\n  … %s more blocked, which are not listed\n", plural(rep.Blocked-len(r), "exposure"))
+	}
 	var excepted, warned []gate.Result
 	for _, r := range rep.Results {
 		switch r.Outcome {
@@ -296,7 +302,8 @@ func (c *cli) showGate(rep gate.Report) {
 	for _, x := range []struct {
 		title string
 		list  []gate.Result
-	}{{"Excepted", excepted}, {"Warnings", warned}} {
+		n     int
+	}{{"Excepted", excepted, rep.Excepted}, {"Warnings", warned, rep.Warned}} {
 		if len(x.list) == 0 {
 			continue
 		}
@@ -309,8 +316,12 @@ func (c *cli) showGate(rep gate.Report) {
 			tab.add(cell{r.Severity.String(), severityStyle(r.Severity)}, r.Risk.String(), r.Weakness, r.Label(), r.Do, r.Reason())
 		}
 		tab.print(t, "  ")
-		if n := len(x.list) - shownWarnings; n > 0 && x.title == "Warnings" {
-			fmt.Fprintf(t.w, "  … %d more; all with -o json\n", n)
+		shown := len(x.list)
+		if x.title == "Warnings" {
+			shown = min(shown, shownWarnings)
+		}
+		if n := x.n - shown; n > 0 {
+			fmt.Fprintf(t.w, "  … %d more; listed with -o json\n", n)
 		}
 	}
 }

@@ -76,7 +76,14 @@ type Options struct {
 	Exceptions []Exception
 	// At is the instant of the judgement, UTC.
 	At time.Time
+	// Keep bounds Report.Results to the most pressing; 0 is DefaultKeep.
+	Keep int
 }
+
+// DefaultKeep is how many results a report lists at most, so that its size does
+// not grow with the file: as many as GitHub shows of a run
+// (docs.github.com, "SARIF support for code scanning").
+const DefaultKeep = 5_000
 
 // Outcome is what the gate does with one exposure.
 type Outcome string
@@ -139,8 +146,10 @@ type Report struct {
 	Warned   int `json:"warned"`
 	Excepted int `json:"excepted"`
 	Passed   int `json:"passed"`
-	// Results, blocked first, then by risk class and severity.
-	Results []Result `json:"results"`
+	// Results, blocked first, then by risk class and severity. Unlisted counts
+	// the exposures that come after them and are not listed.
+	Results  []Result `json:"results"`
+	Unlisted int      `json:"unlisted,omitempty"`
 }
 
 // Pass reports whether the build may go on.
@@ -150,6 +159,7 @@ func (r Report) Pass() bool { return r.Blocked == 0 }
 // pile; the verdict is then none.
 func Evaluate(j judge.Judge, p *finding.Pile, o Options) (Report, error) {
 	out := Report{Policy: j.Pack.Version(), Project: o.Project, At: o.At.UTC(), Alerts: p.Len(), Results: []Result{}}
+	keep := cmp.Or(o.Keep, DefaultKeep)
 	err := p.Each(func(part []finding.Piled) {
 		for _, g := range grouped(part) {
 			r := one(j, g, o)
@@ -166,17 +176,31 @@ func Evaluate(j judge.Judge, p *finding.Pile, o Options) (Report, error) {
 			if r.Outcome == Warned || r.Outcome == Passed {
 				r.Finding = finding.Finding{} // nobody asks for it, and there may be many
 			}
-			out.Results = append(out.Results, r)
+			if out.Results = append(out.Results, r); len(out.Results) >= 2*keep {
+				out.Results = mostPressing(out.Results, keep)
+			}
 		}
 	})
 	if err != nil {
 		return Report{}, err
 	}
-	slices.SortStableFunc(out.Results, func(a, b Result) int {
+	out.Results = mostPressing(out.Results, keep)
+	out.Unlisted = out.Blocked + out.Warned + out.Excepted + out.Passed - len(out.Results)
+	return out, nil
+}
+
+// mostPressing orders results and cuts them to as many as are kept. A key is
+// there once, so the order is the same however often it is cut.
+func mostPressing(list []Result, keep int) []Result {
+	slices.SortFunc(list, func(a, b Result) int {
 		return cmp.Or(cmp.Compare(rank(a.Outcome), rank(b.Outcome)), cmp.Compare(a.Risk, b.Risk), cmp.Compare(b.Severity, a.Severity),
 			cmp.Compare(a.Package, b.Package), cmp.Compare(a.Key, b.Key))
 	})
-	return out, nil
+	if len(list) > keep {
+		clear(list[keep:])
+		list = list[:keep]
+	}
+	return list
 }
 
 func rank(o Outcome) int {

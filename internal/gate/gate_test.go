@@ -3,6 +3,7 @@ package gate
 import (
 	"encoding/json"
 	"encoding/xml"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -308,4 +309,42 @@ rules:
 	if r = evaluate(t, j, f, Options{At: at("2026-06-01")}).Results[0]; r.Outcome != Warned || strings.Contains(r.Reason(), "unknown") {
 		t.Errorf("with the list: %s, %q", r.Outcome, r.Reason())
 	}
+}
+
+// A report that lists fewer results counts as before, and lists those that
+// press most.
+func TestKeep(t *testing.T) {
+	j := testJudge(t)
+	rapid.Check(t, func(t *rapid.T) {
+		var p finding.Pile
+		for i := range rapid.IntRange(0, 60).Draw(t, "findings") {
+			f, err := finding.Normalize(finding.Finding{Source: "s", NativeID: strings.Repeat("n", i+1), Title: "t", Class: finding.VulnerablePackage,
+				Severity:  rapid.SampledFrom([]finding.Severity{finding.SeverityLow, finding.SeverityHigh, finding.SeverityCritical}).Draw(t, "severity"),
+				Component: finding.Component{Name: rapid.SampledFrom([]string{"a", "b", "accepted"}).Draw(t, "package")}, Asset: finding.Asset{UID: strings.Repeat("r", i+1)},
+				FirstSeen: at("2026-05-01")})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Add(f); err != nil {
+				t.Fatal(err)
+			}
+		}
+		all, err := Evaluate(j, &p, Options{At: at("2026-05-02")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		keep := rapid.IntRange(1, 70).Draw(t, "keep")
+		few, err := Evaluate(j, &p, Options{At: at("2026-05-02"), Keep: keep})
+		if err != nil {
+			t.Fatal(err)
+		}
+		n := min(keep, len(all.Results))
+		if !reflect.DeepEqual(few.Results, all.Results[:n]) || few.Unlisted != len(all.Results)-n {
+			t.Fatalf("with %d of %d results: %d listed, %d not", keep, len(all.Results), len(few.Results), few.Unlisted)
+		}
+		few.Results, few.Unlisted = all.Results, 0
+		if !reflect.DeepEqual(few, all) {
+			t.Fatalf("the counts differ: %+v", few)
+		}
+	})
 }

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"encoding/xml"
+	"strconv"
 	"strings"
 )
 
@@ -56,6 +57,9 @@ func (r Report) JUnit() ([]byte, error) {
 			c.SystemOut = text("warning: " + x.Reason() + "\nto do: " + x.Do)
 		}
 		suite.Cases = append(suite.Cases, c)
+	}
+	if r.Unlisted > 0 {
+		suite.Cases = append(suite.Cases, junitCase{Name: strconv.Itoa(r.Unlisted) + " less pressing exposures are not listed", Class: "casement.gate"})
 	}
 	if len(suite.Cases) == 0 {
 		suite.Cases = []junitCase{{Name: "no findings", Class: "casement.gate"}}

@@ -80,7 +80,8 @@ type (
 )
 
 // SARIF writes the report as a SARIF 2.1.0 log. Results that only pass are left
-// out; excepted ones are there with an accepted external suppression.
+// out; excepted ones are there with an accepted external suppression. The run's
+// property "unlisted" counts what a very long report leaves out.
 func (r Report) SARIF(version string) ([]byte, error) {
 	run := sarifRun{
 		Tool:        sarifTool{sarifDriver{Name: "Casement gate", InformationURI: "https://github.com/casement/casement", Version: version, Rules: []sarifRule{}}},
@@ -101,6 +102,9 @@ func (r Report) SARIF(version string) ([]byte, error) {
 				Properties: map[string]any{"security-severity": securitySeverity(x.Severity)}})
 		}
 		run.Results = append(run.Results, x.sarif(i))
+	}
+	if r.Unlisted > 0 {
+		run.Properties["unlisted"] = r.Unlisted
 	}
 	log := sarifLog{Schema: "https://json.schemastore.org/sarif-2.1.0.json", Version: "2.1.0", Runs: []sarifRun{run}}
 	b, err := json.MarshalIndent(log, "", "  ")
