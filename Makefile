@@ -11,7 +11,7 @@ FROM    ?= 1
 .DEFAULT_GOAL := help
 BENCH   ?=
 
-.PHONY: help screenshots bench build demo test test-full race fuzz mutants kill sim sim-mutants generate deps lint setup targets
+.PHONY: help screenshots controls bench build demo test test-full race fuzz mutants kill sim sim-mutants generate deps lint setup targets
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ sim-mutants: ## put twelve bugs into the product; the seeds must find each
 
 kill: ## kill -9 the server under load, 200 times
 	CASEMENT_KILLS=200 $(GO) test -count=1 -timeout 60m -run 'TestKill$$' -v ./internal/app
+
+controls: targets ## time every action against its real server and write the column of docs/controls.md
+	$(GO) test -count=1 -timeout 30m ./internal/app -run '^$$' -bench ApprovalToProof -benchtime 9x -args -update
 
 bench: build ## measure beside the floors, on this disk (BENCH: flags, e.g. BENCH="-run p1,p5 -d 2s -repeat 1")
 	$(GO) build -trimpath -o bin/casement-bench ./cmd/casement-bench

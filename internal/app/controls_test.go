@@ -262,13 +262,18 @@ func TestControls(t *testing.T) {
 // the table of TestControls, as its Spec describes it, and the table of
 // docs/controls.md has a row for it.
 func TestEveryActionIsTried(t *testing.T) {
-	doc, err := os.ReadFile("../../docs/controls.md")
+	doc, err := os.ReadFile(controlsDoc)
 	if err != nil {
 		t.Fatal(err)
 	}
 	tried := map[string]control{}
 	for _, c := range controls() {
-		tried[c.name+"/"+c.verb] = c
+		name := c.name + "/" + c.verb
+		tried[name] = c
+		_, row, _ := strings.Cut(string(doc), "\n| `"+name+"` |")
+		if row, _, _ = strings.Cut(row, "\n"); !strings.Contains(row, strings.TrimPrefix(c.on, "the ")) {
+			t.Errorf("the row of %s in docs/controls.md does not name %s", name, c.on)
+		}
 	}
 	for _, k := range all.Kinds() {
 		spec := k.Spec(k.Name)
