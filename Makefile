@@ -3,7 +3,6 @@ SHELL   := /bin/bash
 BIN     := bin/casement
 GO      := CGO_ENABLED=0 go
 ARGS    ?=
-SUM     := $(GO) run gotest.tools/gotestsum@v1.13.0
 FUZZ    ?= 120
 SEEDS   ?= 1000
 FROM    ?= 1
@@ -29,11 +28,12 @@ targets: setup ## build the dear real servers once (MinIO, Kubernetes API server
 	@for t in minio kube-apiserver gitea; do scripts/targets/$$t.sh >/dev/null || exit 1; done
 
 test: setup ## install what the tests need, run all of them
-	$(SUM) --format pkgname-and-test-fails --hide-summary=output -- -timeout 15m ./...
+	@scripts/test.sh -timeout 15m ./...
 
 test-full: targets ## everything, nothing may be skipped, plus mutants, the long simulation and the long kill run
-	CASEMENT_FULL=1 $(SUM) --format pkgname-and-test-fails --hide-summary=output -- -timeout 60m ./...
+	@CASEMENT_FULL=1 scripts/test.sh -timeout 60m ./...
 	@$(MAKE) --no-print-directory mutants sim sim-mutants kill
+	@echo "make test-full: all tests, mutants, seeds and kills passed; nothing was skipped"
 
 race: ## the race detector, over all but the readers and the SQL driver
 	@scripts/race.sh
@@ -42,7 +42,7 @@ fuzz: ## fuzz every reader of outside bytes, FUZZ seconds in all
 	@scripts/fuzz.sh $(FUZZ)
 
 mutants: ## break the core in fixed ways; every break must be found
-	CASEMENT_MUTANTS=1 $(GO) test -count=1 -timeout 30m ./internal/remedy/mutants
+	$(GO) test -tags mutants -count=1 -timeout 30m ./internal/remedy/mutants
 
 sim: ## live SEEDS seeded lives from FROM on (SEEDS=10000 is the long run), then some on the real stores
 	$(GO) test -c -o bin/simulation.test ./internal/simulation
@@ -50,7 +50,7 @@ sim: ## live SEEDS seeded lives from FROM on (SEEDS=10000 is the long run), then
 	cd internal/simulation && ../../bin/simulation.test -test.v -test.timeout 1h -test.run 'TestOn' -from $(FROM) -stores 20
 
 sim-mutants: ## put twelve bugs into the product; the seeds must find each
-	CASEMENT_MUTANTS=1 $(GO) test -count=1 -timeout 2h -v ./internal/simulation/mutants
+	$(GO) test -tags mutants -count=1 -timeout 2h -v ./internal/simulation/mutants
 
 kill: ## kill -9 the server under load, 200 times
 	CASEMENT_KILLS=200 $(GO) test -count=1 -timeout 60m -run 'TestKill$$' -v ./internal/app

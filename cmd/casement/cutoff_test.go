@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/casement/casement/internal/need"
 	"github.com/casement/casement/internal/store"
 )
 
@@ -121,19 +122,13 @@ func (n *network) cutInMidAction(ctx context.Context, c *cluster, s *store.Postg
 
 // inOwnNetwork runs the test anew in a network namespace that ends with it.
 func inOwnNetwork(t *testing.T) {
-	missing := func(why string) {
-		if os.Getenv("CASEMENT_FULL") != "" {
-			t.Fatal(why)
-		}
-		t.Skip("SKIPPED: " + why)
-	}
 	for _, p := range []string{"unshare", "ip", "nft"} {
 		if _, err := exec.LookPath(p); err != nil {
-			missing(p + " is not here: scripts/setup.sh installs it")
+			need.Missing(t, "%s is not here: scripts/setup.sh installs it", p)
 		}
 	}
 	if out, err := exec.Command("unshare", "--net", "ip", "link", "set", "lo", "up").CombinedOutput(); err != nil {
-		missing(fmt.Sprintf("network namespaces can't be made here: %v %s", err, out))
+		need.Missing(t, "network namespaces can't be made here: %v %s", err, out)
 	}
 	self, err := os.Executable()
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/casement/casement/internal/connector/connectortest"
+	"github.com/casement/casement/internal/need"
 )
 
 // TestWorkedExamples runs the scripts of examples/ as anybody would: the real
@@ -36,7 +37,7 @@ func TestWorkedExamples(t *testing.T) {
 		t.Run(x.name, func(t *testing.T) {
 			for _, p := range x.needs {
 				if _, err := exec.LookPath(p); err != nil {
-					connectortest.Missing(t, "%s is not here: scripts/setup.sh installs it", p)
+					need.Missing(t, "%s is not here: scripts/setup.sh installs it", p)
 				}
 			}
 			switch x.server {

@@ -32,6 +32,7 @@ import (
 	"github.com/casement/casement/internal/connector/connectortest"
 	"github.com/casement/casement/internal/connector/webhook"
 	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/need"
 	"github.com/casement/casement/internal/remedy"
 )
 
@@ -376,7 +377,7 @@ func TestServeOAuth(t *testing.T) {
 	dir := connectortest.Build(t, "oidc-provider")
 	node, err := exec.LookPath("node")
 	if err != nil {
-		connectortest.Missing(t, "node is not installed: %v", err)
+		need.Missing(t, "node is not installed: %v", err)
 	}
 	addr := connectortest.Serve(t, node, func(addr string) []string {
 		return []string{"../../scripts/targets/oidc-provider/server.mjs", dir, addr, filepath.Join(t.TempDir(), "log")}

@@ -11,17 +11,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
-)
 
-// Missing skips a test whose real server is not here, and says so; with
-// CASEMENT_FULL=1 (make test-full) it fails instead.
-func Missing(t testing.TB, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CASEMENT_FULL") != "" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf("SKIPPED, NOT PASSED: "+format, args...)
-}
+	"github.com/casement/casement/internal/need"
+)
 
 // Build runs scripts/targets/<name>.sh, which builds a real server once and
 // prints the path of its binary. Dear ones are only taken from the cache: make
@@ -35,7 +27,7 @@ func Build(t testing.TB, name string, args ...string) string {
 	cmd := exec.CommandContext(ctx, "sh", append([]string{script}, args...)...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	if err := cmd.Run(); err != nil {
-		Missing(t, "the real server %s is not here: %v\n%s", name, err, errs.String())
+		need.Missing(t, "the real server %s is not here: %v\n%s", name, err, errs.String())
 	}
 	return strings.TrimSpace(out.String())
 }
@@ -43,29 +35,11 @@ func Build(t testing.TB, name string, args ...string) string {
 // Script is the path of a file in scripts/targets.
 func Script(t testing.TB, name string) string {
 	t.Helper()
-	return filepath.Join(repoRoot(t), "scripts", "targets", filepath.FromSlash(name))
+	return filepath.Join(need.Root(t), "scripts", "targets", filepath.FromSlash(name))
 }
 
 // Cached is the argument of Build for a server that is dear to build.
 const Cached = "--cached"
-
-func repoRoot(t testing.TB) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir
-		}
-		up := filepath.Dir(dir)
-		if up == dir {
-			t.Fatal("no go.mod above the test")
-		}
-		dir = up
-	}
-}
 
 // Server is a process to serve.
 type Server struct {

@@ -15,10 +15,10 @@ import (
 )
 
 func TestVersitygw(t *testing.T) {
-	connectortest.Run(t, func(t testing.TB) connectortest.Bench { return targets.StartGateway(t) },
-		connectortest.Skip(s3.VerbBlockPublic, "versitygw has no public access block; TestBlockNotOffered and the simulated server cover it"))
+	connectortest.Run(t, func(t testing.TB) connectortest.Bench { return targets.StartGateway(t) }, connectortest.Without(s3.VerbBlockPublic))
 }
 
+// TestBlockNotOffered: versitygw has no public access block.
 func TestBlockNotOffered(t *testing.T) {
 	b := targets.StartGateway(t)
 	d := connector.Stack(b.Connector(), connector.Options{})

@@ -25,7 +25,7 @@ func TestCorpusMetamorphic(t *testing.T) {
 		if !e.ours() || e.Kind == "event" || e.Expected.Error != nil {
 			continue
 		}
-		body, err := os.ReadFile(filepath.Join(corpus, "files", e.File))
+		body, err := os.ReadFile(filepath.Join(corpusOf(t), "files", e.File))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,11 +14,16 @@ import (
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/format"
 	"github.com/casement/casement/internal/format/all"
+	"github.com/casement/casement/internal/need"
 )
 
-// corpus is the folder of real reports with expected results; it lies beside
+// corpusOf is the folder of real reports with expected results; it lies beside
 // the repository and is not part of it.
-const corpus = "../../../../shared/corpus"
+func corpusOf(t *testing.T) string {
+	t.Helper()
+	dir, _ := need.Find(t, "corpus")
+	return dir
+}
 
 type entry struct {
 	File, Tool, Format string
@@ -67,9 +72,12 @@ func (e entry) ours() bool {
 
 func loadCorpus(t *testing.T) []entry {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(corpus, "manifest.json"))
+	if _, ok := need.Find(t, "corpus"); !ok {
+		need.Missing(t, "../shared/corpus is not beside the checkout; only the readers' own fixtures were read")
+	}
+	b, err := os.ReadFile(filepath.Join(corpusOf(t), "manifest.json"))
 	if err != nil {
-		t.Skip("the corpus is not beside the repository; the readers' own fixtures cover every reader")
+		t.Fatal(err)
 	}
 	var m struct{ Entries []entry }
 	if err := json.Unmarshal(b, &m); err != nil {
@@ -137,7 +145,7 @@ func TestCorpus(t *testing.T) {
 // file reads one file and compares.
 func (sum *tally) file(t *testing.T, e entry) {
 	t.Helper()
-	body, err := os.ReadFile(filepath.Join(corpus, "files", e.File))
+	body, err := os.ReadFile(filepath.Join(corpusOf(t), "files", e.File))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -517,7 +525,7 @@ func TestCorpusCrossFormat(t *testing.T) {
 	loadCorpus(t)
 	sets, keys := map[string]string{}, map[string]string{}
 	for _, file := range []string{"golden_alpine-310.json", "golden_alpine-310.sarif.json", "golden_alpine-310.asff.json"} {
-		body, err := os.ReadFile(filepath.Join(corpus, "files/trivy", file))
+		body, err := os.ReadFile(filepath.Join(corpusOf(t), "files/trivy", file))
 		if err != nil {
 			t.Fatal(err)
 		}

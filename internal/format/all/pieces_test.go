@@ -10,6 +10,7 @@ import (
 
 	"github.com/casement/casement/internal/format"
 	"github.com/casement/casement/internal/format/all"
+	"github.com/casement/casement/internal/need"
 )
 
 // bodies are all fixtures, damaged variants of them, and the corpus.
@@ -32,12 +33,12 @@ func bodies(t *testing.T) map[string][]byte {
 			out[file+" deep"] = deepen(body)
 		}
 	}
-	files, err := filepath.Glob(filepath.Join(corpus, "files", "*", "*"))
+	files, err := filepath.Glob(filepath.Join(corpusOf(t), "files", "*", "*"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	if len(files) == 0 {
-		t.Log("SKIPPED: ../shared/corpus is not there; only our own fixtures are read in pieces")
+		need.Part(t, "corpus", "../shared/corpus is not beside the checkout; only our own fixtures were read in pieces")
 	}
 	for _, file := range files {
 		b, err := os.ReadFile(file)

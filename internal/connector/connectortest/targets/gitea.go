@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"github.com/casement/casement/internal/connector/connectortest"
+	"github.com/casement/casement/internal/need"
 )
 
 // Gitea is a real forge with one repository whose main branch takes no push
@@ -50,7 +51,7 @@ func StartGitea(t testing.TB) *Gitea {
 	t.Helper()
 	bin := connectortest.Build(t, "gitea", connectortest.Cached)
 	if _, err := exec.LookPath("git"); err != nil {
-		connectortest.Missing(t, "git is not here")
+		need.Missing(t, "git is not here")
 	}
 	dir, err := os.MkdirTemp("", "casement-gitea") // not t.TempDir: its parent is closed to other users
 	if err != nil {

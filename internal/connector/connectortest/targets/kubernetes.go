@@ -26,6 +26,7 @@ import (
 	"github.com/casement/casement/internal/connector/connectortest"
 	"github.com/casement/casement/internal/connector/kubernetes"
 	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/need"
 )
 
 // Kubernetes is a real API server with etcd and an audit log; no kubelet and
@@ -49,7 +50,7 @@ func StartKubernetes(t testing.TB) *Kubernetes {
 	bin := connectortest.Build(t, "kube-apiserver", connectortest.Cached)
 	etcd, err := exec.LookPath("etcd")
 	if err != nil {
-		connectortest.Missing(t, "etcd is not here: scripts/setup.sh installs it")
+		need.Missing(t, "etcd is not here: scripts/setup.sh installs it")
 	}
 	dir := t.TempDir()
 	peer := connectortest.FreeAddr(t)

@@ -15,6 +15,7 @@ import (
 	"github.com/casement/casement/internal/connector/connectortest"
 	"github.com/casement/casement/internal/connector/nftables"
 	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/need"
 )
 
 // The network of the bench: out ── gw ── host. The filter is at gw, the probe
@@ -41,18 +42,18 @@ func StartNet(t testing.TB) *NetBench {
 	t.Helper()
 	for _, p := range []string{"nft", "ip"} {
 		if _, err := exec.LookPath(p); err != nil {
-			connectortest.Missing(t, "%s is not here: scripts/setup.sh installs it", p)
+			need.Missing(t, "%s is not here: scripts/setup.sh installs it", p)
 		}
 	}
 	if os.Getuid() != 0 {
-		connectortest.Missing(t, "network namespaces need root")
+		need.Missing(t, "network namespaces need root")
 	}
 	dir := t.TempDir()
 	id := fmt.Sprintf("cm%d-%d", os.Getpid(), time.Now().UnixNano()%1e6)
 	b := &NetBench{t: t, out: id + "o", gw: id + "g", host: id + "h", fault: filepath.Join(dir, "fault"), fifo: filepath.Join(dir, "arrived")}
 	for _, ns := range []string{b.out, b.gw, b.host} {
 		if out, err := exec.Command("ip", "netns", "add", ns).CombinedOutput(); err != nil {
-			connectortest.Missing(t, "network namespaces can't be made here: %v %s", err, out)
+			need.Missing(t, "network namespaces can't be made here: %v %s", err, out)
 		}
 		t.Cleanup(func() { _ = exec.Command("ip", "netns", "del", ns).Run() })
 		b.ip("-n", ns, "link", "set", "lo", "up")

@@ -20,6 +20,7 @@ import (
 	"github.com/casement/casement/internal/connector/connectortest"
 	"github.com/casement/casement/internal/connector/oauth"
 	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/need"
 )
 
 // Provider is a real node-oidc-provider: its introspection and revocation are
@@ -37,7 +38,7 @@ func StartProvider(t testing.TB) *Provider {
 	dir := connectortest.Build(t, "oidc-provider")
 	node, err := exec.LookPath("node")
 	if err != nil {
-		connectortest.Missing(t, "node is not installed: %v", err)
+		need.Missing(t, "node is not installed: %v", err)
 	}
 	script := connectortest.Script(t, "oidc-provider/server.mjs")
 	p := &Provider{log: filepath.Join(t.TempDir(), "access.log")}

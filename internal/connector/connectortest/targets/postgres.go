@@ -17,6 +17,7 @@ import (
 	"github.com/casement/casement/internal/connector/connectortest"
 	"github.com/casement/casement/internal/connector/postgres"
 	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/need"
 )
 
 // PostgreSQL is a real server of Debian's package.
@@ -39,7 +40,7 @@ func StartPostgreSQL(t testing.TB) *PostgreSQL {
 	t.Helper()
 	bins, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if err != nil || len(bins) == 0 {
-		connectortest.Missing(t, "PostgreSQL is not here: scripts/setup.sh installs it")
+		need.Missing(t, "PostgreSQL is not here: scripts/setup.sh installs it")
 	}
 	slices.Sort(bins)
 	bin := filepath.Dir(bins[len(bins)-1])

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -18,20 +17,22 @@ import (
 	"github.com/getkin/kin-openapi/openapi3filter"
 	"github.com/getkin/kin-openapi/routers"
 	"github.com/getkin/kin-openapi/routers/gorillamux"
+
+	"github.com/casement/casement/internal/need"
 )
 
 // Document reads a vendor's OpenAPI document, nil where it is not there: the
 // documents are not ours to ship. Swagger 2 is converted.
 func Document(t testing.TB, name string) *openapi3.T {
 	t.Helper()
-	dir := os.Getenv("CASEMENT_SHARED")
-	if dir == "" {
-		dir = findShared()
-	}
-	b, err := os.ReadFile(filepath.Join(dir, "openapi", name))
-	if err != nil {
-		t.Logf("NOT HELD to the vendor's document %s, which is not here: %v", name, err)
+	path, ok := need.Find(t, "openapi/"+name)
+	if !ok {
+		need.Part(t, "held to "+name, "the vendor's document ../shared/openapi/%s is not beside the checkout", name)
 		return nil
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
 	}
 	var doc *openapi3.T
 	if bytes.Contains(b[:min(len(b), 4096)], []byte(`"swagger"`)) {
@@ -48,22 +49,6 @@ func Document(t testing.TB, name string) *openapi3.T {
 		t.Fatalf("%s: %v", name, err)
 	}
 	return doc
-}
-
-// findShared looks for a folder named shared beside the checkout.
-func findShared() string {
-	dir, err := os.Getwd()
-	for err == nil {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return filepath.Join(dir, "..", "shared")
-		}
-		up := filepath.Dir(dir)
-		if up == dir {
-			break
-		}
-		dir = up
-	}
-	return "shared"
 }
 
 // Hold answers by h, and holds every request and every answer to the document.
