@@ -36,7 +36,7 @@ func Readers() []format.Reader {
 }
 
 // Detect finds the reader of a body among extra (readers made of mapping
-// files, asked first) and the built-in ones. The error is an *format.Error.
+// files, asked first, or last if they say nothing of detection) and the built-in ones. The error is an *format.Error.
 func Detect(body []byte, opt format.Options, extra ...format.Reader) (format.Reader, error) {
 	readers := append(append([]format.Reader{}, extra...), Readers()...)
 	p := format.NewProbe(body, opt)
@@ -52,6 +52,11 @@ func Detect(body []byte, opt format.Options, extra ...format.Reader) (format.Rea
 	}
 	if _, err := format.Text("", body, opt); err != nil {
 		return nil, err
+	}
+	for _, r := range extra {
+		if b, ok := r.(interface{ Blind() bool }); ok && b.Blind() && (p.Kind != 0 || p.Table) {
+			return r, nil
+		}
 	}
 	return nil, unknown(body, opt, p, readers)
 }

@@ -390,3 +390,21 @@ func damageTable(t *testing.T, file, text, id, missing, wrong string) {
 		}
 	}
 }
+
+// A mapping without conditions reads what no reader knows, and nothing else.
+func TestBlindMapping(t *testing.T) {
+	r, err := mapping.Load("m.yaml", []byte("format: hosts\nrecords: list[*]\nfields: {rule: r, title: t, severity: s, asset.uid: h}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := all.Read([]byte(`{"list":[{"r":"R1","t":"open","s":"high","h":"web-1"}]}`), testOptions("f"), r)
+	if err != nil || res.Format != "hosts" || res.Kept != 1 {
+		t.Errorf("%v %+v", err, res)
+	}
+	if res, err = all.Read(load(t, "../trivy/testdata/image.json"), testOptions("f"), r); err != nil || res.Format != "trivy" {
+		t.Errorf("a known report with a mapping named: %v %s", err, res.Format)
+	}
+	if _, err = all.Read([]byte(`{"list":[`), testOptions("f"), r); err == nil || !strings.Contains(err.Error(), "f:1:10 (/list/0)") {
+		t.Errorf("a cut one: %v", err)
+	}
+}

@@ -362,6 +362,8 @@ func (l *loader) checkWord(n *yaml.Node, t target, word string) {
 		hint := format.DidYouMean(word, words)
 		if hint == "" && len(words) < 10 {
 			hint = "; want " + strings.Join(words, ", ")
+		} else if hint == "" {
+			hint = "; docs/mapping.md lists them"
 		}
 		l.fail(n, "%s: %q is no value of this field%s", t.name, word, hint)
 	}

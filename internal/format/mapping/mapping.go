@@ -62,6 +62,10 @@ func (r *Reader) Detect(p format.Probe) int {
 	return 99
 }
 
+// Blind reports whether the mapping says nothing of how its JSON is found: it
+// then reads what no reader knows.
+func (r *Reader) Blind() bool { return len(r.detect) == 0 }
+
 // SecretPaths names the places the mapping calls secret, for format.Redact.
 func (r *Reader) SecretPaths() []string {
 	var out []string

@@ -17,12 +17,13 @@ const maxValues = 1000
 // path is a place in JSON: keys joined by ".", "[*]" for every element, "[2]"
 // for one, ["a.b"] for a key with dots. "$." starts at the document, "^." at
 // the object around the record's list, "^^." one further out. "@scanned" is
-// what the source is said to scan.
+// what the source is said to scan, "@key" the key under which an object by name
+// holds the record.
 type path struct {
-	text    string
-	up      int // number of ^; -1 is $
-	scanned bool
-	steps   []step
+	text         string
+	up           int // number of ^; -1 is $
+	scanned, key bool
+	steps        []step
 }
 
 type step struct {
@@ -32,9 +33,12 @@ type step struct {
 }
 
 func parsePath(text string) (path, error) {
-	p := path{text: text, scanned: text == "@scanned"}
-	if p.scanned {
+	p := path{text: text, scanned: text == "@scanned", key: text == "@key"}
+	if p.scanned || p.key {
 		return p, nil
+	}
+	if strings.HasPrefix(text, "@") {
+		return p, fmt.Errorf("path %q: want @key or @scanned", text)
 	}
 	s := text
 	if rest, ok := strings.CutPrefix(s, "$"); ok {
@@ -108,6 +112,7 @@ type scope struct {
 	doc     any
 	around  []any // outermost first; the last is the record
 	scanned string
+	key     string // of the innermost object by name
 }
 
 func (s scope) record() any { return s.around[len(s.around)-1] }
@@ -115,11 +120,15 @@ func (s scope) record() any { return s.around[len(s.around)-1] }
 // values returns what is at the path, lists flattened by [*]. bad says what
 // stood in the way when something of the wrong type did.
 func (p path) values(s scope) (list []any, bad string) {
-	if p.scanned {
-		if s.scanned == "" {
+	if p.scanned || p.key {
+		word := s.scanned
+		if p.key {
+			word = s.key
+		}
+		if word == "" {
 			return nil, ""
 		}
-		return []any{s.scanned}, ""
+		return []any{word}, ""
 	}
 	at := s.record()
 	switch {
@@ -237,7 +246,7 @@ type selector struct {
 }
 
 // each calls do for every record and reports whether the selector's place is
-// in the document; an empty list is there.
+// in the document, in some element of each list on the way; an empty list is there.
 func (sel selector) each(doc any, where string, opt format.Options, do func(scope, string)) bool {
 	s := scope{doc: doc, around: []any{doc}, scanned: format.Scanned(opt, "").UID}
 	return sel.walk(s, doc, sel.steps, where, opt, do)
@@ -261,10 +270,12 @@ func (sel selector) walk(s scope, at any, steps []step, where string, opt format
 	switch x := at.(type) {
 	case map[string]any:
 		if st.kind == '*' {
+			found := len(x) == 0
 			for _, k := range sortedKeys(x) {
-				sel.element(s, x[k], steps[1:], format.Pointer(opt, where, k), opt, do)
+				s.key = k
+				found = sel.element(s, x[k], steps[1:], format.Pointer(opt, where, k), opt, do) || found
 			}
-			return true
+			return found
 		}
 		y, ok := x[st.key]
 		if st.kind != 'k' || !ok {
@@ -277,10 +288,11 @@ func (sel selector) walk(s scope, at any, steps []step, where string, opt format
 	case []any:
 		switch st.kind {
 		case '*':
+			found := len(x) == 0
 			for i, y := range x {
-				sel.element(s, y, steps[1:], format.Pointer(opt, where, i), opt, do)
+				found = sel.element(s, y, steps[1:], format.Pointer(opt, where, i), opt, do) || found
 			}
-			return true
+			return found
 		case 'i':
 			if st.index < len(x) {
 				return sel.walk(s, x[st.index], steps[1:], format.Pointer(opt, where, st.index), opt, do)
@@ -291,13 +303,13 @@ func (sel selector) walk(s scope, at any, steps []step, where string, opt format
 }
 
 // element descends into one element of a list: it becomes reachable by ^.
-func (sel selector) element(s scope, y any, rest []step, where string, opt format.Options, do func(scope, string)) {
+func (sel selector) element(s scope, y any, rest []step, where string, opt format.Options, do func(scope, string)) bool {
 	s.around = append(s.around[:len(s.around):len(s.around)], y)
 	if len(rest) == 0 {
 		do(s, where)
-		return
+		return true
 	}
-	sel.walk(s, y, rest, where, opt, do)
+	return sel.walk(s, y, rest, where, opt, do)
 }
 
 func sortedKeys(m map[string]any) []string { return slices.Sorted(maps.Keys(m)) }
