@@ -8,5 +8,5 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 go run gotest.tools/gotestsum@v1.13.0 --format pkgname-and-test-fails --hide-summary=output,skipped --jsonfile "$log" -- "$@"
 code=$?
-go run scripts/skipped.go "$log" || code=1
+go run tools/skipped/main.go "$log" || code=1
 exit $code

@@ -2,7 +2,7 @@
 // server, a browser, the folder of references beside the checkout, root.
 //
 // It may import nothing of ours. Invariant: what is missing is skipped in
-// words that scripts/skipped.go counts in the last line of make test, and
+// words that tools/skipped counts in the last line of make test, and
 // fails under CASEMENT_FULL=1 (make test-full).
 package need
 

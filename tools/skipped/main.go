@@ -1,5 +1,3 @@
-//go:build ignore
-
 // Reads the events of go test -json and prints one line: how many tests ran,
 // and which were skipped, and why. It ends with 1 if a test was skipped and
 // CASEMENT_FULL is set.
