@@ -63,7 +63,7 @@ func caseSteps(b *bench) (rate float64, err error) {
 		if err != nil {
 			return 0, err
 		}
-		placed, err := a.Engine.Observe(b.ctx, finding.DefaultTenant, []finding.Finding{f}, time.Now().UTC())
+		placed, err := a.Engine.Observe(b.ctx, finding.DefaultTenant, []finding.Finding{f}, nil, time.Now().UTC())
 		if err != nil {
 			return 0, err
 		}

@@ -211,15 +211,19 @@ func (c *cli) caseShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "show CASE",
 		Short:   "Show one case: state, decision, actions, proof",
-		Example: "  casement case show cas_0123\n  casement case show cas_0123 -o json | jq .case.actions",
+		Example: "  casement case show cas_0123\n  casement case show cas_0123 -o json | jq .case.actions\n  casement case show cas_0123 --raw",
 		Args:    exactly("CASE"),
 	}
 	f := output(cmd, "text", "json")
+	raw := cmd.Flags().Bool("raw", false, "show the raw records its findings were read from; the ledger holds who looked")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		return c.with(ctx, false, func(k *client) error {
 			v, err := k.oneCase(ctx, args[0])
 			if err != nil {
 				return err
+			}
+			if *raw {
+				return c.showRaw(ctx, k, f, v.Case)
 			}
 			if f.word == "json" {
 				return emitJSON(c, v)

@@ -302,7 +302,7 @@ func refusal(resp *http.Response) error {
 		code = codeUsage
 	case http.StatusUnauthorized, http.StatusForbidden:
 		code = codeAuth
-	case http.StatusNotFound:
+	case http.StatusNotFound, http.StatusGone:
 		code = codeNotFound
 	case http.StatusConflict, http.StatusPreconditionFailed:
 		code = codeConflict

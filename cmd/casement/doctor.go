@@ -296,6 +296,10 @@ func (p *patient) health(h app.Health, live bool) {
 	} else if live {
 		p.ok("connectors", "%s", strings.Join(h.Connectors, ", "))
 	}
+	p.ok("raw records", "%s", rawWords(h.Raw.Records, h.Raw.Size, h.Raw.Stored))
+	if h.RawSize > 0 && h.Raw.Stored > h.RawSize+h.RawSize/10 {
+		p.add("raw records", "warn", "raise retention.raw_size, or make room on the disk", "they take more than retention.raw_size (%s): open cases and changes keep theirs", bytesWord(h.RawSize))
+	}
 	if len(h.Paused) > 0 {
 		p.add("kill switch", "warn", "casement resume", "thrown for %s", strings.Join(h.Paused, ", "))
 	}

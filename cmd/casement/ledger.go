@@ -22,10 +22,10 @@ import (
 func (c *cli) ledgerCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "ledger",
-		Short:   "Verify and export the tamper-evident record",
+		Short:   "Verify and export the tamper-evident record; prune what is kept beside it",
 		Example: "  casement ledger verify\n  casement ledger export > ledger.jsonl\n  casement ledger verify --file ledger.jsonl --verifier KEY",
 	}
-	cmd.AddCommand(c.ledgerVerifyCommand(), c.ledgerExportCommand())
+	cmd.AddCommand(c.ledgerVerifyCommand(), c.ledgerExportCommand(), c.retentionCommand())
 	return cmd
 }
 

@@ -83,6 +83,8 @@ type Config struct {
 	// Inflight requests; 0 is the default.
 	MaxBody, Quarantine int64
 	Inflight            int
+	// Retention says how long raw records and quarantined bodies are kept.
+	Retention Retention
 	// Budgets are ceilings over all changes, on top of the policy's.
 	Budgets Budgets
 	// TLS is the server's certificate; nil serves plain HTTP.
@@ -129,8 +131,11 @@ type App struct {
 
 	cfg    Config
 	keys   *keys
-	live   atomic.Pointer[live]
-	runner runner
+	packer *intake.Packer
+	// rawCount is the last count of raw records.
+	rawCount rawCount
+	live     atomic.Pointer[live]
+	runner   runner
 	// streams are read while the app runs.
 	streams []*jetstream.Stream
 	ln      net.Listener
@@ -220,7 +225,9 @@ func New(ctx context.Context, cfg Config) (a *App, err error) {
 	if err = a.people(); err != nil {
 		return a, err
 	}
-	a.takeIn()
+	if err = a.takeIn(); err != nil {
+		return a, err
+	}
 	if err = a.openStreams(); err != nil {
 		return a, err
 	}
@@ -284,7 +291,10 @@ func (a *App) people() (err error) {
 }
 
 // takeIn wires the intake.
-func (a *App) takeIn() {
+func (a *App) takeIn() (err error) {
+	if a.packer, err = intake.NewPacker(a.keys); err != nil {
+		return err
+	}
 	byName := make(map[string]intake.Source, len(a.cfg.Sources))
 	for _, s := range a.cfg.Sources {
 		if s.Tenant == "" {
@@ -292,7 +302,7 @@ func (a *App) takeIn() {
 		}
 		byName[s.Name] = s
 	}
-	a.Intake = intake.New(intake.Config{Engine: a.Engine, Inbox: a.Store, Seal: a.keys, HashSecret: a.keys.HashSecret, Now: a.Store.Now,
+	a.Intake = intake.New(intake.Config{Engine: a.Engine, Inbox: a.Store, Seal: a.keys, Pack: a.packer, HashSecret: a.keys.HashSecret, Now: a.Store.Now,
 		Source: func(name string) (intake.Source, bool) { s, ok := byName[name]; return s, ok },
 		Token: func(ctx context.Context, token string) (intake.Source, error) {
 			p, err := a.Auth.Bearer(ctx, token)
@@ -306,6 +316,7 @@ func (a *App) takeIn() {
 		},
 		Routes:  reminders{a}.routes,
 		MaxBody: a.cfg.MaxBody, Quota: a.cfg.Quarantine, Inflight: a.cfg.Inflight, Watch: a.metrics.took, Log: a.cfg.Log})
+	return nil
 }
 
 // Policy returns the active policy and the files it was made of.

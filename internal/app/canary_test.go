@@ -336,7 +336,7 @@ func TestCanary(t *testing.T) {
 	}
 	for name, word := range map[string]string{"argv": "serve", "metrics": "casement_cases", "log": "Casement is running", "requests to targets": "Webhook-Id",
 		"API /api/v1/dead-letters": reason, "page /cases/": "403", "command deadletter": "dead", "command doctor": "disk", "profile goroutine": "net/http",
-		"profile heap": "heap profile", "profile cmdline": "serve", "command ledger": "verif"} {
+		"profile heap": "heap profile", "profile cmdline": "serve", "/raw/": planted, "command case show --raw": "sha256", "command ledger": "verif"} {
 		if !slices.ContainsFunc(slices.Collect(maps.Keys(places)), func(place string) bool {
 			return strings.Contains(place, name) && bytes.Contains(places[place], []byte(word))
 		}) {
@@ -460,7 +460,7 @@ func (s *serving) places(t *testing.T, when string, out map[string][]byte) {
 		out[when+"profile "+p] = b
 	}
 	id := ids["cases"][len(ids["cases"])-1]
-	for _, args := range []string{"case list --open all", "case list -o json", "case show " + id, "case timeline " + id, "approval list", "deadletter list", "deadletter list -o json",
+	for _, args := range []string{"case list --open all", "case list -o json", "case show " + id, "case show --raw " + id, "case timeline " + id, "approval list", "deadletter list", "deadletter list -o json",
 		"exception list", "user list", "token list", "ledger verify", "ledger export", "doctor", "config show", "config validate", "version", "backup " + when + "copy"} {
 		args = strings.ReplaceAll(args, ": ", "-")
 		b, err := s.command(strings.Fields(args)...).CombinedOutput()

@@ -161,7 +161,7 @@ func (d *desk) tell(c control, status finding.Status) {
 	if err != nil {
 		d.Fatal(err)
 	}
-	placed, err := d.app.Engine.Observe(context.Background(), finding.DefaultTenant, []finding.Finding{f}, d.now)
+	placed, err := d.app.Engine.Observe(context.Background(), finding.DefaultTenant, []finding.Finding{f}, nil, d.now)
 	if err != nil || placed[0].Err != nil {
 		d.Fatal(err, placed)
 	}

@@ -123,18 +123,23 @@ func (m *metrics) took(kind string, a intake.Answer, took time.Duration) {
 // queues are figures read from the store when they are asked for.
 type queues struct {
 	store Store
+	raw   func(context.Context) (store.RawStats, error)
 	// descs by short name.
 	descs map[string]*prometheus.Desc
 }
 
-func newQueues(s Store) queues {
-	q := queues{s, map[string]*prometheus.Desc{}}
+func newQueues(s Store, raw func(context.Context) (store.RawStats, error)) queues {
+	q := queues{s, raw, map[string]*prometheus.Desc{}}
 	for name, help := range map[string]string{
 		"inbox_bodies":                    "Bodies answered with 202 that are not worked on yet.",
 		"inbox_oldest_age_seconds":        "Age of the oldest of them: how far intake lags behind.",
 		"quarantine_bodies":               "Bodies that could not be read and wait for a person.",
 		"quarantine_bytes":                "Size of the quarantine; intake answers 507 when it is full.",
 		"quarantine_oldest_age_seconds":   "Age of the oldest body in quarantine.",
+		"raw_records":                     "Raw records that are kept as evidence; counted at most once a minute.",
+		"raw_bytes":                       "Their size as redacted.",
+		"raw_stored_bytes":                "Their size as stored, compressed and sealed.",
+		"raw_oldest_age_seconds":          "Age of the oldest of them.",
 		"ledger_tail_events":              "Events that are not in the ledger's tree yet.",
 		"ledger_tail_age_seconds":         "Age of the oldest of them.",
 		"database_bytes":                  "Size of the database.",
@@ -206,6 +211,14 @@ func (q queues) Collect(ch chan<- prometheus.Metric) {
 			tell("effects_failing", float64(e.Failing), e.Door)
 			tell("effects_stuck", float64(e.Stuck), e.Door)
 		}
+	}
+	if r, err := q.raw(ctx); err != nil {
+		failed("raw_records", err)
+	} else {
+		tell("raw_records", float64(r.Records))
+		tell("raw_bytes", float64(r.Size))
+		tell("raw_stored_bytes", float64(r.Stored))
+		tell("raw_oldest_age_seconds", age(r.Oldest))
 	}
 	if t, err := q.store.Tail(ctx); err != nil {
 		failed("ledger_tail_events", err)

@@ -181,6 +181,10 @@ type Health struct {
 	Inbox   store.InboxQueue    `json:"inbox"`
 	// Streams are what this node reads, by name.
 	Streams []jetstream.State `json:"streams" nullable:"false"`
+	// Raw are the raw records that are kept as evidence, RawSize their room in
+	// bytes, 0 for no bound.
+	Raw     store.RawStats `json:"raw_records"`
+	RawSize int64          `json:"raw_size"`
 }
 
 func (a *App) health(ctx context.Context, p auth.Principal, _ *struct{}) (Health, error) {
@@ -233,7 +237,11 @@ func (a *App) health(ctx context.Context, p auth.Principal, _ *struct{}) (Health
 	for _, s := range a.streams {
 		h.Streams = append(h.Streams, s.State())
 	}
-	h.Inbox, err = a.Store.InboxQueue(ctx)
+	if h.Inbox, err = a.Store.InboxQueue(ctx); err != nil {
+		return Health{}, err
+	}
+	h.RawSize = a.cfg.Retention.RawBytes
+	h.Raw, err = a.rawStats(ctx)
 	return h, err
 }
 

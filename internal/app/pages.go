@@ -15,6 +15,10 @@ func (a *App) site() web.Config {
 	return web.Config{Reader: a.Store, Engine: a.Engine, Auth: a.Auth, Switches: notifying{a.Store, a.hub, a.metrics}, Tickets: a.Store, Hints: a.hub, More: a.operations(),
 		Steps: func(playbook string) []string { pack, _ := a.Policy(); return pack.ManualSteps(playbook) },
 		HTTPS: strings.HasPrefix(a.cfg.BaseURL, "https://"), Version: a.cfg.Version, Now: a.Store.Now, Log: a.cfg.Log,
+		RawRecord: func(ctx context.Context, p auth.Principal, caseID, hash string) (string, error) {
+			r, err := a.ReadRaw(ctx, p, caseID, hash)
+			return r.Record, err
+		},
 		Ready: func(ctx context.Context) error { _, err := a.Store.Tail(ctx); return err },
 		Raw: []web.RawRoute{
 			{Method: "POST", Pattern: "/api/v1/alerts", Need: auth.Ingest, ID: "sendAlerts", Summary: "Send alerts in any known format",
@@ -28,7 +32,7 @@ func (a *App) pages() http.Handler {
 	cfg := a.site()
 	if a.cfg.Metrics {
 		cfg.Metrics = a.metrics.registry
-		cfg.Metrics.MustRegister(newQueues(a.Store))
+		cfg.Metrics.MustRegister(newQueues(a.Store, a.rawStats))
 	}
 	return web.New(cfg)
 }

@@ -35,6 +35,16 @@ type Store interface {
 	upkeep
 	deadStore
 	guardStore
+	rawStore
+}
+
+// rawStore keeps raw records as evidence.
+type rawStore interface {
+	Raw(ctx context.Context, tenant, hash string) (record.Raw, error)
+	RawStats(ctx context.Context) (store.RawStats, error)
+	PruneRaw(ctx context.Context, p store.RawPrune) (store.RawPruned, error)
+	QuarantineOlder(ctx context.Context, before time.Time, n int) ([]store.InboxItem, error)
+	QuarantineDrop(ctx context.Context, tenant string, id int64, e store.StreamEvent) error
 }
 
 // guardStore counts what guardrails go by.

@@ -89,6 +89,7 @@ func (a *App) Start(ctx context.Context) error {
 	a.loop(ctx, "ledger", nil, sequenceEvery, a.sequence)
 	a.loop(ctx, "checkpoint", nil, checkpointEvery, func(ctx context.Context) (bool, error) { return false, a.checkpoint(ctx) })
 	a.loop(ctx, "wal", nil, walEvery, func(ctx context.Context) (bool, error) { return false, a.Store.Checkpoint(ctx) })
+	a.timed(ctx, "retention", nil, pruneEvery, a.retention())
 	a.loop(ctx, "follow", nil, followEvery, a.follow)
 	a.loop(ctx, "rejudge", a.rejudge, time.Hour, (&rejudging{a: a}).step)
 	last, wall := time.Now(), a.Store.Now().Round(0)

@@ -35,6 +35,7 @@ func Setup(ctx context.Context, l *config.Loaded) (Config, error) {
 	cfg := Config{
 		DataDir: l.Data.Dir, Listen: l.Server.Listen, BaseURL: strings.TrimSuffix(l.Server.BaseURL, "/"), Metrics: l.Server.Metrics, Pprof: l.Server.Pprof,
 		MaxBody: int64(l.Intake.MaxBody), Quarantine: int64(l.Intake.Quarantine), Inflight: l.Intake.Inflight,
+		Retention:  Retention{Raw: days(l.Retention.RawDays), RawBytes: int64(l.Retention.RawSize), Quarantine: days(l.Retention.QuarantineDays)},
 		Budgets:    Budgets{PerHour: l.Budgets.ChangesPerHour, PerDay: l.Budgets.ChangesPerDay},
 		Connectors: map[string]connector.Connector{}, Notifiers: map[string]connector.Notifier{}, Trackers: map[string]connector.Tracker{},
 	}
@@ -56,6 +57,8 @@ func Setup(ctx context.Context, l *config.Loaded) (Config, error) {
 	cfg.Reload = func() (Rules, error) { return files(l) }
 	return cfg, nil
 }
+
+func days(n int) time.Duration { return time.Duration(n) * 24 * time.Hour }
 
 // Check tells what is wrong with a configuration beyond what its keys show,
 // without resolving a secret: settings of connectors and the files of mappings.

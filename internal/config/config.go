@@ -32,6 +32,7 @@ type Config struct {
 	Owners     Owners               `yaml:"owners" doc:"who owns what"`
 	Budgets    Budgets              `yaml:"budgets" doc:"ceilings over all changes of this install, on top of policy's own"`
 	Intake     Intake               `yaml:"intake" doc:"limits of what senders may send"`
+	Retention  Retention            `yaml:"retention" doc:"how long what is not the ledger is kept; the ledger is never pruned"`
 	Log        Log                  `yaml:"log" doc:"what is logged"`
 }
 
@@ -172,6 +173,15 @@ type Intake struct {
 	MaxBody    int `yaml:"max_body" default:"33554432" doc:"largest body of a request, in bytes"`
 	Quarantine int `yaml:"quarantine" default:"268435456" doc:"room for bodies that can't be read, per tenant, in bytes"`
 	Inflight   int `yaml:"inflight" default:"512" doc:"most requests at once; more are answered 503"`
+}
+
+// Retention bounds what is kept beside the ledger; 0 is no bound.
+type Retention struct {
+	// RawDays and RawSize bind settled cases in which nothing was changed: what
+	// an open case rests on, and what justified a change, stays.
+	RawDays        int `yaml:"raw_days" default:"90" doc:"days a raw record stays after its cases were settled; 0: for ever"`
+	RawSize        int `yaml:"raw_size" default:"10737418240" doc:"room for raw records as stored, in bytes; beyond it those of settled cases go early, oldest first; 0: no bound"`
+	QuarantineDays int `yaml:"quarantine_days" doc:"days after which a body that can't be read is dropped, told in the ledger; 0: it waits until a person decides"`
 }
 
 // Log is the server's log on stderr.

@@ -16,6 +16,7 @@ type batch struct {
 	tenant string
 	fs     []finding.Finding
 	todo   []int
+	raws   Raws
 	at     time.Time
 	keys   []CaseKey // by index of the finding
 	known  map[string]Known

@@ -269,7 +269,7 @@ func alert(id string) finding.Finding {
 
 func (h *harness) observe(fs ...finding.Finding) []engine.Placed {
 	h.t.Helper()
-	p, err := h.e.Observe(context.Background(), finding.DefaultTenant, fs, h.now)
+	p, err := h.e.Observe(context.Background(), finding.DefaultTenant, fs, nil, h.now)
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -131,7 +131,7 @@ func TestMergeIsRefused(t *testing.T) {
 	two := h.observe(f)[0].CaseID
 	stranger := f
 	stranger.Tenant = "other"
-	p, err := h.e.Observe(ctx, "other", []finding.Finding{stranger}, h.now)
+	p, err := h.e.Observe(ctx, "other", []finding.Finding{stranger}, nil, h.now)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -494,7 +494,7 @@ func TestMergeRace(t *testing.T) {
 				}
 				f, g := fs[i%len(fs)], fs[(i+3)%len(fs)]
 				f.Severity = finding.Severity(2 + i%3)
-				ps, err := e.Observe(ctx, finding.DefaultTenant, []finding.Finding{f, g}, h.now)
+				ps, err := e.Observe(ctx, finding.DefaultTenant, []finding.Finding{f, g}, nil, h.now)
 				say(err)
 				for _, p := range ps {
 					say(p.Err)

@@ -24,17 +24,22 @@ type Placed struct {
 	Err error `json:"-"`
 }
 
+// Raws makes the raw record of the finding at an index ready to be kept; one
+// without a hash is not kept.
+type Raws func(i int) (Raw, error)
+
 // Observe takes in findings that Normalize made, all of one tenant, at one
-// instant. It returns only after everything that has no error in its result
-// is on disk. The error is of the whole call: then nothing is stored.
-func (e *Engine) Observe(ctx context.Context, tenant string, fs []finding.Finding, at time.Time) ([]Placed, error) {
+// instant. raws is asked for those that change what a case knows, in the same
+// commit; nil keeps none. It returns only after everything that has no error in
+// its result is on disk. The error is of the whole call: then nothing is stored.
+func (e *Engine) Observe(ctx context.Context, tenant string, fs []finding.Finding, raws Raws, at time.Time) ([]Placed, error) {
 	out := make([]Placed, len(fs))
 	todo := make([]int, len(fs))
 	for i := range fs {
 		todo[i] = i
 	}
 	for try := 1; len(todo) > 0; try++ {
-		again, err := e.observeOnce(ctx, tenant, fs, todo, out, at)
+		again, err := e.observeOnce(ctx, tenant, fs, raws, todo, out, at)
 		if err != nil {
 			return nil, err
 		}
@@ -57,8 +62,9 @@ type group struct {
 
 // observeOnce places, judges and commits the findings todo points at. It
 // returns those whose case moved on meanwhile.
-func (e *Engine) observeOnce(ctx context.Context, tenant string, fs []finding.Finding, todo []int, out []Placed, at time.Time) ([]int, error) {
+func (e *Engine) observeOnce(ctx context.Context, tenant string, fs []finding.Finding, raws Raws, todo []int, out []Placed, at time.Time) ([]int, error) {
 	b := newBatch(e, tenant, fs, todo, at)
+	b.raws = raws
 	if err := b.read(ctx); err != nil {
 		return nil, err
 	}
@@ -136,7 +142,7 @@ func (e *Engine) place(ctx context.Context, b *batch, g *group, out []Placed, at
 		case correlate.Nothing:
 			continue
 		}
-		if err := w.observe(ctx, b.keys[i], p, f, digest); err != nil {
+		if err := w.observe(ctx, b, i, p, digest); err != nil {
 			return nil, nil, err
 		}
 		local[f.UID] = digest
@@ -146,7 +152,7 @@ func (e *Engine) place(ctx context.Context, b *batch, g *group, out []Placed, at
 		return nil, fold(seen), nil
 	}
 	u := unitTo(w.before, w.c, w.events)
-	u.Findings, u.Facts, u.AddKey = w.findings, w.facts, w.keys
+	u.Findings, u.Facts, u.AddKey, u.Raws = w.findings, w.facts, w.keys, w.raws
 	if len(u.AddKey) > 0 {
 		n := len(b.refs[u.AddKey[0]])
 		u.Beside = &n
@@ -179,10 +185,12 @@ type work struct {
 	events   []remedy.Event
 	findings []finding.Finding
 	keys     []CaseKey
+	raws     []Raw
 	facts    map[string][]byte
 }
 
-func (w *work) observe(ctx context.Context, key CaseKey, p correlate.Placement, f finding.Finding, digest string) error {
+func (w *work) observe(ctx context.Context, b *batch, i int, p correlate.Placement, digest string) error {
+	key, f := b.keys[i], b.fs[i]
 	cmd := remedy.Observe{Tenant: key.Tenant, Key: key.Key, Finding: f, Digest: digest, Why: p.Why, DetectedAt: f.FirstSeen}
 	facts := CaseFacts{}
 	judged := f
@@ -220,6 +228,16 @@ func (w *work) observe(ctx context.Context, key CaseKey, p correlate.Placement, 
 	j, snapshot := w.e.Judge().Judge(judged, facts, w.at)
 	cmd.Judgement = j
 	w.note(j.Facts, snapshot)
+	if b.raws != nil && w.c.Keeps(f, digest) {
+		raw, err := b.raws(i)
+		if err != nil {
+			return fmt.Errorf("raw record of finding %s: %w", f.UID, err)
+		}
+		if cmd.Raw = raw.Hash; raw.Hash != "" {
+			raw.UID = f.UID
+			w.raws = append(w.raws, raw)
+		}
+	}
 	events, after, err := remedy.Step(w.c, remedy.Command{At: w.at, By: remedy.Actor{Kind: remedy.Source, ID: f.Source}, Do: cmd})
 	if err != nil {
 		return fmt.Errorf("finding %s: %w", f.UID, err)

@@ -28,6 +28,7 @@ type (
 	Lease       = record.Lease
 	Reservation = record.Reservation
 	NoteText    = record.NoteText
+	Raw         = record.Raw
 )
 
 // The errors of a store.

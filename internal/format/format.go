@@ -49,7 +49,10 @@ type Result struct {
 	// those that could not be read.
 	Read, Kept, Suppressed, Refused int
 
-	Findings     []finding.Finding
+	Findings []finding.Finding
+	// Places are where the records of Findings stand, by the same index, as in
+	// Note: see Records.
+	Places       []string
 	Suppressions []Note
 	Refusals     []Note
 }
@@ -74,6 +77,7 @@ func (r *Result) Keep(f finding.Finding, where string) {
 	r.Read++
 	r.Kept++
 	r.Findings = append(r.Findings, n)
+	r.Places = append(r.Places, where)
 }
 
 // Suppress counts the record as read and suppressed by its source.

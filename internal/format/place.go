@@ -106,16 +106,17 @@ func placeNotes(notes []Note, body []byte, opt Options) {
 		if !ok {
 			continue
 		}
-		n := root
-		for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
-			if pointer == "" {
-				break
-			}
-			n = n.child(strings.ReplaceAll(strings.ReplaceAll(part, "~1", "/"), "~0", "~"))
-		}
+		n := root.at(pointer)
 		n.notes = append(n.notes, i)
 	}
-	l := locator{body: body, line: 1, found: func(i, line, column int) {
+	line, start, counted := 1, 0, 0 // the line of the last place, and where it begins
+	l := locator{body: body, found: func(i, at int) {
+		for k := bytes.IndexByte(body[counted:at], '\n'); k >= 0; k = bytes.IndexByte(body[counted:at], '\n') {
+			line++
+			counted += k + 1
+			start = counted
+		}
+		column := 1 + len([]rune(string(body[start:at])))
 		pointer := strings.TrimPrefix(notes[i].Where, head)
 		notes[i].Where = fmt.Sprintf("%s:%d:%d", strings.TrimSuffix(head, "#"), line, column)
 		if pointer != "" {
@@ -131,6 +132,28 @@ type pointerNode struct {
 	kids  map[string]*pointerNode
 }
 
+// at returns the node of a JSON pointer.
+func (n *pointerNode) at(pointer string) *pointerNode {
+	if pointer == "" {
+		return n
+	}
+	for part := range strings.SplitSeq(strings.TrimPrefix(pointer, "/"), "/") {
+		n = n.child(strings.ReplaceAll(strings.ReplaceAll(part, "~1", "/"), "~0", "~"))
+	}
+	return n
+}
+
+// inAnyCase returns the child of a name as encoding/json takes names, nil for
+// none.
+func (n *pointerNode) inAnyCase(name string) *pointerNode {
+	for k, kid := range n.kids {
+		if strings.EqualFold(k, name) {
+			return kid
+		}
+	}
+	return nil
+}
+
 func (n *pointerNode) child(name string) *pointerNode {
 	if n.kids == nil {
 		n.kids = map[string]*pointerNode{}
@@ -144,10 +167,11 @@ func (n *pointerNode) child(name string) *pointerNode {
 // locator walks valid JSON to the places of a tree; its nesting was bounded
 // by Text. On anything else it stops, and the notes keep their pointers.
 type locator struct {
-	body        []byte
-	line, start int // of the last place: its line, and where that line begins
-	counted     int // line and start hold for this offset
-	found       func(note, line, column int)
+	body []byte
+	// found is told of the value of a note, in the order of the body; path leads
+	// to it then, "[]" for the elements of lists.
+	found func(note, at int)
+	path  []string
 }
 
 func (l *locator) space(i int) int {
@@ -166,7 +190,7 @@ func (l *locator) value(i int, n *pointerNode) int {
 		return l.skip(i)
 	}
 	for _, note := range n.notes {
-		l.report(i, note)
+		l.found(note, i)
 	}
 	if len(n.kids) == 0 || l.body[i] != '{' && l.body[i] != '[' {
 		return l.skip(i)
@@ -182,21 +206,21 @@ func (l *locator) value(i int, n *pointerNode) int {
 			name = decodeString(l.body[j:end])
 			j = l.space(end)
 		}
-		next := l.space(l.value(j, n.kids[name]))
+		kid := n.kids[name]
+		if kid == nil && object {
+			kid = n.inAnyCase(name)
+		}
+		if !object {
+			name = "[]"
+		}
+		l.path = append(l.path, name)
+		next := l.space(l.value(j, kid))
+		l.path = l.path[:len(l.path)-1]
 		if next <= j {
 			return len(l.body)
 		}
 		j = next
 	}
-}
-
-func (l *locator) report(i, note int) {
-	for k := bytes.IndexByte(l.body[l.counted:i], '\n'); k >= 0; k = bytes.IndexByte(l.body[l.counted:i], '\n') {
-		l.line++
-		l.counted += k + 1
-		l.start = l.counted
-	}
-	l.found(note, l.line, 1+len([]rune(string(l.body[l.start:i]))))
 }
 
 // skip returns the offset behind the value at i.

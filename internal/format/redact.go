@@ -3,6 +3,7 @@ package format
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 )
 
@@ -17,12 +18,17 @@ func Redact(body []byte, paths []string, hash func(string) string) []byte {
 	if len(paths) == 0 {
 		return body
 	}
-	r := redactor{body: body, hash: hash}
-	for _, p := range paths {
-		rest, deep := strings.CutPrefix(p, "**.")
-		r.rules = append(r.rules, redactRule{segments: strings.Split(strings.TrimPrefix(strings.ReplaceAll(rest, "[]", ".[]"), "."), "."), deep: deep})
-	}
+	r := redactor{body: body, hash: hash, rules: redactRules(paths)}
 	return r.run()
+}
+
+func redactRules(paths []string) []redactRule {
+	rules := make([]redactRule, len(paths))
+	for i, p := range paths {
+		rest, deep := strings.CutPrefix(p, "**.")
+		rules[i] = redactRule{segments: strings.Split(strings.TrimPrefix(strings.ReplaceAll(rest, "[]", ".[]"), "."), "."), deep: deep}
+	}
+	return rules
 }
 
 type redactRule struct {
@@ -54,6 +60,10 @@ type redactor struct {
 	body  []byte
 	hash  func(string) string
 	rules []redactRule
+	// base leads to the value that body is.
+	base []string
+	// wary hides as well what looks like a secret by its name.
+	wary  bool
 	out   bytes.Buffer
 	place []string // of covered, kept to be used again
 }
@@ -81,14 +91,8 @@ func (r *redactor) run() []byte {
 				r.out.Write(r.body[i:end])
 				break
 			}
-			if r.covered(stack) {
-				s := decodeString(r.body[i:end])
-				if r.hash != nil && s != "" {
-					s = r.hash(s)
-				} else {
-					s = ""
-				}
-				quoted, _ := json.Marshal(s) // text always marshals
+			if clean, changed := r.text(stack, r.body[i:end]); changed {
+				quoted, _ := json.Marshal(clean) // text always marshals
 				r.out.Write(quoted)
 			} else {
 				r.out.Write(r.body[i:end])
@@ -121,12 +125,40 @@ func (r *redactor) run() []byte {
 	return r.out.Bytes()
 }
 
+// text returns what takes the place of a quoted text, and whether it differs.
+func (r *redactor) text(stack []level, quoted []byte) (string, bool) {
+	name := ""
+	if n := len(stack); n > 0 && stack[n-1].object {
+		name = stack[n-1].name
+	}
+	if r.covered(stack) || r.wary && isSecretName(name) {
+		return r.hidden(decodeString(quoted)), true
+	}
+	if !r.wary || !mayHoldSecret(quoted) {
+		return "", false
+	}
+	was := decodeString(quoted)
+	s := ScrubArguments(was)
+	return s, s != was
+}
+
+// hidden is what stands for a secret.
+func (r *redactor) hidden(s string) string {
+	if r.hash == nil || s == "" {
+		return ""
+	}
+	return r.hash(s)
+}
+
 // covered reports whether the value that comes next is to be redacted.
 func (r *redactor) covered(stack []level) bool {
 	if n := len(stack); n > 0 && stack[n-1].hidden {
 		return true
 	}
-	r.place = r.place[:0]
+	if len(r.rules) == 0 {
+		return false
+	}
+	r.place = append(r.place[:0], r.base...)
 	for _, l := range stack {
 		if l.object {
 			r.place = append(r.place, l.name)
@@ -145,7 +177,7 @@ func (r *redactor) covered(stack []level) bool {
 // decodeString undoes JSON's quoting; text that is cut keeps what is there.
 func decodeString(quoted []byte) string {
 	var s string
-	if json.Unmarshal(quoted, &s) == nil {
+	if bytes.IndexByte(quoted, '\\') >= 0 && json.Unmarshal(quoted, &s) == nil {
 		return s
 	}
 	return strings.Trim(string(quoted), `"`)
@@ -171,8 +203,29 @@ func ScrubArguments(s string) string {
 }
 
 func namesSecret(option string) bool {
-	for _, word := range []string{"password", "passwd", "secret", "token", "apikey", "api-key", "api_key", "access-key", "access_key"} {
-		if strings.Contains(option, word) {
+	return slices.ContainsFunc(secretWords(), func(word string) bool { return strings.Contains(option, word) })
+}
+
+func secretWords() []string {
+	return []string{"password", "passwd", "secret", "token", "apikey", "api-key", "api_key", "access-key", "access_key"}
+}
+
+// mayHoldSecret tells quickly of most texts that ScrubArguments leaves them as
+// they are.
+func mayHoldSecret(text []byte) bool {
+	if bytes.IndexByte(text, ' ') < 0 && bytes.IndexByte(text, '=') < 0 {
+		return false
+	}
+	low := bytes.ToLower(text)
+	return slices.ContainsFunc(append(secretWords(), "authorization"), func(word string) bool { return bytes.Contains(low, []byte(word)) })
+}
+
+// isSecretName reports whether the text of a member by this name is a secret:
+// password, client_secret, accessToken; not secret_type or token_url.
+func isSecretName(name string) bool {
+	low := strings.ToLower(strings.NewReplacer("_", "", "-", "", ".", "").Replace(name))
+	for _, word := range []string{"password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "secretkey", "privatekey", "authorization", "credentials", "cookie"} {
+		if strings.HasSuffix(low, word) {
 			return true
 		}
 	}

@@ -75,7 +75,11 @@ func open(t testing.TB, set ...func(*intake.Config)) *desk {
 			d.at(at)
 		}
 	}})
-	c := intake.Config{Engine: observer{e, d}, Inbox: inbox{s, d}, Seal: sealer{}, HashSecret: func(string) string { return "hashed" },
+	pack, err := intake.NewPacker(sealer{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := intake.Config{Engine: observer{e, d}, Inbox: inbox{s, d}, Seal: sealer{}, Pack: pack, HashSecret: func(string) string { return "hashed" },
 		Now: func() time.Time { return d.now }, Source: source, Token: token, MaxBody: maxBody, Quota: quota,
 		Watch: func(kind string, a intake.Answer, _ time.Duration) {
 			d.mu.Lock()
@@ -200,11 +204,11 @@ type observer struct {
 	d *desk
 }
 
-func (o observer) Observe(ctx context.Context, tenant string, fs []finding.Finding, at time.Time) ([]engine.Placed, error) {
+func (o observer) Observe(ctx context.Context, tenant string, fs []finding.Finding, raws engine.Raws, at time.Time) ([]engine.Placed, error) {
 	if o.d.fail != nil {
 		return nil, o.d.fail
 	}
-	return o.Engine.Observe(ctx, tenant, fs, at)
+	return o.Engine.Observe(ctx, tenant, fs, raws, at)
 }
 
 func (o observer) Repeats(ctx context.Context, tenant string, rs []engine.Repeat, at time.Time) ([]engine.Placed, []int, error) {

@@ -25,7 +25,7 @@ type counts struct {
 	quarantined  [][]byte
 }
 
-func (c *counts) Observe(_ context.Context, tenant string, fs []finding.Finding, _ time.Time) ([]engine.Placed, error) {
+func (c *counts) Observe(_ context.Context, tenant string, fs []finding.Finding, _ engine.Raws, _ time.Time) ([]engine.Placed, error) {
 	out := make([]engine.Placed, len(fs))
 	for i, f := range fs {
 		out[i] = engine.Placed{UID: f.UID, Placement: correlate.Open, CaseID: "cas_1"}

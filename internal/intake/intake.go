@@ -84,7 +84,7 @@ type Quarantine interface {
 
 // Observer takes findings in; *engine.Engine is one.
 type Observer interface {
-	Observe(ctx context.Context, tenant string, fs []finding.Finding, at time.Time) ([]engine.Placed, error)
+	Observe(ctx context.Context, tenant string, fs []finding.Finding, raws engine.Raws, at time.Time) ([]engine.Placed, error)
 	Repeats(ctx context.Context, tenant string, rs []engine.Repeat, at time.Time) (out []engine.Placed, rest []int, err error)
 }
 
@@ -100,6 +100,8 @@ type Config struct {
 	Engine Observer
 	Inbox  Inbox
 	Seal   Sealer
+	// Pack makes the raw records ready that are kept as evidence.
+	Pack *Packer
 	// HashSecret is the keyed hash that takes the place of secrets in findings.
 	HashSecret func(string) string
 	Now        func() time.Time
@@ -193,7 +195,8 @@ func (in *Intake) take(ctx context.Context, src Source, event string, body []byt
 	if a, ok := in.takeQuick(ctx, src, event, body, now); ok {
 		return a
 	}
-	res, err := in.read(src, event, body, now)
+	var rec received
+	res, err := in.read(&rec, src, event, body, now)
 	if err != nil {
 		return in.quarantine(ctx, src, event, body, now, Answer{Error: err.Error()}, err.Error())
 	}
@@ -205,7 +208,7 @@ func (in *Intake) take(ctx context.Context, src Source, event string, body []byt
 		}
 	}
 	a.Status = http.StatusOK // what can be read is committed
-	if err := in.observe(ctx, src.Tenant, res.Findings, now, func(_ int, r ItemResult) { a.Results = append(a.Results, r) }); err != nil {
+	if err := in.observe(ctx, src.Tenant, &rec, now, func(_ int, r ItemResult) { a.Results = append(a.Results, r) }); err != nil {
 		return in.keep(ctx, src, event, body, now, a, err)
 	}
 	a.Stored = true
@@ -227,8 +230,8 @@ func (in *Intake) Refuse(ctx context.Context, src Source, event string, body []b
 	return a
 }
 
-// read decodes the body.
-func (in *Intake) read(src Source, event string, body []byte, now time.Time) (format.Result, error) {
+// read decodes the body and adds its findings to rec.
+func (in *Intake) read(rec *received, src Source, event string, body []byte, now time.Time) (format.Result, error) {
 	opt := format.Options{Tenant: src.Tenant, Now: now, HashSecret: in.HashSecret, File: src.Name, Event: event}
 	var extra []format.Reader
 	if src.Mapping != nil {
@@ -238,7 +241,11 @@ func (in *Intake) read(src Source, event string, body []byte, now time.Time) (fo
 	if err != nil {
 		return format.Result{}, err
 	}
-	return r.Read(body, opt)
+	res, err := r.Read(body, opt)
+	if err == nil {
+		rec.add(src, body, opt, res)
+	}
+	return res, err
 }
 
 // keep stores the raw body after a failure of ours, to be worked on later.
@@ -336,13 +343,14 @@ func (in *Intake) workOne(ctx context.Context, it store.InboxItem, now time.Time
 		src = Source{Name: it.Source}
 	}
 	src.Tenant = it.Tenant // as authenticated when it arrived
+	var rec received
 	var res format.Result
 	body, err := in.Seal.Open(it.Body)
 	if err == nil {
-		res, err = in.read(src, it.Headers["event"], body, it.ReceivedAt)
+		res, err = in.read(&rec, src, it.Headers["event"], body, it.ReceivedAt)
 	}
 	if err == nil {
-		err = in.observe(ctx, it.Tenant, res.Findings, now, func(int, ItemResult) {})
+		err = in.observe(ctx, it.Tenant, &rec, now, func(int, ItemResult) {})
 	}
 	switch {
 	case err == nil && (res.Refused == 0 || it.Headers[quarantinedAs] != ""):
@@ -358,9 +366,10 @@ func (in *Intake) workOne(ctx context.Context, it store.InboxItem, now time.Time
 
 // observe takes findings in, in groups. each gets the result of every finding
 // that was looked at; the error is the last one of them, or of a whole group.
-func (in *Intake) observe(ctx context.Context, tenant string, fs []finding.Finding, now time.Time, each func(i int, r ItemResult)) error {
+func (in *Intake) observe(ctx context.Context, tenant string, rec *received, now time.Time, each func(i int, r ItemResult)) error {
+	fs := rec.findings
 	for lo := 0; lo < len(fs); lo += groupSize {
-		placed, err := in.Engine.Observe(ctx, tenant, fs[lo:min(lo+groupSize, len(fs))], now)
+		placed, err := in.Engine.Observe(ctx, tenant, fs[lo:min(lo+groupSize, len(fs))], in.raws(rec, lo), now)
 		if err != nil {
 			return err
 		}

@@ -132,7 +132,7 @@ func (in *Intake) takeQuick(ctx context.Context, src Source, event string, body 
 		a.Kept = a.Read
 	}
 	a.Read, a.Kept, a.Suppressed = a.Read+fresh.read, a.Kept+len(fresh.findings), fresh.suppressed
-	err := in.observe(ctx, src.Tenant, fresh.findings, now, func(k int, r ItemResult) { results[fresh.of[k]] = append(results[fresh.of[k]], r) })
+	err := in.observe(ctx, src.Tenant, &fresh.received, now, func(k int, r ItemResult) { results[fresh.of[k]] = append(results[fresh.of[k]], r) })
 	a.Results = slices.Concat(results...)
 	if err != nil {
 		return in.keep(ctx, src, event, body, now, a, err), true
@@ -143,7 +143,7 @@ func (in *Intake) takeQuick(ctx context.Context, src Source, event string, body 
 
 // group is the findings of the alerts of a body that had to be read.
 type group struct {
-	findings         []finding.Finding
+	received
 	of               []int // the value of each finding
 	read, suppressed int
 }
@@ -151,14 +151,13 @@ type group struct {
 // readValue reads one alert. It returns false if the alert does not read as
 // plainly as its sketch: then the whole body is read, for its notes.
 func (in *Intake) readValue(g *group, src Source, event, name string, i int, v value, now time.Time) bool {
-	res, err := in.read(src, event, v.body, now)
+	res, err := in.read(&g.received, src, event, v.body, now)
 	if err != nil || res.Refused > 0 || res.Format != name {
 		return false
 	}
 	in.readings.remember(v, res)
 	g.read += res.Read
 	g.suppressed += res.Suppressed
-	g.findings = append(g.findings, res.Findings...)
 	for range res.Findings {
 		g.of = append(g.of, i)
 	}

@@ -29,6 +29,8 @@ var (
 	ErrPaused = errors.New("paused by the kill switch")
 	// ErrNotFound: no such case.
 	ErrNotFound = errors.New("not found")
+	// ErrPruned: it was there, and retention let it go.
+	ErrPruned = errors.New("is not kept any more")
 	// ErrFull: no room to store; nothing was stored.
 	ErrFull = errors.New("storage is full")
 )
@@ -72,6 +74,8 @@ type Unit struct {
 	Reserve []Reservation
 	// PauseScopes are checked against the kill switch in the transaction.
 	PauseScopes []string
+	// Raws are the raw records behind Findings that are kept, by their hash.
+	Raws []Raw
 	// Facts is the snapshot of facts behind the judgement, by content address.
 	Facts map[string][]byte
 	// Notes are free text of people, by their salted hash.
@@ -94,6 +98,18 @@ type CaseRef struct {
 	ClosedAt time.Time
 	// How the newest episode closed, "" while open.
 	How remedy.How
+}
+
+// Raw is one record as a source sent it, kept as evidence: redacted, then
+// compressed and sealed.
+type Raw struct {
+	// UID of the finding that was read from it.
+	UID string
+	// Hash is the SHA-256 of the redacted record, in lower-case hex.
+	Hash string
+	// Size of the redacted record in bytes.
+	Size int
+	Body []byte
 }
 
 // Sighting is a repeat that changes nothing: a counter outside the case.

@@ -46,6 +46,9 @@ func applyBody(c Case, e Event) Case {
 				if b.Key != "" {
 					m.Key = b.Key
 				}
+				if b.Raw != "" {
+					m.Raw = b.Raw
+				}
 			}
 		}
 		c.Severity = max(c.Severity, b.Severity)

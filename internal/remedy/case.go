@@ -115,6 +115,9 @@ type Member struct {
 	// Why the finding was joined, for the reader of the case and for undoing.
 	Why      string    `json:"why"`
 	JoinedAt time.Time `json:"joined_at"`
+	// Raw is the SHA-256, in hex, of the newest raw record that is kept of it, as
+	// it is kept: secrets redacted; "" for none.
+	Raw string `json:"raw,omitempty"`
 	// ProvenAt is when a probe that covers this member proved it closed.
 	ProvenAt time.Time `json:"proven_at,omitzero"`
 }

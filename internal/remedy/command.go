@@ -32,6 +32,9 @@ type (
 		Why        string
 		Judgement  Judgement
 		DetectedAt time.Time
+		// Raw is the SHA-256, in hex, of the raw record that is kept because Keeps
+		// says so; "" if none is.
+		Raw string
 		// RecurrenceOf is an old closed case of the same key.
 		RecurrenceOf string
 		// SplitFrom is the case that the new one is split off, Keys what came with it.

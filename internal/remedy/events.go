@@ -40,6 +40,8 @@ type (
 		Status   finding.Status   `json:"status"`
 		// Key, if another one than before led it here.
 		Key string `json:"key,omitempty"`
+		// Raw is the raw record that says so, as in Member; "" if none is kept.
+		Raw string `json:"raw,omitempty"`
 	}
 	// Judged puts a judgement in force.
 	Judged struct {

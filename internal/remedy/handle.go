@@ -1,6 +1,7 @@
 package remedy
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -113,8 +114,8 @@ func (s *step) observe(d Observe) error {
 		if d.Key != s.c.KeyOf(m) {
 			key = d.Key
 		}
-		if m.Digest != d.Digest || m.Status != f.Status || key != "" {
-			s.emit(MemberChanged{UID: f.UID, Digest: d.Digest, Severity: f.Severity, Status: f.Status, Key: key})
+		if m.Digest != d.Digest || m.Status != f.Status || key != "" || d.Raw != "" && s.c.Keeps(f, d.Digest) {
+			s.emit(MemberChanged{UID: f.UID, Digest: d.Digest, Severity: f.Severity, Status: f.Status, Key: key, Raw: d.Raw})
 		}
 	}
 	if f.Status != finding.StatusOpen {
@@ -144,6 +145,22 @@ func (s *step) observe(d Observe) error {
 	return nil
 }
 
+// Keeps reports whether f, whose decision digest is digest, changes what the
+// case knows: its raw record is evidence and kept. It is one that the case does
+// not have, one that says something else than before, or the first that
+// contradicts the end of the case. A repeat is not kept.
+func (c Case) Keeps(f finding.Finding, digest string) bool {
+	m, ok := c.Member(f.UID)
+	status := cmp.Or(f.Status, finding.StatusOpen)
+	switch {
+	case !ok, m.Digest != digest, m.Status != status:
+		return true
+	case c.Open(), c.Closed == ClosedSuppressed:
+		return false
+	}
+	return status == finding.StatusOpen && c.Probe.N == 0
+}
+
 // notAfter returns the time seen, or now if that is unknown or in the future.
 func notAfter(seen, now time.Time) time.Time {
 	if seen.IsZero() || seen.After(now) {
@@ -157,8 +174,8 @@ func (s *step) join(d Observe) {
 	if key == s.c.Key {
 		key = ""
 	}
-	s.emit(Joined{Member{UID: f.UID, Source: f.Source, Rule: f.Rule, Digest: d.Digest, Severity: f.Severity,
-		Status: f.Status, Key: key, Why: d.Why, JoinedAt: s.at}})
+	s.emit(Joined{Member: Member{UID: f.UID, Source: f.Source, Rule: f.Rule, Digest: d.Digest, Severity: f.Severity,
+		Status: f.Status, Key: key, Why: d.Why, JoinedAt: s.at, Raw: d.Raw}})
 }
 
 // say queues one message per route of the decision; without a route nothing is

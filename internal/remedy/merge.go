@@ -141,7 +141,7 @@ func (s *step) absorb(d Absorb) error {
 	}
 	s.emit(Absorbed{From: from.ID, Note: d.Note, Alias: d.Alias, Keys: from.KeysBound(), UIDs: uidsOf(moved), Detected: detected})
 	for _, m := range moved {
-		s.emit(Joined{m})
+		s.emit(Joined{Member: m})
 	}
 	j, was := from.Judgement, s.c.Judgement
 	next := was
@@ -286,7 +286,7 @@ func (s *step) unmerge(d Unmerge) error {
 		switch {
 		case !known:
 			m.Why = "placed by a key of this case while it was merged into " + d.From.ID
-			s.emit(Joined{m})
+			s.emit(Joined{Member: m})
 		case old.Digest != m.Digest || old.Status != m.Status || key != "":
 			s.emit(MemberChanged{UID: m.UID, Digest: m.Digest, Severity: m.Severity, Status: m.Status, Key: key})
 		}

@@ -160,7 +160,7 @@ func (s *sim) deliver(n *node, op Op) {
 		fs = append(fs, s.alert(op.B+k, version(op.C/256)))
 	}
 	s.start(n, "observe", func(ctx context.Context) {
-		placed, err := n.engine.Observe(ctx, finding.DefaultTenant, fs, n.time())
+		placed, err := n.engine.Observe(ctx, finding.DefaultTenant, fs, nil, n.time())
 		s.say("observed: %s", short(err))
 		if err != nil {
 			return

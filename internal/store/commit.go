@@ -135,6 +135,9 @@ func (w *writer) unit(u *unit) error {
 	if err := w.moves(u); err != nil {
 		return err
 	}
+	if err := w.raws(u); err != nil {
+		return err
+	}
 	if err := w.effects(u); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/casement/casement/internal/record"
@@ -31,7 +32,7 @@ func (s *tables) InboxPut(ctx context.Context, it InboxItem) (int64, error) {
 // QuarantinePut keeps a body that could not be read, with the reason in
 // it.Error and the person or team it waits for in it.Owner. quota bounds the
 // bytes in quarantine of the tenant; beyond it nothing is stored and the error
-// is record.ErrFull. A quarantined body is never removed by itself. Its first
+// is record.ErrFull. A quarantined body is never removed to make room. Its first
 // reminder is at it.NextAt, or with that of the bodies of its source that wait
 // already.
 func (s *tables) QuarantinePut(ctx context.Context, it InboxItem, quota int64) (int64, error) {
@@ -212,6 +213,18 @@ func (w *writer) quarantined(tenant string, id int64, text string, args ...any) 
 		err = fmt.Errorf("quarantined body %d: %w", id, record.ErrNotFound)
 	}
 	return err
+}
+
+// QuarantineOlder returns up to n quarantined bodies that were received before an
+// instant, without their content.
+func (s *tables) QuarantineOlder(ctx context.Context, before time.Time, n int) ([]InboxItem, error) {
+	var list []InboxItem
+	err := s.db.each(ctx, func(row scanner) error { return scanInbox(row, &list) },
+		"SELECT "+strings.Replace(inboxColumns, "body", "''", 1)+" FROM inbox WHERE quarantined = 1 AND received_at < ? ORDER BY id LIMIT ?", nanos(before), n)
+	if err != nil {
+		return nil, fmt.Errorf("read old quarantine: %w", err)
+	}
+	return list, nil
 }
 
 // QuarantineDue returns quarantined bodies whose reminder has come.

@@ -34,6 +34,8 @@ type Model struct {
 	pauses   map[pauseKey]Pause
 	facts    map[findingKey][]byte // by tenant and hash
 	notes    map[findingKey]record.NoteText
+	raws     map[findingKey]*modelRaw // by tenant and hash
+	rawSeq   int64
 }
 
 type (
@@ -73,7 +75,7 @@ func NewModel() *Model {
 	return &Model{
 		cases: map[string]*modelCase{}, streams: map[streamKey][]StoredEvent{}, keys: map[record.CaseKey]map[string]bool{},
 		findings: map[findingKey]*modelFinding{}, effects: map[string]*modelEffect{}, faults: map[string]*modelFault{}, budgets: map[string][]taken{},
-		pauses: map[pauseKey]Pause{}, facts: map[findingKey][]byte{}, notes: map[findingKey]record.NoteText{},
+		pauses: map[pauseKey]Pause{}, facts: map[findingKey][]byte{}, notes: map[findingKey]record.NoteText{}, raws: map[findingKey]*modelRaw{},
 	}
 }
 
@@ -314,6 +316,7 @@ func (m *Model) apply(u *unit) {
 		m.findings[findingKey{tenant, uid}].caseID = id
 	}
 	m.applyEffects(u, now)
+	m.applyRaws(u, now)
 	for hash, body := range u.Facts {
 		if k := (findingKey{tenant, hash}); m.facts[k] == nil {
 			m.facts[k] = bytes.Clone(body)

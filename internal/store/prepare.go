@@ -17,14 +17,15 @@ import (
 // the goroutine of the caller.
 type unit struct {
 	record.Unit
-	state    []byte
-	row      CaseRow
-	risk     deadline.RiskClass
-	urgency  int64
-	created  time.Time
-	quiet    bool
-	records  []row
-	findings []preparedFinding
+	state     []byte
+	row       CaseRow
+	risk      deadline.RiskClass
+	urgency   int64
+	created   time.Time
+	quiet     bool
+	records   []row
+	findings  []preparedFinding
+	rawHashes [][]byte // of Raws
 	// moved are the findings of MoveFindings as they were found.
 	moved []preparedFinding
 }
@@ -88,6 +89,9 @@ func prepare(u record.Unit) (unit, error) {
 			return p, fmt.Errorf("encode finding %s: %w", f.UID, err)
 		}
 		p.findings = append(p.findings, preparedFinding{f.UID, finding.DecisionDigest(f), body})
+	}
+	if err = p.prepareRaws(); err != nil {
+		return p, err
 	}
 	p.row = rowOf(c, u.WakeAt)
 	p.risk = c.RiskClass()

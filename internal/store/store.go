@@ -44,6 +44,8 @@ const (
 	StreamAsset     = "asset"
 	StreamGuardrail = "guardrail"
 	StreamPrincipal = "principal"
+	// StreamEvidence is who read raw records, and what retention removed.
+	StreamEvidence = "evidence"
 	// StreamDeadLetter is what people do about dead letters.
 	StreamDeadLetter = "dead-letter"
 )

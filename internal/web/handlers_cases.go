@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"net/http"
 	"net/url"
 	"slices"
@@ -528,6 +529,28 @@ func lifeOf(a remedy.Action) []stepView {
 func canUndo(a remedy.Action) bool {
 	return a.Spec.Undoable && !a.ActedAt.IsZero() && slices.Contains([]remedy.ActionStatus{remedy.ActionActed, remedy.ActionWatching,
 		remedy.ActionDone, remedy.ActionFailed}, a.Status)
+}
+
+// rawRecord shows what a source sent as plain text: nothing in it is markup.
+func (s *server) rawRecord(w http.ResponseWriter, r *http.Request) error {
+	if s.RawRecord == nil {
+		return record.ErrNotFound
+	}
+	text, err := s.RawRecord(r.Context(), auth.FromContext(r.Context()), r.PathValue("id"), r.PathValue("hash"))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, err = io.WriteString(w, text)
+	return err
+}
+
+// rawHref leads to the newest raw record of a finding, "" if none is kept.
+func rawHref(c remedy.Case, uid string) string {
+	if m, ok := c.Member(uid); ok && m.Raw != "" {
+		return "/cases/" + c.ID + "/raw/" + m.Raw
+	}
+	return ""
 }
 
 func whyJoined(c remedy.Case, uid string) string {

@@ -13,6 +13,7 @@ import (
 
 	"github.com/casement/casement/internal/auth"
 	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/store"
 )
@@ -97,6 +98,8 @@ func (s *server) problemOf(ctx context.Context, method, path string, err error) 
 		return &problem{Status: http.StatusUnauthorized, Title: "Name or password is wrong"}
 	case errors.Is(err, engine.ErrNotFound), errors.Is(err, auth.ErrNotFound):
 		return &problem{Status: http.StatusNotFound, Title: "There is no such thing here", Detail: "It may have been mistyped, or it belongs to another organisation."}
+	case errors.Is(err, record.ErrPruned):
+		return &problem{Status: http.StatusGone, Title: "The raw record is not kept any more", Detail: "The retention policy let it go. The ledger keeps its hash."}
 	case errors.Is(err, auth.ErrTaken), errors.Is(err, store.ErrExists):
 		return &problem{Status: http.StatusConflict, Title: "The name is taken", Detail: err.Error()}
 	case errors.As(err, &input), errors.Is(err, store.ErrInvalid):

@@ -81,6 +81,9 @@ type Config struct {
 	Switches Switches
 	// Tickets of the built-in tracker.
 	Tickets Tickets
+	// RawRecord reads a raw record of a case and records who did; nil: none are
+	// shown.
+	RawRecord func(ctx context.Context, p auth.Principal, caseID, hash string) (string, error)
 	// More operations of the API, and raw routes such as intake: they stand in
 	// the one table with ours.
 	More []Operation
@@ -190,6 +193,7 @@ func (s *server) routes() []route {
 		{"GET", "/events", auth.View, s.events},
 		{"GET", "/cases", auth.View, s.casesPage},
 		{"GET", "/cases/{id}", auth.View, s.casePage},
+		{"GET", "/cases/{id}/raw/{hash}", auth.Respond, s.rawRecord},
 		{"POST", "/cases/{id}/ack", auth.Respond, s.caseForm("ack")},
 		{"POST", "/cases/{id}/assign", auth.Respond, s.caseForm("assign")},
 		{"POST", "/cases/{id}/comment", auth.Respond, s.caseForm("comment")},

@@ -56,6 +56,7 @@ func (w *world) run(r *rapid.T) {
 		"extend":  w.extend,
 		"release": w.release,
 		"pause":   w.pause,
+		"prune":   w.prune,
 		"time": func(r *rapid.T) {
 			w.now = w.now.Add(time.Duration(rapid.IntRange(1, 90).Draw(r, "seconds")) * time.Second)
 		},
@@ -114,10 +115,12 @@ func (w *world) unit(r *rapid.T) record.Unit {
 	switch {
 	case err != nil || rapid.IntRange(0, 15).Draw(r, "anew") == 0:
 		u = NewCase(id, name("k", rapid.IntRange(0, keyCount-1).Draw(r, "key")))
+	case !c.Open() && !c.Settled && c.MergedInto == "" && rapid.Bool().Draw(r, "settle"):
+		u = Step(c, remedy.CaseSettled{}, w.now)
 	case !c.Open():
 		u = reopened(c, w.now)
 	default:
-		u = Step(c, rapid.SampledFrom([]remedy.Body{remedy.Acked{}, remedy.AssignedTo{To: "u-bob"}, remedy.EpisodeClosed{How: remedy.ClosedProven}, remedy.MergedInto{Into: "c9"}}).Draw(r, "body"), w.now)
+		u = Step(c, rapid.SampledFrom([]remedy.Body{remedy.Acked{}, remedy.AssignedTo{To: "u-bob"}, remedy.EpisodeClosed{How: remedy.ClosedProven}, remedy.Intended{}, remedy.MergedInto{Into: "c9"}}).Draw(r, "body"), w.now)
 	}
 	w.decorate(r, id, &u)
 	return u
@@ -138,6 +141,10 @@ func (w *world) decorate(r *rapid.T, id string, u *record.Unit) {
 		f := Finding(id)
 		f.Severity = rapid.SampledFrom([]finding.Severity{finding.SeverityLow, finding.SeverityHigh}).Draw(r, "severity")
 		u.Findings = append(u.Findings, f)
+	}
+	if chance("raw") {
+		u.Raws = append(u.Raws, raw(id, rapid.SampledFrom([]string{"a", "b", "c"}).Draw(r, "text")))
+		u.Findings = append(u.Findings, Finding(id))
 	}
 	if chance("move") {
 		u.MoveFindings = append(u.MoveFindings, name("uid-c", rapid.IntRange(0, caseCount-1).Draw(r, "moved")))
@@ -250,6 +257,19 @@ func (w *world) pause(r *rapid.T) {
 	same(r, "resume", class(w.a.ClearPause(ctx, p)), class(w.b.ClearPause(ctx, p)))
 }
 
+func (w *world) prune(r *rapid.T) {
+	p := store.RawPrune{Before: w.now, Look: rapid.IntRange(1, 3).Draw(r, "look"), Dry: rapid.Bool().Draw(r, "dry"), Stored: rapid.Int64Range(0, 2).Draw(r, "stored")}
+	q := p // a cursor is of one store
+	for done := false; !done; {
+		a, errA := w.a.PruneRaw(ctx, p)
+		b, errB := w.b.PruneRaw(ctx, q)
+		same(r, "prune error", class(errA), class(errB))
+		same(r, "pruned", [3]any{a.Records, a.Stored, a.Done}, [3]any{b.Records, b.Stored, b.Done})
+		done, p.After = a.Done || errA != nil || p.Stored > 0, a.Next
+		q.After = b.Next
+	}
+}
+
 // compare looks at everything both stores show.
 func (w *world) compare(r *rapid.T) {
 	both(r, "effects", w.a, w.b, func(b Backend) (any, error) { return b.EffectsOf(ctx, "", 100) })
@@ -264,6 +284,7 @@ func (w *world) compare(r *rapid.T) {
 	both(r, "known", w.a, w.b, func(b Backend) (any, error) {
 		return b.Known(ctx, tenant, []string{"uid-c0", "uid-c1", "uid-c2", "uid-c3"})
 	})
+	both(r, "raw records", w.a, w.b, func(b Backend) (any, error) { return b.RawStats(ctx) })
 	both(r, "notes", w.a, w.b, func(b Backend) (any, error) { return b.Notes(ctx, tenant, []remedy.Note{"n0", "n1", "n2"}) })
 	both(r, "events", w.a, w.b, func(b Backend) (any, error) {
 		events, _, err := b.EventsSince(ctx, 0, 1000)

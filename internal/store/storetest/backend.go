@@ -26,6 +26,14 @@ type Backend interface {
 	Switches
 	DeadLetters
 	Guardrails
+	Raws
+}
+
+// Raws are the raw records that are kept as evidence.
+type Raws interface {
+	Raw(ctx context.Context, tenant, hash string) (record.Raw, error)
+	RawStats(ctx context.Context) (store.RawStats, error)
+	PruneRaw(ctx context.Context, p store.RawPrune) (store.RawPruned, error)
 }
 
 // Guardrails are counts that guardrails go by.

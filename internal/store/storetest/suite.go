@@ -36,6 +36,8 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"Sightings", testSightings},
 		{"FindingReplaced", testFindingReplaced},
 		{"GuardrailCounts", testGuardrailCounts},
+		{"RawRecords", testRaw},
+		{"RawRecordsPruned", testPruneRaw},
 		{"ConcurrentSteps", testConcurrentSteps},
 		{"CancelledContext", testCancelled},
 		{"Wake", testWake},
