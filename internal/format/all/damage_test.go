@@ -196,7 +196,9 @@ func (d *damaged) at(pointer string) span {
 			name, key := strconv.Itoa(i), 0
 			if open == json.Delim('{') {
 				var k json.Token
-				k, err = dec.Token()
+				if k, err = dec.Token(); err != nil {
+					break
+				}
 				name = k.(string)
 				key = int(dec.InputOffset()) - len(name) - 1
 			}
