@@ -91,13 +91,7 @@ func TestNodesCutOff(t *testing.T) {
 // answer back, until another node has done its work.
 func (n *network) cutInMidAction(ctx context.Context, c *cluster, s *store.Postgres) {
 	t := c.t
-	release := c.sink.keepBack("doc1")
-	c.send(ctx, 0, 1)
-	word := c.arrived(s, "doc1")
-	var node int
-	if _, err := fmt.Sscanf(word, "doc1 node%d", &node); err != nil {
-		t.Fatalf("%q: %v", word, err)
-	}
+	node, word, release := c.midAct(ctx, s, 1)
 	n.cut(node, "")
 	from := time.Now()
 	c.settle(s, 0, time.Minute)

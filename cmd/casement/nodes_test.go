@@ -149,28 +149,28 @@ func (c *cluster) await(what string, so func() bool) {
 	}
 }
 
-// arrived returns the next request that is kept back.
-func (c *cluster) arrived(s *store.Postgres, uid string) string {
+// midAct sends alert n and returns the node whose request about it waits for the
+// target, in words as well, and what lets the target answer.
+func (c *cluster) midAct(ctx context.Context, s *store.Postgres, n int) (node int, word string, release func()) {
 	c.t.Helper()
+	uid := fmt.Sprint("doc", n)
+	release = c.sink.keepBack(uid)
+	c.send(ctx, 0, n)
 	select {
-	case word := <-c.sink.began:
-		return word
+	case word = <-c.sink.began:
 	case <-time.After(time.Minute):
 		c.t.Fatal("nothing arrived: " + c.stuck(s, uid))
-		return ""
 	}
+	if _, err := fmt.Sscanf(word, uid+" node%d", &node); err != nil {
+		c.t.Fatalf("%q: %v", word, err)
+	}
+	return node, word, release
 }
 
 // takeOver kills a node that waits for the target; another one finishes its work.
 func (c *cluster) takeOver(ctx context.Context, s *store.Postgres, people int) {
 	t := c.t
-	release := c.sink.keepBack("doc2000")
-	c.send(ctx, 0, 2000)
-	word := c.arrived(s, "doc2000")
-	var victim int
-	if _, err := fmt.Sscanf(word, "doc2000 node%d", &victim); err != nil {
-		t.Fatalf("%q: %v", word, err)
-	}
+	victim, word, release := c.midAct(ctx, s, 2000)
 	c.kill(victim)
 	from := time.Now()
 	c.settle(s, people+9, time.Minute) // nine wait for the end of their pause
@@ -183,13 +183,7 @@ func (c *cluster) takeOver(ctx context.Context, s *store.Postgres, people int) {
 // new, and what is under way is finished by itself.
 func (c *cluster) drains(ctx context.Context, s *store.Postgres, people int) {
 	t := c.t
-	release := c.sink.keepBack("doc3000")
-	c.send(ctx, 0, 3000)
-	word := c.arrived(s, "doc3000")
-	var node int
-	if _, err := fmt.Sscanf(word, "doc3000 node%d", &node); err != nil {
-		t.Fatalf("%q: %v", word, err)
-	}
+	node, _, release := c.midAct(ctx, s, 3000)
 	ended := make(chan string)
 	go func() { ended <- c.stop(node).String() }()
 	c.await("a node that takes nothing any more", func() bool {
@@ -283,13 +277,7 @@ func TestNodesUnderFaults(t *testing.T) {
 // its work, and lets it go on.
 func (c *cluster) stalls(ctx context.Context, s *store.Postgres) {
 	t := c.t
-	release := c.sink.keepBack("doc1")
-	c.send(ctx, 0, 1)
-	word := c.arrived(s, "doc1")
-	var node int
-	if _, err := fmt.Sscanf(word, "doc1 node%d", &node); err != nil {
-		t.Fatalf("%q: %v", word, err)
-	}
+	node, word, release := c.midAct(ctx, s, 1)
 	stopped := c.nodes[node].cmd.Process
 	if err := stopped.Signal(syscall.SIGSTOP); err != nil {
 		t.Fatal(err)
