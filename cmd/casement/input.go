@@ -157,14 +157,14 @@ func fileError(name string, err error) error {
 	if errors.As(err, &p) {
 		err = p.Err
 	}
-	code := codeError
+	code, mend := codeError, ""
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		code = codeNotFound
+		code, mend = codeNotFound, "check the path; it is looked up from the current folder"
 	case errors.Is(err, fs.ErrPermission):
-		code = codeAuth
+		code, mend = codeAuth, "let this user read it, or run as one who may"
 	}
-	return failf(code, "", "%s: %w", name, err)
+	return failf(code, mend, "%s: %w", name, err)
 }
 
 // readMapping loads mapping files into readers.

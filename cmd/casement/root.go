@@ -36,7 +36,7 @@ acts within limits or asks a person, and proves that the risk is gone.
 	f.BoolVar(&c.noColor, "no-color", false, "plain output")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "no talk on standard error, only data and errors")
 	f.BoolVar(&c.noInput, "no-input", false, "never ask; fail instead")
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return err })
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	root.AddGroup(
 		&cobra.Group{ID: groupStart, Title: "Look at your own alerts (nothing is stored):"},
 		&cobra.Group{ID: groupCases, Title: "Work on cases:"},
@@ -136,4 +136,20 @@ func (c *cli) commands() []*cobra.Command {
 		in(groupServer, c.schemaCommand()),
 		in(groupServer, c.versionCommand()),
 	}
+}
+
+// flagError says what a flag wants, instead of which function could not read it.
+func flagError(err error) error {
+	what, how, found := strings.Cut(err.Error(), ": strconv.")
+	if !found {
+		return err
+	}
+	want := "a number"
+	switch {
+	case strings.HasPrefix(how, "ParseInt"), strings.HasPrefix(how, "Atoi"), strings.HasPrefix(how, "ParseUint"):
+		want = "a whole number"
+	case strings.HasPrefix(how, "ParseBool"):
+		want = "true or false"
+	}
+	return fmt.Errorf("%s: want %s", what, want)
 }

@@ -78,7 +78,11 @@ func readFiles(path string) ([]File, error) {
 	case errors.Is(err, fs.ErrNotExist) && !named:
 		return nil, nil
 	case err != nil:
-		return nil, fmt.Errorf("configuration: %w", err)
+		var p *fs.PathError
+		if errors.As(err, &p) {
+			err = p.Err // not which call it was that failed
+		}
+		return nil, fmt.Errorf("configuration: %s: %w", path, err)
 	}
 	names := []string{path}
 	if info.IsDir() {

@@ -176,6 +176,23 @@ func publish(t testing.TB, j js.JetStream, subject, body string) {
 	}
 }
 
+// insist publishes until the server says that it has it: one that has just
+// started may lose the first request.
+func insist(t testing.TB, j js.JetStream, subject, body string) {
+	t.Helper()
+	for {
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		_, err := j.Publish(ctx, subject, []byte(body))
+		cancel()
+		if err == nil {
+			return
+		}
+		if t.Context().Err() != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func info(t testing.TB, j js.JetStream, name string) *js.ConsumerInfo {
 	t.Helper()
 	c, err := j.Consumer(t.Context(), "ALERTS", name)
@@ -498,7 +515,7 @@ func TestServerComesAndGoes(t *testing.T) {
 	natstest.Make(t, j, 1, func(c *js.ConsumerConfig) { c.AckWait = time.Second }, "all")
 	seen := map[string]bool{}
 	for i := range 30 {
-		publish(t, j, partition(i), fmt.Sprint(i))
+		insist(t, j, partition(i), fmt.Sprint(i))
 		if i%10 == 5 {
 			s.Stop()
 			s.Run(t)
