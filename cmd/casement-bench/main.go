@@ -111,6 +111,9 @@ func (b *bench) all(names, binary, dir string) (rows []row, err error) {
 		return nil, err
 	}
 	defer os.RemoveAll(b.dir)
+	if b.dir, err = filepath.Abs(b.dir); err != nil { // the product runs in a folder of its own
+		return nil, err
+	}
 	if b.sink, err = newSink(); err != nil {
 		return nil, err
 	}

@@ -223,8 +223,23 @@ func mayHoldSecret(text []byte) bool {
 // isSecretName reports whether the text of a member by this name is a secret:
 // password, client_secret, accessToken; not secret_type or token_url.
 func isSecretName(name string) bool {
-	low := strings.ToLower(strings.NewReplacer("_", "", "-", "", ".", "").Replace(name))
-	for _, word := range []string{"password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "secretkey", "privatekey", "authorization", "credentials", "cookie"} {
+	// Every member's name passes here: only as much of its end as the longest word
+	// has is put into small letters.
+	var end [13]byte
+	k := len(end)
+	for i := len(name) - 1; i >= 0 && k > 0; i-- {
+		switch c := name[i]; {
+		case c == '_' || c == '-' || c == '.':
+		case 'A' <= c && c <= 'Z':
+			k--
+			end[k] = c + 'a' - 'A'
+		default:
+			k--
+			end[k] = c
+		}
+	}
+	low := string(end[k:])
+	for _, word := range [...]string{"password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "secretkey", "privatekey", "authorization", "credentials", "cookie"} {
 		if strings.HasSuffix(low, word) {
 			return true
 		}
