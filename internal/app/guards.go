@@ -37,6 +37,10 @@ type fleetSize struct {
 // old one is only too small.
 const fleetFresh = time.Minute
 
+// unreadAgain is when an action is tried again whose guardrails could not be read:
+// a fault of our own holds it back no longer than it lasts.
+const unreadAgain = 5 * time.Second
+
 func newGuards(pack func() *policy.Pack, s Store, b Budgets) guards {
 	f := recent.New[fleetKey, fleetSize](256)
 	return guards{pack: pack, store: s, budgets: b, fleets: &f, mu: &sync.Mutex{}}
@@ -91,7 +95,7 @@ func (g guards) Check(ctx context.Context, c remedy.Case, a remedy.Action, at ti
 	scope, err := g.Paused(ctx, scopes)
 	switch {
 	case err != nil:
-		return remedy.Guard{Deny: "the kill switch could not be read: " + err.Error(), RetryAt: soon}, nil, scopes
+		return remedy.Guard{Deny: "the kill switch could not be read: " + err.Error(), RetryAt: at.Add(unreadAgain)}, nil, scopes
 	case scope != "":
 		return remedy.Guard{Deny: "paused: " + scope, RetryAt: soon}, nil, scopes
 	}
@@ -101,13 +105,13 @@ func (g guards) Check(ctx context.Context, c remedy.Case, a remedy.Action, at ti
 		err = json.Unmarshal(b, &f)
 	}
 	if err != nil {
-		return remedy.Guard{Deny: "the facts of the decision could not be read: " + err.Error(), RetryAt: soon}, nil, scopes
+		return remedy.Guard{Deny: "the facts of the decision could not be read: " + err.Error(), RetryAt: at.Add(unreadAgain)}, nil, scopes
 	}
 	count := &counters{g: g, ctx: ctx, tenant: c.Tenant, at: at}
 	v := g.pack().Guard(f, policy.GuardRequest{Rule: c.Judgement.Decision.Rule, Playbook: c.Judgement.Decision.Playbook,
 		Action: a.Spec, Approved: len(a.Approval.Grants) > 0}, at, count)
 	if count.err != nil {
-		return remedy.Guard{Deny: "what was done already could not be counted: " + count.err.Error(), RetryAt: soon}, nil, scopes
+		return remedy.Guard{Deny: "what was done already could not be counted: " + count.err.Error(), RetryAt: at.Add(unreadAgain)}, nil, scopes
 	}
 	var out remedy.Guard
 	for _, h := range v.Holds {
