@@ -20,6 +20,7 @@ import (
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/intake"
 	"github.com/casement/casement/internal/natstest"
+	"github.com/casement/casement/internal/need"
 	"github.com/casement/casement/internal/pgtest"
 )
 
@@ -62,8 +63,8 @@ func (n *node) kill() {
 // killed with SIGKILL and comes back, then a node, then the next leader.
 // Everything the servers confirmed is taken in, and every finding has one case.
 func TestStreamCluster(t *testing.T) {
-	if os.Getenv("CASEMENT_FULL") == "" {
-		t.Skip("SKIPPED: the run with three NATS servers and two nodes takes minutes; CASEMENT_FULL=1 (make test-full) runs it")
+	if !need.Full() {
+		need.Missing(t, "the run with three NATS servers and two nodes takes minutes; CASEMENT_FULL=1 (make test-full) runs it")
 	}
 	const distinct, messages, senders = 500, 5000, 8
 	servers := natstest.Cluster(t, `mappings: {"alerts.*.*.*": "casement.{{wildcard(1)}}.{{wildcard(2)}}.{{partition(64,1,2,3)}}"}`)

@@ -280,7 +280,9 @@ func (g *group) attempt(batch []*request, savepoints bool) (err error) {
 		return g.failed(err)
 	}
 	if l, ok := g.w.link.(*pgLink); ok {
-		if err := l.flush(); err != nil && !pgAgain(err) {
+		if err := l.flush(); pgAgain(err) {
+			return err
+		} else if err != nil {
 			return errUndo
 		}
 	}
@@ -384,6 +386,9 @@ func (g *group) savepoint(name string, f part) (lost, err error) {
 	if err = f(g.w); err != nil {
 		if l, ok := errors.AsType[lostError](err); ok {
 			return l.error, nil
+		}
+		if pgAgain(err) {
+			return err, nil // somebody else's locks, no fault of this part: all is done again
 		}
 		if _, gone := g.w.exec("ROLLBACK TO " + name); gone != nil {
 			return err, nil

@@ -2,10 +2,15 @@ package store_test
 
 import (
 	"context"
+	"errors"
 	"strconv"
+	"strings"
 	"testing"
 
+	"github.com/jackc/pgx/v5"
+
 	"github.com/casement/casement/internal/pgtest"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/store"
 	"github.com/casement/casement/internal/store/storetest"
 )
@@ -61,6 +66,64 @@ func TestPostgresAgrees(t *testing.T) {
 			srv.Drop(t, url)
 		}
 	}, func() (storetest.Backend, func()) { return store.NewModel(), func() {} })
+}
+
+// TestPostgresDeadlock: a commit that the database ends because it and another
+// transaction wait for each other is done again, also where its parts have
+// savepoints because one of them failed.
+func TestPostgresDeadlock(t *testing.T) {
+	srv, url := emptyPG(t)
+	name := url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
+	if err := srv.Admin("ALTER DATABASE " + name + " SET deadlock_timeout = '2s'"); err != nil { // so that the other one waits by then
+		t.Fatal(err)
+	}
+	s, ctx := openPG(t, url), t.Context()
+	other, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close(context.Background())
+	const insert = "INSERT INTO fact (tenant, hash, body) VALUES ('default', $1, '') ON CONFLICT DO NOTHING"
+	tx, err := other.Begin(ctx)
+	if err == nil {
+		_, err = tx.Exec(ctx, "SET LOCAL deadlock_timeout = '60s'") // it is the commit that is ended
+	}
+	if err == nil {
+		_, err = tx.Exec(ctx, insert, "second")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	var units []record.Unit
+	for i, fact := range []string{"none", "none", "first", "second"} {
+		id := "cas_" + strconv.Itoa(i)
+		u := storetest.NewCase(id, "key of "+strconv.Itoa(max(i, 1))) // the second has the key of the first
+		u.Facts = map[string][]byte{fact: []byte("{}")}
+		units = append(units, u)
+	}
+	done := make(chan []error, 1)
+	go func() {
+		errs, err := s.Commit(ctx, units, nil)
+		done <- append(errs, err)
+	}()
+	for waits := false; !waits; {
+		if ctx.Err() != nil {
+			t.Fatal(ctx.Err())
+		}
+		look := "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = $1 AND wait_event_type = 'Lock')"
+		if err := other.QueryRow(ctx, look, name).Scan(&waits); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := tx.Exec(ctx, insert, "first"); err != nil { // now they wait for each other
+		t.Fatal(err)
+	}
+	if err := tx.Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if errs := <-done; errs[0] != nil || !errors.Is(errs[1], record.ErrConflict) || errs[2] != nil || errs[3] != nil || errs[4] != nil {
+		t.Errorf("%v", errs)
+	}
 }
 
 func BenchmarkPostgres(b *testing.B) {
