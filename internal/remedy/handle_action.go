@@ -359,7 +359,7 @@ func (s *step) acted(a Action, e ActedOn) {
 	s.tell("Done at the target, not yet proven: " + a.Spec.Name)
 	if !probe {
 		s.emit(ActionMoved{Action: a.ID, To: ActionDone, Reason: "no probe: not proven"})
-		s.escalate(a.Spec.Name + " was done, and no probe can prove it: a person has to attest")
+		s.escalate(a.Spec.Name + " was done, and no probe can prove it: " + s.otherProof())
 		return
 	}
 	if a.Spec.Settle <= 0 {

@@ -162,6 +162,15 @@ func (s *step) verify() error {
 	return nil
 }
 
+// otherProof is what can close the case where no probe tells: K1 and K2 close on
+// nobody's word.
+func (s *step) otherProof() string {
+	if k := s.c.RiskClass(); k < deadline.K3 {
+		return "a " + k.String() + " case closes only by proof, so its playbook needs a probe that can tell"
+	}
+	return "a person has to attest"
+}
+
 // attest closes on a person's word: K3-K5 only, with evidence and an end; its
 // own way of closing, never counted as proven (law 6).
 func (s *step) attest(d Attest) error {

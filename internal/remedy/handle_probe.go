@@ -231,7 +231,7 @@ func (s *step) probedOpen(run ProbeRun, o Observation) {
 			break
 		}
 		if run.Purpose == ProbeClaim {
-			s.escalate("said to be fixed; the probe agrees but never saw the exposure, so it proves nothing: a person has to attest")
+			s.escalate("said to be fixed; the probe agrees but never saw the exposure, so it proves nothing: " + s.otherProof())
 		}
 	}
 	s.emit(ProbeScheduled{At: s.at.Add(next)})
@@ -298,7 +298,7 @@ func (s *step) every() time.Duration {
 // claim: somebody says that the exposure is gone. It starts verification.
 func (s *step) claim(who string) {
 	if s.c.Judgement.Decision.Probe.Name() == "" {
-		s.escalate(who + "; no probe can prove it: a person has to attest")
+		s.escalate(who + "; no probe can prove it: " + s.otherProof())
 		return
 	}
 	if s.c.busy() || s.c.Probe.Purpose == ProbeClaim {
