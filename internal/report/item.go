@@ -35,7 +35,7 @@ type Item struct {
 }
 
 // kinds of exceptions with a meaning for numbers.
-const falsePositive = "false_positive"
+const falsePositive = "false-positive"
 
 // Items returns the episodes of a case by its state. The clocks of episodes
 // before the newest are not part of the state: see History.

@@ -218,7 +218,7 @@ func TestExceptionsAndDropped(t *testing.T) {
 	}
 	g := Measure(slices.Values([]remedy.Case{
 		build("suppressed", remedy.ClosedSuppressed, nil), build("merged", remedy.ClosedMerged, nil),
-		build("wrong", "", &remedy.Exception{Kind: "false_positive", From: on(2), Until: on(50)}),
+		build("wrong", "", &remedy.Exception{Kind: "false-positive", From: on(2), Until: on(50)}),
 		build("accepted", "", &remedy.Exception{Kind: "accepted", From: on(2), Until: on(50)}),
 		build("accepted too late", "", &remedy.Exception{Kind: "accepted", From: on(8), Until: on(50)}),
 		build("exception over", "", &remedy.Exception{Kind: "accepted", From: on(2), Until: on(9)}),
@@ -257,7 +257,7 @@ func drawItems(t *rapid.T) []Item {
 		if !it.ClosedAt.IsZero() {
 			it.How = rapid.SampledFrom([]remedy.How{remedy.ClosedProven, remedy.ClosedGone, remedy.ClosedAttested, remedy.ClosedSuppressed, remedy.ClosedMerged}).Draw(t, "how")
 		} else if rapid.Bool().Draw(t, "exception") {
-			it.Exception = &remedy.Exception{Kind: rapid.SampledFrom([]string{"accepted", "false_positive"}).Draw(t, "kind"), From: at("from", it.OpenedAt, true), Until: on(60)}
+			it.Exception = &remedy.Exception{Kind: rapid.SampledFrom([]string{"accepted", "false-positive"}).Draw(t, "kind"), From: at("from", it.OpenedAt, true), Until: on(60)}
 		}
 		it.Human = rapid.Bool().Draw(t, "human")
 		it.Clocks = deadline.Clocks{Ack: at("ack due", it.OpenedAt, false), Contain: at("contain due", it.OpenedAt, false), Fix: at("fix due", it.OpenedAt, true)}
