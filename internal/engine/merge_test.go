@@ -460,6 +460,93 @@ func TestLawTwo(t *testing.T) {
 	})
 }
 
+// between is a store in which something happens between two reads of Observe.
+type between struct {
+	engine.Store
+	at string
+	do func()
+}
+
+func (b *between) now(at string) {
+	if do := b.do; at == b.at && do != nil {
+		b.do = nil
+		do()
+	}
+}
+
+func (b *between) Known(ctx context.Context, tenant string, uids []string) (map[string]engine.Known, error) {
+	known, err := b.Store.Known(ctx, tenant, uids)
+	b.now("after known")
+	return known, err
+}
+
+func (b *between) Keys(ctx context.Context, keys []engine.CaseKey) (map[engine.CaseKey][]engine.CaseRef, error) {
+	refs, err := b.Store.Keys(ctx, keys)
+	b.now("after keys")
+	return refs, err
+}
+
+func (b *between) Load(ctx context.Context, id string) (remedy.Case, error) {
+	c, err := b.Store.Load(ctx, id)
+	b.now("after load")
+	return c, err
+}
+
+// TestPlacedByWhatWas: what an alert was placed by may be another truth when
+// its case is loaded or stored; it is placed anew then, never in two cases.
+func TestPlacedByWhatWas(t *testing.T) {
+	ctx := context.Background()
+	for _, at := range []string{"after known", "after keys", "after load"} {
+		for _, what := range []string{"merge", "unmerge", "split", "merge back"} {
+			for _, who := range []string{"news", "new"} {
+				h := start(t, func(w *world) { w.auth = remedy.AuthNone })
+				a, b, c := exposure("a", finding.StoragePublic), exposure("b", finding.WorldOpen), exposure("c", finding.WorldOpen)
+				one := h.observe(a)[0].CaseID
+				two := h.observe(b, c)[0].CaseID
+				ids := map[string]bool{one: true, two: true}
+				must := func(err error) {
+					t.Helper()
+					if err != nil {
+						t.Fatalf("%s %s: %v", what, at, err)
+					}
+				}
+				f := b
+				f.Severity = finding.SeverityCritical
+				if who == "new" {
+					f = exposure("d", finding.WorldOpen)
+				}
+				merge := func() { _, _, err := h.e.Merge(ctx, two, one, "", h.word()); must(err) }
+				happens := merge
+				switch what {
+				case "unmerge":
+					merge()
+					happens = func() { _, _, err := h.e.Unmerge(ctx, one, two, h.word()); must(err) }
+				case "split":
+					happens = func() {
+						_, to, err := h.e.Split(ctx, two, []string{b.UID}, h.word())
+						must(err)
+						ids[to.ID] = true
+					}
+				case "merge back":
+					_, to, err := h.e.Split(ctx, two, []string{b.UID}, h.word())
+					must(err)
+					ids[to.ID] = true
+					happens = func() { _, _, err := h.e.Merge(ctx, to.ID, two, "", h.word()); must(err) }
+				}
+				cfg := h.e.Config
+				cfg.Store = &between{Store: h.s, at: at, do: happens}
+				ps, err := engine.New(cfg).Observe(ctx, finding.DefaultTenant, []finding.Finding{f}, nil, h.now)
+				must(err)
+				must(ps[0].Err)
+				must(h.check(ids, []finding.Finding{a, b, c, f}))
+				if got := h.where(f); got != ps[0].CaseID {
+					t.Errorf("%s %s, %s: said to be in %s, is in %s", what, at, who, ps[0].CaseID, got)
+				}
+			}
+		}
+	}
+}
+
 // TestMergeRace lets alerts, merges and undos run against each other on the
 // real store: nothing is lost, nothing is twice.
 func TestMergeRace(t *testing.T) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/casement/casement/internal/correlate"
@@ -152,7 +153,7 @@ func (e *Engine) place(ctx context.Context, b *batch, g *group, out []Placed, at
 		return nil, fold(seen), nil
 	}
 	u := unitTo(w.before, w.c, w.events)
-	u.Findings, u.Facts, u.AddKey, u.Raws = w.findings, w.facts, w.keys, w.raws
+	u.Findings, u.Was, u.Facts, u.AddKey, u.Raws = w.findings, w.was, w.facts, w.keys, w.raws
 	if len(u.AddKey) > 0 {
 		n := len(b.refs[u.AddKey[0]])
 		u.Beside = &n
@@ -184,6 +185,7 @@ type work struct {
 	c        remedy.Case
 	events   []remedy.Event
 	findings []finding.Finding
+	was      []string // the cases that had them
 	keys     []CaseKey
 	raws     []Raw
 	facts    map[string][]byte
@@ -201,9 +203,6 @@ func (w *work) observe(ctx context.Context, b *batch, i int, p correlate.Placeme
 		if err != nil {
 			return fmt.Errorf("case %s of key %s: %w", p.CaseID, key.Key, err)
 		}
-		if c.MergedInto != "" { // a moment ago: its keys lead elsewhere now
-			return fmt.Errorf("case %s: %w", c.ID, ErrConflict)
-		}
 		w.before, w.c = c, c
 	default:
 		id, err := w.e.newID("cas_", w.at)
@@ -218,6 +217,9 @@ func (w *work) observe(ctx context.Context, b *batch, i int, p correlate.Placeme
 		w.keys = append(w.keys, key)
 	}
 	w.loaded = true
+	if w.before.Version > 0 && !leads(w.before, key, f.UID) { // merged, split or undone a moment ago
+		return fmt.Errorf("case %s: %w", w.before.ID, ErrConflict)
+	}
 	if w.c.Version > 0 {
 		var err error
 		if judged, err = w.merged(ctx, f); err != nil {
@@ -244,8 +246,15 @@ func (w *work) observe(ctx context.Context, b *batch, i int, p correlate.Placeme
 	}
 	w.c = after
 	w.events = append(w.events, events...)
-	w.findings = append(w.findings, f)
+	w.findings, w.was = append(w.findings, f), append(w.was, b.known[f.UID].CaseID)
 	return nil
+}
+
+// leads says whether a key, or the finding itself, still leads to a case that
+// was placed by what the tables said before it was loaded.
+func leads(c remedy.Case, key CaseKey, uid string) bool {
+	_, member := c.Member(uid)
+	return c.MergedInto == "" && (member || slices.Contains(c.KeysBound(), key.Key))
 }
 
 func (w *work) note(address string, snapshot []byte) {

@@ -57,6 +57,10 @@ type Unit struct {
 	// Findings are stored whole (insert or replace by tenant and uid), bound to
 	// the case.
 	Findings []finding.Finding
+	// Was are the cases, by index of Findings, that had them when they were
+	// placed, "" or missing for none. ErrConflict if one is with a third case by
+	// now: it would be in two.
+	Was []string
 	// MoveFindings are uids of stored findings that are bound to the case from now
 	// on, as they are; ErrConflict if one is unknown.
 	MoveFindings []string

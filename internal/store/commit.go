@@ -315,19 +315,28 @@ func keyConflict(id string, err error) error {
 }
 
 // findings stores findings whole; a replacement in the same case counts as one
-// more sighting.
+// more sighting. A NULL that the column does not take says that the finding is
+// neither here nor where it was when it was placed.
 func (w *writer) findings(u *unit) error {
 	now := nanos(u.Case.At)
 	for _, f := range u.findings {
 		err := w.send(`INSERT INTO finding (tenant, uid, case_id, digest, body, first_seen, last_seen, sightings) VALUES (?, ?, ?, ?, ?, ?, ?, 1)
-			ON CONFLICT (tenant, uid) DO UPDATE SET sightings = CASE WHEN finding.case_id = excluded.case_id THEN finding.sightings + 1 ELSE finding.sightings END, case_id = excluded.case_id,
+			ON CONFLICT (tenant, uid) DO UPDATE SET sightings = CASE WHEN finding.case_id = excluded.case_id THEN finding.sightings + 1 ELSE finding.sightings END,
+			case_id = CASE WHEN finding.case_id IN (excluded.case_id, ?) THEN excluded.case_id END,
 			digest = excluded.digest, body = excluded.body, last_seen = CASE WHEN finding.last_seen < excluded.last_seen THEN excluded.last_seen ELSE finding.last_seen END`,
-			u.Case.Tenant, f.uid, u.Case.ID, f.digest, f.body, now, now)
+			u.Case.Tenant, f.uid, u.Case.ID, f.digest, f.body, now, now, f.was)
+		if isNull(err) {
+			return elsewhereError(u.Case.ID, f.uid)
+		}
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func elsewhereError(id, uid string) error {
+	return fmt.Errorf("finding %s went to another case than %s meanwhile: %w", uid, id, record.ErrConflict)
 }
 
 // moves binds findings to the case that another one had.

@@ -219,6 +219,13 @@ func (m *Model) check(u *unit) error {
 		}
 		wanted[b.Key] = append(wanted[b.Key], taken{nanos(b.At), b.N})
 	}
+	here := map[string]bool{}
+	for _, f := range u.findings {
+		if old := m.findings[findingKey{u.Case.Tenant, f.uid}]; old != nil && !here[f.uid] && old.caseID != id && old.caseID != f.was {
+			return elsewhereError(id, f.uid)
+		}
+		here[f.uid] = true
+	}
 	for _, uid := range u.MoveFindings {
 		if m.findings[findingKey{u.Case.Tenant, uid}] == nil && !slices.ContainsFunc(u.findings, func(f preparedFinding) bool { return f.uid == uid }) {
 			return unknownFinding(id, uid)

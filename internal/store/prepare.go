@@ -33,6 +33,7 @@ type unit struct {
 type preparedFinding struct {
 	uid, digest string
 	body        []byte
+	was         string // the case that had it, "" for none
 }
 
 // row is an event encoded, before it has its place in the chain.
@@ -80,7 +81,10 @@ func prepare(u record.Unit) (unit, error) {
 		}
 		p.records = append(p.records, row{e.Body.Type(), remedy.SchemaVersion, utc(e.At), actorText(e.By), body})
 	}
-	for _, f := range u.Findings {
+	if len(u.Was) > len(u.Findings) {
+		return p, fmt.Errorf("%w unit of case %s: %d former cases of %d findings", ErrInvalid, c.ID, len(u.Was), len(u.Findings))
+	}
+	for i, f := range u.Findings {
 		if f.Tenant != c.Tenant || f.UID == "" {
 			return p, fmt.Errorf("%w unit of case %s: finding %q of tenant %q", ErrInvalid, c.ID, f.UID, f.Tenant)
 		}
@@ -88,7 +92,11 @@ func prepare(u record.Unit) (unit, error) {
 		if err != nil {
 			return p, fmt.Errorf("encode finding %s: %w", f.UID, err)
 		}
-		p.findings = append(p.findings, preparedFinding{f.UID, finding.DecisionDigest(f), body})
+		was := ""
+		if i < len(u.Was) {
+			was = u.Was[i]
+		}
+		p.findings = append(p.findings, preparedFinding{f.UID, finding.DecisionDigest(f), body, was})
 	}
 	if err = p.prepareRaws(); err != nil {
 		return p, err

@@ -141,6 +141,7 @@ func (w *world) decorate(r *rapid.T, id string, u *record.Unit) {
 		f := Finding(id)
 		f.Severity = rapid.SampledFrom([]finding.Severity{finding.SeverityLow, finding.SeverityHigh}).Draw(r, "severity")
 		u.Findings = append(u.Findings, f)
+		u.Was = append(u.Was, name("c", rapid.IntRange(0, caseCount-1).Draw(r, "was")))
 	}
 	if chance("raw") {
 		u.Raws = append(u.Raws, raw(id, rapid.SampledFrom([]string{"a", "b", "c"}).Draw(r, "text")))

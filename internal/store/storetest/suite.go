@@ -380,6 +380,14 @@ func testFindingReplaced(t *testing.T, b Backend) {
 	equal(t, "row", rows[0], store.FindingRow{Finding: f, CaseID: "c1", Digest: finding.DecisionDigest(f), FirstSeen: Epoch(), LastSeen: Epoch().Add(time.Minute), Sightings: 2})
 	move := Step(load(t, b, "c2"), remedy.Acked{}, Epoch())
 	move.Findings = []finding.Finding{f}
+	// It went to c1 behind the back of who places it.
+	for _, was := range [][]string{nil, {""}, {"c0"}} {
+		move.Was = was
+		errs, err := b.Commit(ctx, []record.Unit{move}, nil)
+		equal(t, "commit", err, nil)
+		wantErr(t, errs[0], record.ErrConflict)
+	}
+	move.Was = []string{"c1"}
 	must(t, b, move)
 	if rows, _ := b.Findings(ctx, "c1"); len(rows) != 0 {
 		t.Error("a finding that moved is still with its old case")
