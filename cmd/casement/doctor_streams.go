@@ -3,11 +3,11 @@ package main
 import (
 	"time"
 
-	"github.com/casement/casement/internal/intake/jetstream"
+	"github.com/casement/casement/internal/intake/stream"
 )
 
-// streams judges what the server reads from NATS.
-func (p *patient) streams(list []jetstream.State, now time.Time) {
+// streams judges what the server reads from streams.
+func (p *patient) streams(list []stream.State, now time.Time) {
 	for _, s := range list {
 		if s.Server == "" {
 			p.add("streams", "bad", "look at servers, credentials and allow under streams."+s.Name+"; it is tried again by itself", "%s is not connected: %s", s.Name, s.Fault)
@@ -22,7 +22,7 @@ func (p *patient) streams(list []jetstream.State, now time.Time) {
 	}
 }
 
-func (p *patient) consumer(s jetstream.State, c jetstream.ConsumerState, now time.Time) {
+func (p *patient) consumer(s stream.State, c stream.ConsumerState, now time.Time) {
 	name := s.Name + "/" + c.Name
 	switch {
 	case c.Fault != "":

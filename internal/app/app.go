@@ -29,7 +29,7 @@ import (
 	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/intake"
-	"github.com/casement/casement/internal/intake/jetstream"
+	"github.com/casement/casement/internal/intake/stream"
 	"github.com/casement/casement/internal/judge"
 	"github.com/casement/casement/internal/owner"
 	"github.com/casement/casement/internal/owner/catalog"
@@ -66,7 +66,7 @@ type Config struct {
 	// Sources that may send alerts, by signature.
 	Sources []intake.Source
 	// Streams that alerts of some of them are read from.
-	Streams []jetstream.Config
+	Streams []stream.Opener
 	// Connectors by name, already wrapped in their decorators.
 	Connectors map[string]connector.Connector
 	// Notifiers by route and trackers by system; the built-in tracker is added
@@ -137,7 +137,7 @@ type App struct {
 	live     atomic.Pointer[live]
 	runner   runner
 	// streams are read while the app runs.
-	streams []*jetstream.Stream
+	streams []stream.Reader
 	ln      net.Listener
 	pprof   net.Listener
 	// node names this process in logs and between nodes.

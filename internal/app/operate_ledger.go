@@ -14,7 +14,7 @@ import (
 	"golang.org/x/mod/sumdb/note"
 
 	"github.com/casement/casement/internal/auth"
-	"github.com/casement/casement/internal/intake/jetstream"
+	"github.com/casement/casement/internal/intake/stream"
 	"github.com/casement/casement/internal/ledger"
 	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
@@ -180,7 +180,7 @@ type Health struct {
 	Effects []store.EffectQueue `json:"effects"`
 	Inbox   store.InboxQueue    `json:"inbox"`
 	// Streams are what this node reads, by name.
-	Streams []jetstream.State `json:"streams" nullable:"false"`
+	Streams []stream.State `json:"streams" nullable:"false"`
 	// Raw are the raw records that are kept as evidence, RawSize their room in
 	// bytes, 0 for no bound.
 	Raw     store.RawStats `json:"raw_records"`
@@ -233,7 +233,7 @@ func (a *App) health(ctx context.Context, p auth.Principal, _ *struct{}) (Health
 	if h.Effects, err = a.Store.EffectQueues(ctx, h.Now); err != nil {
 		return Health{}, err
 	}
-	h.Streams = []jetstream.State{}
+	h.Streams = []stream.State{}
 	for _, s := range a.streams {
 		h.Streams = append(h.Streams, s.State())
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/casement/casement/internal/connector"
 	"github.com/casement/casement/internal/intake/jetstream"
+	"github.com/casement/casement/internal/intake/stream"
 )
 
 // lookEvery is how often the servers are asked how far the consumers are.
@@ -25,9 +26,7 @@ func (s *setup) streams(cfg *Config) {
 		for key, ref := range c.Secrets() {
 			values[key] = s.secret("streams."+name+"."+key, ref)
 		}
-		out := jetstream.Config{Name: name, Servers: c.Servers, Stream: c.Stream, Consumers: c.Consumers, Subject: c.Subject, InHand: c.InHand,
-			Credentials: values["credentials"], Seed: values["nkey"], Token: values["token"], User: c.User, Password: values["password"],
-			Network: s.network(name)}
+		out := stream.Config{Name: name, Servers: c.Servers, InHand: c.InHand, User: c.User, Password: values["password"], Network: s.network(name)}
 		for _, src := range cfg.Sources {
 			if src.Name == c.Source {
 				out.Source = src
@@ -49,10 +48,12 @@ func (s *setup) streams(cfg *Config) {
 			}
 			out.Certificate = &pair
 		}
-		if _, err := jetstream.New(out, jetstream.Wiring{}); err != nil {
+		var opener stream.Opener = jetstream.Config{Config: out, Stream: c.Stream, Consumers: c.Consumers, Subject: c.Subject,
+			Credentials: values["credentials"], Seed: values["nkey"], Token: values["token"]}
+		if _, err := opener.Open(stream.Wiring{}); err != nil {
 			s.fail("streams."+name, "", "streams.%s: %v", name, err)
 		}
-		cfg.Streams = append(cfg.Streams, out)
+		cfg.Streams = append(cfg.Streams, opener)
 	}
 }
 
@@ -68,9 +69,9 @@ func (s *setup) network(name string) connector.Network {
 // openStreams wires the streams; it connects nothing.
 func (a *App) openStreams() error {
 	for _, c := range a.cfg.Streams {
-		s, err := jetstream.New(c, jetstream.Wiring{Intake: a.Intake, MaxBody: a.Intake.MaxBody, Node: a.node, Watch: a.metrics.settled, Log: a.cfg.Log})
+		s, err := c.Open(stream.Wiring{Intake: a.Intake, MaxBody: a.Intake.MaxBody, Node: a.node, Watch: a.metrics.settled, Log: a.cfg.Log})
 		if err != nil {
-			return fmt.Errorf("stream %s: %w", c.Name, err)
+			return fmt.Errorf("streams: %w", err)
 		}
 		a.streams = append(a.streams, s)
 	}
@@ -86,7 +87,8 @@ func (a *App) readStreams(ctx context.Context) {
 	hard, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	context.AfterFunc(ctx, func() { time.AfterFunc(wait, cancel) })
 	for _, s := range a.streams {
-		a.goes("stream "+s.Name, func() error {
+		name := s.State().Name
+		a.goes("stream "+name, func() error {
 			if err := s.Connect(); err != nil {
 				return err
 			}
@@ -97,15 +99,15 @@ func (a *App) readStreams(ctx context.Context) {
 			all.Wait()
 			return s.Close()
 		})
-		a.loop(ctx, "state of stream "+s.Name, nil, lookEvery, func(ctx context.Context) (bool, error) { s.Look(ctx); return false, nil })
+		a.loop(ctx, "state of stream "+name, nil, lookEvery, func(ctx context.Context) (bool, error) { s.Look(ctx); return false, nil })
 	}
 }
 
 // drink runs the loops of one consumer until ctx ends and its hand is empty, or
 // hard ends.
-func drink(ctx, hard context.Context, c *jetstream.Consumer) {
+func drink(ctx, hard context.Context, c stream.Consumer) {
 	var work, keep sync.WaitGroup
-	for i := range c.Lanes() {
+	for i := range stream.Lanes {
 		work.Go(func() { c.Work(hard, i) })
 	}
 	done := make(chan struct{})
@@ -119,11 +121,11 @@ func drink(ctx, hard context.Context, c *jetstream.Consumer) {
 // streamFigures are the states of streams as metrics. Labels are names of the
 // configuration.
 type streamFigures struct {
-	streams []*jetstream.Stream
+	streams []stream.Reader
 	descs   map[string]*prometheus.Desc
 }
 
-func newStreamFigures(list []*jetstream.Stream) streamFigures {
+func newStreamFigures(list []stream.Reader) streamFigures {
 	f := streamFigures{list, map[string]*prometheus.Desc{
 		"stream_connected": prometheus.NewDesc("casement_stream_connected", "1 if a server of the stream is connected.", []string{"stream"}, nil),
 	}}
@@ -175,12 +177,12 @@ func (f streamFigures) Collect(ch chan<- prometheus.Metric) {
 }
 
 // settled is told of every message of a stream.
-func (m *metrics) settled(s jetstream.Settled) {
+func (m *metrics) settled(s stream.Settled) {
 	m.messages.WithLabelValues(s.Stream, string(s.Outcome)).Inc()
 	if s.Again {
 		m.redelivered.WithLabelValues(s.Stream).Inc()
 	}
-	if s.Outcome == jetstream.Stored {
+	if s.Outcome == stream.Stored {
 		m.streamAge.WithLabelValues(s.Stream).Observe(max(0, s.Age.Seconds()))
 	}
 }

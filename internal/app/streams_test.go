@@ -26,6 +26,7 @@ import (
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/intake"
 	"github.com/casement/casement/internal/intake/jetstream"
+	"github.com/casement/casement/internal/intake/stream"
 	"github.com/casement/casement/internal/natstest"
 	"github.com/casement/casement/internal/store"
 )
@@ -206,7 +207,7 @@ func TestStreamCredentials(t *testing.T) {
 	t.Setenv("CASEMENT_NATS_CREDS", creds)
 	both := fmt.Sprintf("tls {cert_file: %q, key_file: %q, ca_file: %q, verify: true}\n", cert, key, cert)
 	ours := ", ca: env:CASEMENT_NATS_CA, cert: env:CASEMENT_NATS_CA, key: env:CASEMENT_NATS_KEY"
-	for name, x := range map[string]struct{ server, stream, fault string }{
+	for name, x := range map[string]struct{ server, keys, fault string }{
 		"credentials":       {operator, "credentials: env:CASEMENT_NATS_CREDS", ""},
 		"nkey":              {"authorization {users = [{nkey: " + string(public) + "}]}", "nkey: env:CASEMENT_NATS_SEED", ""},
 		"token by tls":      {both + "authorization {token: token-of-nats}", "token: env:CASEMENT_NATS_TOKEN" + ours, ""},
@@ -219,16 +220,16 @@ func TestStreamCredentials(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			server := natstest.Start(t, x.server)
 			url := server.URL
-			if strings.Contains(x.stream, "env:CASEMENT_NATS_CA") {
+			if strings.Contains(x.keys, "env:CASEMENT_NATS_CA") {
 				url = strings.Replace(url, "nats://", "tls://", 1)
 			}
-			stream := x.stream
-			if !strings.Contains(stream, "allow") {
-				stream += ", allow: [127.0.0.1]"
+			keys := x.keys
+			if !strings.Contains(keys, "allow") {
+				keys += ", allow: [127.0.0.1]"
 			}
-			s := streamNode(t, fmt.Sprintf("sources: {cloud: {kind: nats}}\nstreams:\n  main: {source: cloud, servers: [%q], stream: ALERTS, consumers: [all], %s}\n", url, stream))
+			s := streamNode(t, fmt.Sprintf("sources: {cloud: {kind: nats}}\nstreams:\n  main: {source: cloud, servers: [%q], stream: ALERTS, consumers: [all], %s}\n", url, keys))
 			token := map[string]string{"Authorization": "Bearer " + localToken(t, s.dir)}
-			var st jetstream.State
+			var st stream.State
 			meanwhile(t, "a connection, or why there is none: "+x.fault, func() bool {
 				var h app.Health
 				s.get(token, "/api/v1/health", &h)
@@ -291,8 +292,9 @@ const streamDatabase = "CASEMENT_STREAM_DATABASE"
 func streamOf(cfg *app.Config, servers []string) {
 	src := intake.Source{Name: "scanner", Tenant: finding.DefaultTenant, Kind: "nats"}
 	cfg.Sources = []intake.Source{src}
-	cfg.Streams = []jetstream.Config{{Name: "main", Source: src, Servers: servers, Stream: "ALERTS", Consumers: []string{"all"}}}
-	cfg.Streams[0].Network.Hosts = []string{"127.0.0.1"}
+	c := jetstream.Config{Config: stream.Config{Name: "main", Source: src, Servers: servers}, Stream: "ALERTS", Consumers: []string{"all"}}
+	c.Network.Hosts = []string{"127.0.0.1"}
+	cfg.Streams = []stream.Opener{c}
 }
 
 // serveStream is the child of TestStreamKill and TestStreamCluster.

@@ -4,65 +4,61 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"hash/fnv"
-	"maps"
 	"slices"
 	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	js "github.com/nats-io/nats.go/jetstream"
+
+	"github.com/casement/casement/internal/intake/stream"
 )
 
-// Consumer reads one durable pull consumer of a stream.
+// Consumer reads one durable pull consumer of a stream; it is a stream.Consumer.
 type Consumer struct {
+	*stream.Hand[*message]
 	s    *Stream
 	name string
-	// lanes hold what was fetched, by subject; they are closed after the last one.
-	lanes [lanes]chan *message
-	// freed hints that a message was settled, stop is closed when no more is
-	// fetched.
-	freed, stop chan struct{}
-
-	mu    sync.Mutex
-	hand  map[*message]struct{}
-	state ConsumerState
+	mu   sync.Mutex
 	// wait is the consumer's AckWait.
 	wait time.Duration
 }
 
 // message is one in hand.
 type message struct {
-	// holding: it could not be stored yet; guarded by the consumer.
-	holding bool
 	js.Msg
+	c    *Consumer
 	meta *js.MsgMetadata
 }
 
-func newConsumer(s *Stream, name string) *Consumer {
-	c := &Consumer{s: s, name: name, freed: make(chan struct{}, 1), stop: make(chan struct{}), hand: map[*message]struct{}{},
-		state: ConsumerState{Name: name}, wait: 30 * time.Second}
-	for i := range c.lanes {
-		c.lanes[i] = make(chan *message, s.InHand) // so that handing on never waits
-	}
-	return c
+// Body implements stream.Message, as do those that follow.
+func (m *message) Body() []byte              { return m.Data() }
+func (m *message) Header(name string) string { return m.Headers().Get(name) }
+func (m *message) Gone() <-chan struct{}     { return nil }
+func (m *message) Again() bool               { return m.meta.NumDelivered > 1 }
+func (m *message) At() time.Time             { return m.meta.Timestamp }
+func (m *message) Where() []any {
+	return []any{"sequence", m.meta.Sequence.Stream, "subject", m.Subject()}
 }
 
-// Name of the consumer.
-func (c *Consumer) Name() string { return c.name }
+func (m *message) Refusal() string {
+	switch want := m.c.s.Subject; {
+	case !covers(want, m.Subject()):
+		return fmt.Sprintf("its subject %s is not one of this source (%s)", m.Subject(), want)
+	case m.meta.NumDelivered > stream.MostDeliveries:
+		return fmt.Sprintf("it was delivered %d times and never taken in: the process or its connection ended each time", m.meta.NumDelivered)
+	}
+	return ""
+}
 
-// Lanes is the number of lanes to Work on.
-func (c *Consumer) Lanes() int { return len(c.lanes) }
+func newConsumer(s *Stream, name string) *Consumer {
+	return &Consumer{Hand: stream.NewHand[*message](s.Config.Config, s.Wiring, name), s: s, name: name, wait: 30 * time.Second}
+}
 
-// Fetch takes messages from the stream into the lanes, as many as there is room
-// for, until ctx ends; what was asked for till then is still taken.
+// Fetch implements stream.Consumer; what was asked for until ctx ends is still
+// taken.
 func (c *Consumer) Fetch(ctx context.Context) {
-	defer func() {
-		close(c.stop)
-		for _, l := range c.lanes {
-			close(l)
-		}
-	}()
+	defer c.End()
 	var bound js.Consumer
 	var group string
 	for tries := 0; ctx.Err() == nil; {
@@ -74,26 +70,16 @@ func (c *Consumer) Fetch(ctx context.Context) {
 			err = c.fetch(ctx, bound, group)
 		}
 		if err == nil {
-			c.fine()
+			c.Fine()
 			tries = 0
 			continue
 		}
 		bound = nil
 		if ctx.Err() == nil {
 			c.failed(err)
-			pause(ctx.Done(), backoff(tries))
+			stream.Pause(stream.Backoff(tries), ctx.Done())
 			tries++
 		}
-	}
-}
-
-// pause waits for d, or until done is closed.
-func pause(done <-chan struct{}, d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-done:
-	case <-t.C:
 	}
 }
 
@@ -107,7 +93,7 @@ func (c *Consumer) bind(ctx context.Context) (js.Consumer, string, error) {
 	if nc == nil || !nc.IsConnected() {
 		return nil, "", errNoConnection
 	}
-	ctx, cancel := context.WithTimeout(ctx, askTime)
+	ctx, cancel := context.WithTimeout(ctx, stream.AskTime)
 	defer cancel()
 	bound, err := j.Consumer(ctx, c.s.Stream, c.name)
 	if err != nil {
@@ -170,7 +156,7 @@ func (c *Consumer) check(cfg js.ConsumerConfig) error {
 // fetch asks for as many messages as there is room for, and hands them on as
 // they come.
 func (c *Consumer) fetch(ctx context.Context, bound js.Consumer, group string) error {
-	n := c.room(ctx)
+	n := c.Room(ctx)
 	if n == 0 {
 		return nil // ctx ended
 	}
@@ -191,41 +177,19 @@ func (c *Consumer) fetch(ctx context.Context, bound js.Consumer, group string) e
 			err = merr // no message of JetStream: it can't be answered
 			continue
 		}
-		held := &message{Msg: m, meta: meta}
-		c.mu.Lock()
-		c.hand[held] = struct{}{}
-		c.mu.Unlock()
-		h := fnv.New32a()
-		_, _ = h.Write([]byte(m.Subject())) // never fails
-		c.lanes[h.Sum32()%uint32(len(c.lanes))] <- held
+		held := &message{m, c, meta}
+		c.Take(held)
+		c.Pass(held, m.Subject())
 	}
 	return errors.Join(err, batch.Error())
 }
 
-// room waits until a quarter of the hand is free, and returns how much is; 0
-// when ctx ended.
-func (c *Consumer) room(ctx context.Context) int {
-	for ctx.Err() == nil {
-		c.mu.Lock()
-		n := c.s.InHand - len(c.hand)
-		c.mu.Unlock()
-		if n > 0 && n >= c.s.InHand/4 {
-			return n
-		}
-		select {
-		case <-ctx.Done():
-		case <-c.freed:
-		}
-	}
-	return 0
-}
-
-// Keep tells the server that what is in hand is being worked on, so that it is
-// not delivered again meanwhile. It returns when done is closed.
+// Keep implements stream.Consumer: it tells the server that what is in hand is
+// being worked on, so that it is not delivered again meanwhile.
 func (c *Consumer) Keep(done <-chan struct{}) {
 	last := time.Now()
 	for {
-		pause(done, leastAckWait/3)
+		stream.Pause(leastAckWait/3, done)
 		select {
 		case <-done:
 			return
@@ -233,16 +197,12 @@ func (c *Consumer) Keep(done <-chan struct{}) {
 		}
 		c.mu.Lock()
 		due := time.Since(last) >= c.wait/3-leastAckWait/6
-		var hand []*message
-		if due {
-			hand = slices.Collect(maps.Keys(c.hand))
-		}
 		c.mu.Unlock()
 		if !due {
 			continue
 		}
 		last = time.Now()
-		for _, m := range hand {
+		for _, m := range c.Messages() {
 			if err := m.InProgress(); err != nil && !errors.Is(err, js.ErrMsgAlreadyAckd) && !errors.Is(err, nats.ErrConnectionClosed) {
 				c.failed(err)
 			}
@@ -251,23 +211,26 @@ func (c *Consumer) Keep(done <-chan struct{}) {
 }
 
 // failed notes and tells what is wrong.
-func (c *Consumer) failed(err error) {
-	text := explain(err)
-	c.mu.Lock()
-	same := c.state.Fault == text
-	c.state.Fault = text
-	c.mu.Unlock()
-	if !same && !errors.Is(err, errNoConnection) { // the connection says why
-		c.s.Log.Warn("stream is not read now; will be tried again", "consumer", c.name, "err", text)
-	}
-}
+func (c *Consumer) failed(err error) { c.Failed(explain(err), errors.Is(err, errNoConnection)) }
 
-func (c *Consumer) fine() {
-	c.mu.Lock()
-	was := c.state.Fault
-	c.state.Fault = ""
-	c.mu.Unlock()
-	if was != "" {
-		c.s.Log.Info("stream is read again", "consumer", c.name)
+// Work implements stream.Consumer.
+func (c *Consumer) Work(ctx context.Context, lane int) {
+	for m := range c.Lane(lane) {
+		outcome, a := c.Settle(ctx, m)
+		var err error
+		switch outcome {
+		case stream.Stored:
+			err = m.Ack()
+		case stream.Quarantined:
+			err = m.TermWithReason(fmt.Sprintf("Casement keeps it as quarantined body %d", a.Quarantine))
+		case stream.Later:
+			err = m.NakWithDelay(stream.LaterWait(int(min(m.meta.NumDelivered, 16))))
+		case stream.Returned:
+			err = m.Nak()
+		}
+		if err != nil {
+			c.Log.Warn("the server was not told; it will deliver the message again", append(m.Where(), "outcome", outcome, "err", err)...)
+		}
+		c.Finish(m, outcome)
 	}
 }

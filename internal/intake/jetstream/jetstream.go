@@ -1,11 +1,10 @@
 // Package jetstream takes alerts from streams of NATS JetStream.
 //
-// It may import the lower floors and intake; app starts its loops. Invariants: a
-// message is acknowledged only after what intake answers about it is on disk,
-// and terminated only after its bytes are in quarantine; what could not be
-// stored stays the stream's. A message may come twice, also to two nodes: the
-// second time it is a repeat. So the acknowledgement itself is not confirmed by
-// the server (no double ack): one that is lost costs a repeat and nothing else.
+// It may import the lower floors, intake and intake/stream; app starts its loops.
+// Invariants: a message is acknowledged only after what intake answers about it is
+// on disk, and terminated only after its bytes are in quarantine; what could not be
+// stored stays the stream's. A repeat costs little, so the acknowledgement itself
+// is not confirmed by the server (no double ack).
 // Messages of one subject are taken one after the other, in the order they came
 // in; those of different subjects at the same time, so that they share commits.
 package jetstream
@@ -13,13 +12,9 @@ package jetstream
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/url"
 	"strings"
@@ -32,138 +27,64 @@ import (
 
 	"github.com/casement/casement/internal/connector"
 	"github.com/casement/casement/internal/intake"
+	"github.com/casement/casement/internal/intake/stream"
 )
 
 // InboxPrefix is where answers to our requests come: a user that may subscribe
 // to it and what is below, and to nothing else, reads nobody else's answers.
 const InboxPrefix = "_INBOX.casement"
 
-// Bounds of one stream.
 const (
-	// DefaultInHand bounds the messages a consumer has in hand, taken from the
-	// stream and not answered yet.
-	DefaultInHand = 256
-	// lanes is how many subjects of a consumer are taken at the same time: the
-	// most that share a commit.
-	lanes = 64
-	// leastWait and mostWait bound the back-off of everything that failed.
-	leastWait = 100 * time.Millisecond
-	mostWait  = 30 * time.Second
 	// leastAckWait of a consumer: a third of it passes before the server is told
 	// that a message is worked on.
 	leastAckWait = time.Second
-	// askTime bounds one request to the server.
-	askTime = 5 * time.Second
 	// fetchTime is how long a request for messages stands; a stop waits for it.
 	fetchTime = time.Second
 )
 
-// Config is one stream of the configuration.
+// Config is one stream of the configuration. Its servers are tls:// or nats://;
+// those that the cluster names are not called.
 type Config struct {
-	// Name in the configuration, in logs and metrics.
-	Name string
-	// Source whose alerts the stream carries: its tenant is theirs.
-	Source intake.Source
-	// Servers of one cluster, tls://host:port or nats://host:port; all or none by
-	// TLS. Servers that the cluster names are not called.
-	Servers []string
+	stream.Config
 	// Stream and its durable pull consumers, which the operator made.
 	Stream    string
 	Consumers []string
 	// Subject is what all messages must have, with wildcards; "" is SubjectOf the
 	// source.
 	Subject string
-	// InHand of each consumer; 0 is DefaultInHand.
-	InHand int
 	// Credentials (a creds file's text), Seed (of an nkey), Token, or User and
 	// Password; at most one kind.
-	Credentials, Seed, Token, User, Password string
-	// RootCAs verify the servers' certificates, the system's if nil; Certificate
-	// is ours.
-	RootCAs     *x509.CertPool
-	Certificate *tls.Certificate
-	// Network says which inner addresses may be called.
-	Network connector.Network
+	Credentials, Seed, Token string
 }
 
 // SubjectOf is the subject of a source's messages: below it comes the partition.
 func SubjectOf(src intake.Source) string { return "casement." + src.Tenant + "." + src.Name + ".>" }
 
-// Taker commits what a message says; *intake.Intake is one.
-type Taker interface {
-	Take(ctx context.Context, src intake.Source, event string, body []byte) intake.Answer
-	// Refuse keeps a body for a person without reading it.
-	Refuse(ctx context.Context, src intake.Source, event string, body []byte, why string) intake.Answer
+// Open implements stream.Opener.
+func (c Config) Open(w stream.Wiring) (stream.Reader, error) {
+	s, err := New(c, w)
+	if err != nil {
+		return nil, err
+	}
+	return s, nil
 }
 
-// Wiring is what a stream works with; all fields but Watch and Log are required.
-type Wiring struct {
-	Intake Taker
-	// MaxBody of a message that is read, in bytes.
-	MaxBody int64
-	// Node names this process to the NATS server.
-	Node string
-	// Watch is told of every message that was settled. nil: nobody.
-	Watch func(Settled)
-	Log   *slog.Logger
-}
-
-// Settled is how a message ended here.
-type Settled struct {
-	// Stream is the name in the configuration.
-	Stream string
-	// Outcome is Stored, Quarantined, Later or Returned.
-	Outcome Outcome
-	// Again says that it had been delivered before.
-	Again bool
-	// Age is the time since it was stored in the stream.
-	Age time.Duration
-}
-
-// Outcome of a message.
-type Outcome string
-
-// Outcomes.
-const (
-	// Stored: acknowledged.
-	Stored Outcome = "stored"
-	// Quarantined: its bytes wait for a person, and it is terminated.
-	Quarantined Outcome = "quarantined"
-	// Later: the quarantine is full; it is delivered again after a while.
-	Later Outcome = "later"
-	// Returned: nothing was stored before the stop; it is delivered again at once.
-	Returned Outcome = "returned"
-)
-
-// Stream reads one stream. Its loops are started by the caller: Connect, then
-// for each consumer Fetch, Work for each lane and Keep; Look now and then.
+// Stream reads one stream; it is a stream.Reader.
 type Stream struct {
 	Config
-	Wiring
+	stream.Wiring
 	consumers []*Consumer
+	fault     stream.Fault
+	mu        sync.Mutex
 	nc        *nats.Conn
 	js        js.JetStream
-	mu        sync.Mutex
-	fault     string
-	faultAt   time.Time
 }
 
 // New returns a stream; it calls nobody.
-func New(c Config, w Wiring) (*Stream, error) {
-	if c.Subject == "" {
-		c.Subject = SubjectOf(c.Source)
-	}
-	if c.InHand == 0 {
-		c.InHand = DefaultInHand
-	}
-	if w.Watch == nil {
-		w.Watch = func(Settled) {}
-	}
-	if w.Log == nil {
-		w.Log = slog.New(slog.DiscardHandler)
-	}
-	w.Log = w.Log.With("stream", c.Name)
-	s := &Stream{Config: c, Wiring: w}
+func New(c Config, w stream.Wiring) (*Stream, error) {
+	c.Subject = cmp.Or(c.Subject, SubjectOf(c.Source))
+	c.InHand = cmp.Or(c.InHand, stream.DefaultInHand)
+	s := &Stream{Config: c, Wiring: w.For(c.Name)}
 	for _, name := range c.Consumers {
 		s.consumers = append(s.consumers, newConsumer(s, name))
 	}
@@ -175,24 +96,26 @@ func New(c Config, w Wiring) (*Stream, error) {
 }
 
 // Consumers of the stream.
-func (s *Stream) Consumers() []*Consumer { return s.consumers }
+func (s *Stream) Consumers() []stream.Consumer {
+	var out []stream.Consumer
+	for _, c := range s.consumers {
+		out = append(out, c)
+	}
+	return out
+}
 
 // options of the connection; the error is a credential that can't be read.
 func (s *Stream) options() ([]nats.Option, error) {
 	o := []nats.Option{
 		nats.Name("casement/" + s.Node), nats.CustomInboxPrefix(InboxPrefix), nats.SetCustomDialer(dialer{s.Network}), nats.SkipHostLookup(),
 		nats.IgnoreDiscoveredServers(), nats.RetryOnFailedConnect(true), nats.MaxReconnects(-1), nats.IgnoreAuthErrorAbort(),
-		nats.CustomReconnectDelay(backoff), nats.Timeout(askTime), nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(2),
+		nats.CustomReconnectDelay(stream.Backoff), nats.Timeout(stream.AskTime), nats.PingInterval(10 * time.Second), nats.MaxPingsOutstanding(2),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { s.failed(err) }),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) { s.failed(err) }),
 		nats.ReconnectErrHandler(func(_ *nats.Conn, err error) { s.failed(err) }),
 		nats.ConnectHandler(func(*nats.Conn) { s.connected() }), nats.ReconnectHandler(func(*nats.Conn) { s.connected() }),
 		func(o *nats.Options) error {
-			o.Secure = strings.HasPrefix(s.Servers[0], "tls://")
-			o.TLSConfig = &tls.Config{RootCAs: s.RootCAs, MinVersion: tls.VersionTLS12}
-			if s.Certificate != nil {
-				o.TLSConfig.Certificates = []tls.Certificate{*s.Certificate}
-			}
+			o.Secure, o.TLSConfig = s.Secure(), s.TLS()
 			return nil
 		},
 	}
@@ -228,13 +151,6 @@ func (d dialer) Dial(network, address string) (net.Conn, error) {
 	return d.net.DialContext(context.Background(), network, address)
 }
 
-// backoff is the wait before the next try, doubled from leastWait to mostWait, the
-// half of it random so that nodes do not come at once.
-func backoff(tries int) time.Duration {
-	d := min(leastWait<<min(max(tries, 0), 20), mostWait)
-	return d/2 + rand.N(d/2)
-}
-
 // Connect begins to connect. A server that is not there is no error: it is
 // called again until Close.
 func (s *Stream) Connect() error {
@@ -246,7 +162,7 @@ func (s *Stream) Connect() error {
 	if err != nil {
 		return fmt.Errorf("stream %s: %w", s.Name, err)
 	}
-	j, err := js.New(nc, js.WithDefaultTimeout(askTime))
+	j, err := js.New(nc, js.WithDefaultTimeout(stream.AskTime))
 	if err != nil {
 		nc.Close()
 		return fmt.Errorf("stream %s: %w", s.Name, err)
@@ -272,7 +188,7 @@ func (s *Stream) Close() error {
 	if !nc.IsConnected() {
 		return nil // the server delivers again what it has no answer for
 	}
-	if err := nc.FlushTimeout(askTime); err != nil {
+	if err := nc.FlushTimeout(stream.AskTime); err != nil {
 		return fmt.Errorf("stream %s: acknowledgements may be lost, their messages will come again: %w", s.Name, err)
 	}
 	return nil
@@ -283,23 +199,13 @@ func (s *Stream) failed(err error) {
 	if err == nil {
 		return // closed by us
 	}
-	text := explain(err)
-	s.mu.Lock()
-	if errors.Is(err, nats.ErrNoServers) && s.fault != "" {
-		text = s.fault // that says why
-	}
-	same := s.fault == text
-	s.fault, s.faultAt = text, time.Now()
-	s.mu.Unlock()
-	if !same {
-		s.Log.Warn("NATS: will be tried again", "err", text)
+	if s.fault.Set(explain(err), errors.Is(err, nats.ErrNoServers)) {
+		s.Log.Warn("NATS: will be tried again", "err", s.fault.String())
 	}
 }
 
 func (s *Stream) connected() {
-	s.mu.Lock()
-	s.fault = ""
-	s.mu.Unlock()
+	s.fault.Set("", false)
 	s.Log.Info("NATS: connected", "server", s.server())
 }
 
@@ -322,9 +228,9 @@ func (s *Stream) server() string {
 func explain(err error) string {
 	switch {
 	case errors.Is(err, connector.ErrBlocked):
-		return "the server's address is not public and not in the stream's allow list"
-	case connector.CertificateFault(err) != "":
-		return "TLS: " + strings.Replace(connector.CertificateFault(err), "the connector's secret ca", "the stream's ca", 1)
+		return stream.Blocked
+	case stream.Certificate(err) != "":
+		return stream.Certificate(err)
 	case errors.Is(err, io.EOF):
 		return "the server ended the connection"
 	case errors.Is(err, nats.ErrNoServers):

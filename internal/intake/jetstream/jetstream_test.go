@@ -1,14 +1,11 @@
 package jetstream
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"log/slog"
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -16,157 +13,14 @@ import (
 	js "github.com/nats-io/nats.go/jetstream"
 	"pgregory.net/rapid"
 
-	"github.com/casement/casement/internal/connector"
-	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/intake"
+	"github.com/casement/casement/internal/intake/stream"
+	"github.com/casement/casement/internal/intake/streamtest"
 	"github.com/casement/casement/internal/natstest"
 )
 
-// desk is an intake whose answers the test decides.
-type desk struct {
-	mu     sync.Mutex
-	answer func(body string) intake.Answer
-	taken  []string // bodies in the order of their last answer
-	refuse []string // reasons
-	tries  chan string
-}
-
-func newDesk() *desk {
-	return &desk{tries: make(chan string, 100000), answer: func(string) intake.Answer { return intake.Answer{Stored: true, Status: http.StatusOK} }}
-}
-
-func (d *desk) set(f func(body string) intake.Answer) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.answer = f
-}
-
-func (d *desk) Take(_ context.Context, _ intake.Source, _ string, body []byte) intake.Answer {
-	d.mu.Lock()
-	f := d.answer
-	d.mu.Unlock()
-	a := f(string(body))
-	d.mu.Lock()
-	if a.Stored {
-		d.taken = append(d.taken, string(body))
-	}
-	d.mu.Unlock()
-	d.tries <- string(body)
-	return a
-}
-
-func (d *desk) Refuse(_ context.Context, _ intake.Source, _ string, body []byte, why string) intake.Answer {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.refuse = append(d.refuse, why)
-	return intake.Answer{Stored: true, Status: http.StatusUnprocessableEntity, Quarantine: 7, Error: why}
-}
-
-func down(string) intake.Answer {
-	return intake.Answer{Status: http.StatusServiceUnavailable, Error: "the store is down"}
-}
-
-// reader is a stream that is read as app does it.
-type reader struct {
-	*Stream
-	settled chan Settled
-	stop    context.CancelFunc
-	done    chan struct{}
-	log     *logged
-}
-
-type logged struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *logged) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *logged) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
-func local(t testing.TB) connector.Network {
-	t.Helper()
-	n, err := connector.ParseNetwork([]string{"127.0.0.0/8"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return n
-}
-
 func config(t testing.TB, url string, consumers ...string) Config {
-	return Config{Name: "main", Source: intake.Source{Name: "scanner", Tenant: finding.DefaultTenant, Kind: "nats"}, Servers: []string{url},
-		Stream: "ALERTS", Consumers: consumers, Network: local(t)}
-}
-
-// read reads until stop is called or the test ends.
-func read(t testing.TB, c Config, d *desk) *reader {
-	t.Helper()
-	r := &reader{settled: make(chan Settled, 100000), done: make(chan struct{}), log: &logged{}}
-	var err error
-	r.Stream, err = New(c, Wiring{Intake: d, MaxBody: 1000, Node: "test", Watch: func(s Settled) { r.settled <- s }, Log: slog.New(slog.NewTextHandler(r.log, nil))})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := r.Connect(); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	r.stop = func() {
-		cancel()
-		<-r.done
-	}
-	var all sync.WaitGroup
-	for _, x := range r.Consumers() {
-		all.Go(func() {
-			var work, keep sync.WaitGroup
-			for i := range x.Lanes() {
-				work.Go(func() { x.Work(context.Background(), i) })
-			}
-			done := make(chan struct{})
-			keep.Go(func() { x.Keep(done) })
-			x.Fetch(ctx)
-			work.Wait()
-			close(done)
-			keep.Wait()
-		})
-	}
-	go func() {
-		all.Wait()
-		if err := r.Close(); err != nil {
-			t.Error(err)
-		}
-		close(r.done)
-	}()
-	t.Cleanup(func() {
-		r.stop()
-		if t.Failed() {
-			t.Logf("log:\n%s", r.log)
-		}
-	})
-	return r
-}
-
-// await takes n values of a channel, and fails after a minute.
-func await[T any](t testing.TB, ch <-chan T, n int, what string) []T {
-	t.Helper()
-	var out []T
-	for range n {
-		select {
-		case v := <-ch:
-			out = append(out, v)
-		case <-time.After(time.Minute):
-			t.Fatalf("%s: %d of %d", what, len(out), n)
-		}
-	}
-	return out
+	return Config{Config: streamtest.Config(t, "nats", url), Stream: "ALERTS", Consumers: consumers}
 }
 
 func publish(t testing.TB, j js.JetStream, subject, body string) {
@@ -240,24 +94,24 @@ func TestOrder(t *testing.T) {
 	for i := range n {
 		publish(t, j, fmt.Sprintf("casement.default.scanner.%c.%d", 'a'+i%2, i%7), fmt.Sprintf("%d %06d", i%14, i))
 	}
-	d := newDesk()
-	r := read(t, config(t, j.Conn().ConnectedUrl(), "a", "b"), d)
-	for _, s := range await(t, r.settled, n, "settled") {
-		if s.Outcome != Stored || s.Again || s.Stream != "main" || s.Age < 0 {
+	d := streamtest.NewDesk()
+	r := streamtest.Read(t, config(t, j.Conn().ConnectedUrl(), "a", "b"), d)
+	for _, s := range streamtest.Await(t, r.Settled, n, "settled") {
+		if s.Outcome != stream.Stored || s.Again || s.Stream != "main" || s.Age < 0 {
 			t.Fatalf("%+v", s)
 		}
 	}
-	r.stop()
+	r.Stop()
 	last := map[string]string{}
-	for _, body := range d.taken {
+	for _, body := range d.Taken() {
 		part, seq, _ := strings.Cut(body, " ")
 		if seq <= last[part] {
 			t.Fatalf("partition %s: %s after %s", part, seq, last[part])
 		}
 		last[part] = seq
 	}
-	if len(d.taken) != n || len(last) != 14 {
-		t.Errorf("taken %d of %d partitions", len(d.taken), len(last))
+	if len(d.Taken()) != n || len(last) != 14 {
+		t.Errorf("taken %d of %d partitions", len(d.Taken()), len(last))
 	}
 	for _, name := range []string{"a", "b"} {
 		if i := answered(t, j, name); i.NumAckPending != 0 || i.NumPending != 0 || i.AckFloor.Consumer != n/2 {
@@ -277,14 +131,14 @@ func TestHeld(t *testing.T) {
 		publish(t, j, partition(i%2), fmt.Sprintf("%06d", i))
 	}
 	told := answers(t, j)
-	d := newDesk()
-	d.set(down)
+	d := streamtest.NewDesk()
+	d.Set(streamtest.Down)
 	c := config(t, j.Conn().ConnectedUrl(), "all")
 	c.InHand = 20
-	r := read(t, c, d)
+	r := streamtest.Read(t, c, d)
 	working := 0
 	for working < 3*c.InHand { // for three times the wait
-		switch got := await(t, told, 1, "told")[0]; got {
+		switch got := streamtest.Await(t, told, 1, "told")[0]; got {
 		case "+WPI":
 			working++
 		default:
@@ -298,9 +152,9 @@ func TestHeld(t *testing.T) {
 	if x := st.Consumers[0]; x.HeldSince.IsZero() || x.HeldWhy != "the store is down" || x.InHand != c.InHand || st.Server == "" {
 		t.Errorf("state %+v", st)
 	}
-	d.set(newDesk().answer)
-	for _, s := range await(t, r.settled, n, "settled") {
-		if s.Outcome != Stored || s.Again {
+	d.Set(streamtest.OK)
+	for _, s := range streamtest.Await(t, r.Settled, n, "settled") {
+		if s.Outcome != stream.Stored || s.Again {
 			t.Fatalf("%+v", s)
 		}
 	}
@@ -308,10 +162,10 @@ func TestHeld(t *testing.T) {
 	if x := r.State().Consumers[0]; !x.HeldSince.IsZero() || x.HeldWhy != "" || x.InHand != 0 || x.Waiting != 0 || x.Looked.IsZero() {
 		t.Errorf("afterwards: %+v", x)
 	}
-	r.stop()
-	even := slices.DeleteFunc(slices.Clone(d.taken), func(s string) bool { return strings.ContainsAny(s[5:], "13579") })
-	if !slices.IsSorted(even) || len(d.taken) != n {
-		t.Errorf("order %v", d.taken)
+	r.Stop()
+	even := slices.DeleteFunc(slices.Clone(d.Taken()), func(s string) bool { return strings.ContainsAny(s[5:], "13579") })
+	if !slices.IsSorted(even) || len(d.Taken()) != n {
+		t.Errorf("order %v", d.Taken())
 	}
 }
 
@@ -321,39 +175,27 @@ func TestUnreadable(t *testing.T) {
 	j := natstest.Connect(t, natstest.Start(t, "").URL)
 	natstest.Make(t, j, 1, nil, "all")
 	told := answers(t, j)
-	d := newDesk()
-	full := func(body string) intake.Answer {
-		if body == "odd" {
-			return intake.Answer{Status: http.StatusInsufficientStorage, Error: "nothing was stored: the quarantine is full"}
-		}
-		return intake.Answer{Stored: true, Status: http.StatusOK}
-	}
-	d.set(full)
-	r := read(t, config(t, j.Conn().ConnectedUrl(), "all"), d)
+	d := streamtest.NewDesk()
+	d.Set(streamtest.Odd(true))
+	r := streamtest.Read(t, config(t, j.Conn().ConnectedUrl(), "all"), d)
 	for i, body := range []string{"odd", "one", "odd", "two"} {
 		publish(t, j, partition(1), body)
-		if got := await(t, r.settled, 1, "settled")[0].Outcome; got != map[string]Outcome{"odd": Later}[body] && got != Stored {
+		if got := streamtest.Await(t, r.Settled, 1, "settled")[0].Outcome; got != map[string]stream.Outcome{"odd": stream.Later}[body] && got != stream.Stored {
 			t.Fatalf("%d: %s", i, got)
 		}
 	}
-	d.set(func(body string) intake.Answer {
-		a := full(body)
-		if !a.Stored {
-			a = intake.Answer{Stored: true, Status: http.StatusUnprocessableEntity, Quarantine: 4, Error: "no reader knows it"}
-		}
-		return a
-	})
-	for _, s := range await(t, r.settled, 2, "delivered again") {
-		if s.Outcome != Quarantined || !s.Again {
+	d.Set(streamtest.Odd(false))
+	for _, s := range streamtest.Await(t, r.Settled, 2, "delivered again") {
+		if s.Outcome != stream.Quarantined || !s.Again {
 			t.Errorf("%+v", s)
 		}
 	}
-	r.stop()
+	r.Stop()
 	if i := answered(t, j, "all"); i.NumAckPending != 0 || i.NumPending != 0 {
 		t.Errorf("%+v", i)
 	}
 	var words []string
-	for _, w := range await(t, told, 6, "told") {
+	for _, w := range streamtest.Await(t, told, 6, "told") {
 		words = append(words, strings.Fields(w)[0])
 	}
 	slices.Sort(words)
@@ -373,7 +215,7 @@ func TestNotRead(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range mostDeliveries { // as processes that died with it
+	for range stream.MostDeliveries { // as processes that died with it
 		b, err := c.Fetch(2)
 		if err != nil {
 			t.Fatal(err)
@@ -384,17 +226,18 @@ func TestNotRead(t *testing.T) {
 			}
 		}
 	}
-	d := newDesk()
-	r := read(t, config(t, j.Conn().ConnectedUrl(), "all"), d)
-	for _, s := range await(t, r.settled, 2, "settled") {
-		if s.Outcome != Quarantined || !s.Again {
+	d := streamtest.NewDesk()
+	r := streamtest.Read(t, config(t, j.Conn().ConnectedUrl(), "all"), d)
+	for _, s := range streamtest.Await(t, r.Settled, 2, "settled") {
+		if s.Outcome != stream.Quarantined || !s.Again {
 			t.Errorf("%+v", s)
 		}
 	}
-	r.stop()
-	slices.Sort(d.refuse)
-	if len(d.taken) != 0 || len(d.refuse) != 2 || !strings.Contains(d.refuse[0], "it was delivered 21 times") || !strings.Contains(d.refuse[1], "1001 bytes") {
-		t.Errorf("taken %v, refused %q", d.taken, d.refuse)
+	r.Stop()
+	refused := d.Refused()
+	slices.Sort(refused)
+	if len(d.Taken()) != 0 || len(refused) != 2 || !strings.Contains(refused[0], "it was delivered 21 times") || !strings.Contains(refused[1], "1001 bytes") {
+		t.Errorf("taken %v, refused %q", d.Taken(), refused)
 	}
 }
 
@@ -407,28 +250,28 @@ func TestDrain(t *testing.T) {
 	for i := range n {
 		publish(t, j, partition(i), fmt.Sprint(i))
 	}
-	d := newDesk()
+	d := streamtest.NewDesk()
 	hold := make(chan struct{})
 	begun := make(chan string, n)
-	d.set(func(body string) intake.Answer {
+	d.Set(func(body string) intake.Answer {
 		begun <- body
 		<-hold
 		return intake.Answer{Stored: true, Status: http.StatusAccepted}
 	})
 	c := config(t, j.Conn().ConnectedUrl(), "all")
 	c.InHand = 8
-	r := read(t, c, d)
-	await(t, begun, 1, "begun")
+	r := streamtest.Read(t, c, d)
+	streamtest.Await(t, begun, 1, "begun")
 	stopped := make(chan struct{})
 	go func() {
-		r.stop()
+		r.Stop()
 		close(stopped)
 	}()
-	<-r.Consumers()[0].stop
+	<-r.Consumers()[0].(*Consumer).Stop()
 	close(hold)
 	<-stopped
-	if i := answered(t, j, "all"); i.NumAckPending != 0 || i.NumPending != n-8 || i.AckFloor.Stream != 8 || len(d.taken) != 8 {
-		t.Errorf("taken %d: %+v", len(d.taken), i)
+	if i := answered(t, j, "all"); i.NumAckPending != 0 || i.NumPending != n-8 || i.AckFloor.Stream != 8 || len(d.Taken()) != 8 {
+		t.Errorf("taken %d: %+v", len(d.Taken()), i)
 	}
 }
 
@@ -438,16 +281,16 @@ func TestReturned(t *testing.T) {
 	j := natstest.Connect(t, natstest.Start(t, "").URL)
 	natstest.Make(t, j, 1, func(c *js.ConsumerConfig) { c.AckWait = time.Hour }, "all")
 	publish(t, j, partition(1), "one")
-	d := newDesk()
-	d.set(down)
-	r := read(t, config(t, j.Conn().ConnectedUrl(), "all"), d)
-	await(t, d.tries, 2, "tries")
-	r.stop()
-	if got := await(t, r.settled, 1, "settled")[0].Outcome; got != Returned {
+	d := streamtest.NewDesk()
+	d.Set(streamtest.Down)
+	r := streamtest.Read(t, config(t, j.Conn().ConnectedUrl(), "all"), d)
+	streamtest.Await(t, d.Tries, 2, "tries")
+	r.Stop()
+	if got := streamtest.Await(t, r.Settled, 1, "settled")[0].Outcome; got != stream.Returned {
 		t.Errorf("outcome %s", got)
 	}
-	other := read(t, config(t, j.Conn().ConnectedUrl(), "all"), newDesk())
-	if s := await(t, other.settled, 1, "settled by the other")[0]; s.Outcome != Stored || !s.Again {
+	other := streamtest.Read(t, config(t, j.Conn().ConnectedUrl(), "all"), streamtest.NewDesk())
+	if s := streamtest.Await(t, other.Settled, 1, "settled by the other")[0]; s.Outcome != stream.Stored || !s.Again {
 		t.Errorf("%+v", s)
 	}
 }
@@ -459,20 +302,20 @@ func TestPinned(t *testing.T) {
 	natstest.Make(t, j, 1, func(c *js.ConsumerConfig) {
 		c.PriorityPolicy, c.PriorityGroups, c.PinnedTTL = js.PriorityPolicyPinned, []string{"casement"}, 3*time.Second
 	}, "all")
-	one, two := newDesk(), newDesk()
-	a := read(t, config(t, j.Conn().ConnectedUrl(), "all"), one)
+	one, two := streamtest.NewDesk(), streamtest.NewDesk()
+	a := streamtest.Read(t, config(t, j.Conn().ConnectedUrl(), "all"), one)
 	publish(t, j, partition(1), "first")
-	await(t, a.settled, 1, "the first reads")
-	b := read(t, config(t, j.Conn().ConnectedUrl(), "all"), two)
+	streamtest.Await(t, a.Settled, 1, "the first reads")
+	b := streamtest.Read(t, config(t, j.Conn().ConnectedUrl(), "all"), two)
 	for i := range 50 {
 		publish(t, j, partition(i), fmt.Sprint(i))
 	}
-	await(t, a.settled, 50, "the first goes on")
-	a.stop()
+	streamtest.Await(t, a.Settled, 50, "the first goes on")
+	a.Stop()
 	publish(t, j, partition(1), "last")
-	await(t, b.settled, 1, "the second takes over")
-	if len(one.taken) != 51 || !slices.Equal(two.taken, []string{"last"}) {
-		t.Errorf("%d by the first, %v by the second", len(one.taken), two.taken)
+	streamtest.Await(t, b.Settled, 1, "the second takes over")
+	if len(one.Taken()) != 51 || !slices.Equal(two.Taken(), []string{"last"}) {
+		t.Errorf("%d by the first, %v by the second", len(one.Taken()), two.Taken())
 	}
 }
 
@@ -486,11 +329,12 @@ func TestConsumerIsChecked(t *testing.T) {
 	if _, err := j.CreateConsumer(t.Context(), "ALERTS", js.ConsumerConfig{Durable: "bad", AckPolicy: js.AckNonePolicy, MaxDeliver: 5, FilterSubject: "casement.default.>"}); err != nil {
 		t.Fatal(err)
 	}
-	r := read(t, config(t, j.Conn().ConnectedUrl(), "bad", "missing"), newDesk())
-	var st State
-	for st = r.State(); st.Consumers[0].Fault == "" || st.Consumers[1].Fault == ""; st = r.State() {
-		<-time.After(10 * time.Millisecond) // the state tells, there is no signal
-	}
+	r := streamtest.Read(t, config(t, j.Conn().ConnectedUrl(), "bad", "missing"), streamtest.NewDesk())
+	var st stream.State
+	streamtest.Until(t, "faults", func() bool {
+		st = r.State()
+		return st.Consumers[0].Fault != "" && st.Consumers[1].Fault != ""
+	})
 	for _, want := range []string{"ack policy is AckNone", "after 5 deliveries", "casement.default.> is wider than the subject casement.default.scanner.>"} {
 		if !strings.Contains(st.Consumers[0].Fault, want) {
 			t.Errorf("no %q in %q", want, st.Consumers[0].Fault)
@@ -505,8 +349,8 @@ func TestConsumerIsChecked(t *testing.T) {
 // ends is called again, and nothing is lost.
 func TestServerComesAndGoes(t *testing.T) {
 	s := natstest.Prepare(t, "")
-	d := newDesk()
-	r := read(t, config(t, s.URL, "all"), d)
+	d := streamtest.NewDesk()
+	r := streamtest.Read(t, config(t, s.URL, "all"), d)
 	if st := r.State(); st.Server != "" || st.Fault == "" {
 		t.Errorf("without a server: %+v", st)
 	}
@@ -525,7 +369,7 @@ func TestServerComesAndGoes(t *testing.T) {
 		}
 	}
 	for len(seen) < 30 {
-		seen[await(t, d.tries, 1, "taken")[0]] = true
+		seen[streamtest.Await(t, d.Tries, 1, "taken")[0]] = true
 	}
 	for r.State().Fault != "" {
 		<-time.After(10 * time.Millisecond)
