@@ -113,3 +113,45 @@ func (b *batch) leads(ctx context.Context, i int) (refs []CaseRef, apart bool, e
 	}
 	return []CaseRef{{ID: c.ID, Open: c.Open(), ClosedAt: ends, How: c.Closed}}, true, nil
 }
+
+// leave takes the findings of u off the open cases that they were members of
+// until their sources named another exposure, in the commit of u. ErrConflict
+// says that such a case was stepped in this round: u has to wait for the next
+// one.
+func (b *batch) leave(u *Unit, stepped map[string]bool) ([]Unit, error) {
+	var out []Unit
+	at := map[string]int{}
+	for i, f := range u.Findings {
+		c, ok := b.cases[u.Was[i]]
+		if !ok || c.ID == u.Case.ID {
+			continue
+		}
+		n, begun := at[c.ID]
+		if begun {
+			c = out[n].Case
+		} else if stepped[c.ID] {
+			return nil, ErrConflict
+		}
+		if _, member := c.Member(f.UID); !member || !c.Open() {
+			continue
+		}
+		events, after, err := remedy.Step(c, remedy.Command{At: b.at, By: remedy.Actor{Kind: remedy.Source, ID: f.Source},
+			Do: remedy.Leave{UID: f.UID, To: u.Case.ID}})
+		if err != nil {
+			return nil, err
+		}
+		if begun {
+			events = append(out[n].Events, events...)
+		} else {
+			n = len(out)
+			at[c.ID], out = n, append(out, Unit{})
+		}
+		out[n] = unitTo(b.cases[c.ID], after, events)
+		out[n].Together, u.Together = u.Case.ID, u.Case.ID
+	}
+	stepped[u.Case.ID] = true
+	for id := range at {
+		stepped[id] = true
+	}
+	return out, nil
+}

@@ -389,20 +389,24 @@ func (h *harness) check(ids map[string]bool, fs []finding.Finding) error {
 
 // alertsOfOneBucket are two findings each of four exposures.
 func alertsOfOneBucket() []finding.Finding {
-	classes := []finding.Class{finding.StoragePublic, finding.WorldOpen, finding.Overprivilege, finding.KeyExposed}
 	var fs []finding.Finding
 	for i := range 8 {
-		fs = append(fs, exposure(fmt.Sprint("f", i), classes[i/2]))
+		fs = append(fs, exposure(fmt.Sprint("f", i), classesOfOneBucket()[i/2]))
 	}
 	return fs
+}
+
+func classesOfOneBucket() []finding.Class {
+	return []finding.Class{finding.StoragePublic, finding.WorldOpen, finding.Overprivilege, finding.KeyExposed}
 }
 
 // TestLawTwo merges, splits, alerts and undoes at random over the real engine:
 // law 2 holds after every step, and undoing a merge restores both tables.
 func TestLawTwo(t *testing.T) {
 	ctx := context.Background()
-	fs := alertsOfOneBucket()
 	rapid.Check(t, func(r *rapid.T) {
+		fs := alertsOfOneBucket()
+		all := func() []finding.Finding { return append(alertsOfOneBucket(), fs...) } // what they spoke of, too
 		w := &world{exposed: true, byKey: map[string]bool{}, auth: remedy.AuthNone}
 		m := store.NewModel()
 		h := &harness{t: t, w: w, s: m, now: time.Date(2026, 3, 2, 9, 0, 0, 0, time.UTC)}
@@ -414,7 +418,7 @@ func TestLawTwo(t *testing.T) {
 		}
 		for range rapid.IntRange(1, 25).Draw(r, "steps") {
 			h.now = h.now.Add(time.Minute)
-			switch rapid.IntRange(0, 5).Draw(r, "what") {
+			switch rapid.IntRange(0, 6).Draw(r, "what") {
 			case 0, 1:
 				f := rapid.SampledFrom(fs).Draw(r, "finding")
 				f.Severity = rapid.SampledFrom([]finding.Severity{finding.SeverityLow, finding.SeverityHigh}).Draw(r, "severity")
@@ -425,13 +429,13 @@ func TestLawTwo(t *testing.T) {
 					}
 				}
 			case 2:
-				keys, finds := h.tables(ids, fs)
+				keys, finds := h.tables(ids, all())
 				from, into, err := h.e.Merge(ctx, pick("loser"), pick("winner"), "", h.word())
 				if err == nil && rapid.Bool().Draw(r, "at once") {
 					if _, _, err := h.e.Unmerge(ctx, into.ID, from.ID, h.word()); err != nil {
 						r.Fatalf("a merge that can't be undone: %v", err)
 					}
-					if k, f := h.tables(ids, fs); !maps.Equal(k, keys) || !maps.Equal(f, finds) {
+					if k, f := h.tables(ids, all()); !maps.Equal(k, keys) || !maps.Equal(f, finds) {
 						r.Fatalf("undo restored\n%v\n%v\nnot\n%v\n%v", k, f, keys, finds)
 					}
 				}
@@ -452,12 +456,64 @@ func TestLawTwo(t *testing.T) {
 				}
 			case 5:
 				h.settle()
+			case 6: // the sources name other exposures
+				i, k := rapid.IntRange(0, len(fs)-1).Draw(r, "moves"), rapid.IntRange(0, len(fs)-1).Draw(r, "too")
+				for _, n := range []int{i, k} {
+					fs[n].Class = rapid.SampledFrom(classesOfOneBucket()).Draw(r, "class")
+				}
+				h.observe(fs[i], fs[k])
+				for _, f := range fs {
+					if id := h.where(f); id != "" {
+						ids[id] = true
+					}
+				}
 			}
-			if err := h.check(ids, fs); err != nil {
+			if err := h.check(ids, all()); err != nil {
 				r.Fatal(err)
 			}
 		}
 	})
+}
+
+// TestSourceNamesAnotherExposure: a finding is with the case of the exposure
+// that its source names now, and with no other. The case it left is judged on
+// what it has, and verified when it has nothing.
+func TestSourceNamesAnotherExposure(t *testing.T) {
+	h := start(t, func(w *world) { w.auth = remedy.AuthNone })
+	a, b := alert("a"), alert("b")
+	one := h.observe(a, b)[0].CaseID
+	h.settle()
+	move := func(f finding.Finding) finding.Finding {
+		f.Asset.UID, f.Asset.Name = "backups", "backups"
+		return f
+	}
+	// In one call with news of the case it leaves, twice.
+	worse := b
+	worse.Severity = finding.SeverityCritical
+	ps := h.observe(move(a), worse, move(alert("c")))
+	two := ps[0].CaseID
+	if two == one || ps[1].CaseID != one || ps[2].CaseID != two {
+		t.Fatalf("placed: %+v", ps)
+	}
+	if c := h.load(one); len(c.Members) != 1 || c.Members[0].UID != b.UID || c.Severity != finding.SeverityCritical || !c.Open() {
+		t.Errorf("the case it left has %+v, severity %v", c.Members, c.Severity)
+	}
+	h.settle()
+	ps = h.observe(move(b))
+	if c := h.load(one); ps[0].CaseID != two || len(c.Members) != 0 || !c.Open() || c.Probe.Purpose != remedy.ProbeClaim {
+		t.Errorf("the last one left: %+v, %s with %+v, probe %+v", ps, c.State(), c.Members, c.Probe)
+	}
+	h.settle()
+	if c, err := h.e.Rejudge(context.Background(), one, "policy", h.now); err != nil || !c.Open() || c.Asset.UID != "logs" {
+		t.Errorf("judged without a finding: %v, %s of %s", err, c.State(), c.Asset.UID)
+	}
+	// One goes back, by itself.
+	if p := h.observe(a); p[0].CaseID != one {
+		t.Errorf("back with %s", p[0].CaseID)
+	}
+	if err := h.check(map[string]bool{one: true, two: true}, []finding.Finding{a, move(b), move(alert("c"))}); err != nil {
+		t.Error(err)
+	}
 }
 
 // between is a store in which something happens between two reads of Observe.

@@ -50,6 +50,9 @@ func (e *Engine) Observe(ctx context.Context, tenant string, fs []finding.Findin
 			}
 			break
 		}
+		if len(again) < len(todo) {
+			try-- // some were stored: it comes to an end
+		}
 		todo = again
 	}
 	return out, nil
@@ -74,11 +77,20 @@ func (e *Engine) observeOnce(ctx context.Context, tenant string, fs []finding.Fi
 		return nil, err
 	}
 	var units []Unit
-	var unitOfGroup []*group
+	var unitOfGroup []*group // nil where another unit of the group stands
 	var seen []Sighting
 	var again []int
+	stepped := map[string]bool{}
 	for _, g := range groups {
+		if slices.ContainsFunc(g.refs, func(r CaseRef) bool { return stepped[r.ID] }) { // a finding left it in this round
+			again = append(again, g.at...)
+			continue
+		}
 		u, sightings, err := e.place(ctx, b, g, out, at)
+		var left []Unit
+		if err == nil && u != nil {
+			left, err = b.leave(u, stepped)
+		}
 		if errors.Is(err, ErrConflict) {
 			again = append(again, g.at...)
 			continue
@@ -89,6 +101,9 @@ func (e *Engine) observeOnce(ctx context.Context, tenant string, fs []finding.Fi
 		seen = append(seen, sightings...)
 		if u != nil {
 			units, unitOfGroup = append(units, *u), append(unitOfGroup, g)
+		}
+		for _, l := range left {
+			units, unitOfGroup = append(units, l), append(unitOfGroup, nil)
 		}
 	}
 	if len(units) == 0 && len(seen) == 0 {
@@ -102,6 +117,7 @@ func (e *Engine) observeOnce(ctx context.Context, tenant string, fs []finding.Fi
 	}
 	for i, err := range errs {
 		switch {
+		case unitOfGroup[i] == nil:
 		case errors.Is(err, ErrConflict):
 			again = append(again, unitOfGroup[i].at...)
 		case err != nil:
@@ -264,7 +280,8 @@ func (w *work) note(address string, snapshot []byte) {
 	w.facts[address] = snapshot
 }
 
-// merged is f with what the other members of the case know.
+// merged is f with what the other members of the case know. What by now speaks
+// of another exposure does not count: it is of another asset, perhaps.
 func (w *work) merged(ctx context.Context, f finding.Finding) (finding.Finding, error) {
 	var base *finding.Finding
 	for i, m := range w.c.Members {
@@ -276,6 +293,9 @@ func (w *work) merged(ctx context.Context, f finding.Finding) (finding.Finding, 
 			var err error
 			if g, err = w.finding(ctx, m.UID); err != nil {
 				return f, err
+			}
+			if !speaksOf(w.c, m, g) {
+				continue
 			}
 		}
 		if base == nil {
@@ -303,6 +323,32 @@ func (w *work) finding(ctx context.Context, uid string) (finding.Finding, error)
 	return f, nil
 }
 
+// speaksOf says whether f, as it was stored last, is of the exposure for which
+// it is a member of the case.
+func speaksOf(c remedy.Case, m remedy.Member, f finding.Finding) bool {
+	was, is := c.KeyOf(m), finding.ExposureKey(f)
+	return finding.VersionOf(was) != is.Version || was == is.String()
+}
+
+// face is the finding that stands for the case: its first that speaks of its
+// exposure, or else what the case itself says.
+func (e *Engine) face(ctx context.Context, c remedy.Case) (finding.Finding, error) {
+	for i, m := range c.Members {
+		if i == maxMerged {
+			break
+		}
+		f, err := e.Store.Finding(ctx, c.Tenant, m.UID)
+		if err != nil {
+			return f, fmt.Errorf("finding %s of case %s: %w", m.UID, c.ID, err)
+		}
+		if speaksOf(c, m, f) {
+			return f, nil
+		}
+	}
+	return finding.Finding{Tenant: c.Tenant, Title: c.Title, Class: c.Class, Domain: c.Domain, Severity: c.Severity,
+		Asset: c.Asset, Params: c.Params, Status: finding.StatusOpen, FirstSeen: c.Episode().DetectedAt}, nil
+}
+
 func factsOf(c remedy.Case) CaseFacts {
 	return CaseFacts{Recurrence: c.RecurrenceOf != "" || len(c.Episodes) > 1, Opened: c.Episode().OpenedAt}
 }
@@ -310,12 +356,9 @@ func factsOf(c remedy.Case) CaseFacts {
 // rejudge judges a case anew on what its members say.
 func (e *Engine) rejudge(ctx context.Context, c remedy.Case, at time.Time) (remedy.Judgement, map[string][]byte, error) {
 	w := work{e: e, at: at, c: c}
-	if len(c.Members) == 0 {
-		return c.Judgement, nil, nil
-	}
-	f, err := e.Store.Finding(ctx, c.Tenant, c.Members[0].UID)
+	f, err := e.face(ctx, c)
 	if err != nil {
-		return remedy.Judgement{}, nil, fmt.Errorf("finding %s of case %s: %w", c.Members[0].UID, c.ID, err)
+		return remedy.Judgement{}, nil, err
 	}
 	if f, err = w.merged(ctx, f); err != nil {
 		return remedy.Judgement{}, nil, err

@@ -173,7 +173,7 @@ func (r *run) ticket(ctx context.Context) error {
 }
 
 func (r *run) openTicket(ctx context.Context, tr connector.Tracker, t remedy.Ticket) error {
-	f, err := r.e.Store.Finding(ctx, r.c.Tenant, r.c.Members[0].UID)
+	f, err := r.e.face(ctx, r.c)
 	if err != nil {
 		return err
 	}

@@ -241,6 +241,9 @@ type (
 		Undo bool
 		Note Note
 	}
+	// Leave takes a finding off the case because its source names another exposure
+	// now: To is the case of that one, which takes the finding in the same commit.
+	Leave struct{ UID, To string }
 	// Unmerge lets a merged case go on; From is the other one before its Split.
 	Unmerge struct {
 		From Case
@@ -288,6 +291,7 @@ func (Tick) Name() string            { return "tick" }
 func (Merge) Name() string           { return "merge" }
 func (Absorb) Name() string          { return "absorb" }
 func (Split) Name() string           { return "split" }
+func (Leave) Name() string           { return "leave" }
 func (Unmerge) Name() string         { return "unmerge" }
 
 // Guard is what the guardrails say of one plan.

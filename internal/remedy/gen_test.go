@@ -103,7 +103,7 @@ func (w *walk) by(do Do) Command {
 		if often(w.ch, 4) {
 			by.ID = w.person()
 		}
-	case Observe:
+	case Observe, Leave:
 		by = Actor{Source, "aws.securityhub"}
 	}
 	at := w.now
@@ -244,7 +244,9 @@ func (w *walk) probed(n int) Do {
 	}
 	switch w.ch.n(8) {
 	case 0:
-		d.Covers = []string{w.c.Members[0].UID}
+		for _, m := range w.c.Members[:min(1, len(w.c.Members))] {
+			d.Covers = append(d.Covers, m.UID)
+		}
 	case 1:
 		for _, m := range w.c.Members {
 			d.Covers = append(d.Covers, m.UID)
@@ -328,7 +330,9 @@ func (w *walk) mergeOrSplit() Do {
 		return Unmerge{From: w.winner, Note: note}
 	}
 	alias := oneOf(w.ch, Note(""), "", "", "a1ce")
-	switch w.ch.n(8) {
+	switch w.ch.n(9) {
+	case 8:
+		return Leave{UID: oneOf(w.ch, "u1", "u2", "u3", "u4"), To: oneOf(w.ch, "c3", "c3", "c3", "")}
 	case 0:
 		return Merge{Into: w.peer(), Note: note, Alias: alias}
 	case 1, 2, 3:

@@ -104,6 +104,8 @@ func (s *step) handlePeople(do Do) error {
 		return s.absorb(d)
 	case Split:
 		return s.split(d)
+	case Leave:
+		return s.letGo(d)
 	case Unmerge:
 		return s.unmerge(d)
 	default:

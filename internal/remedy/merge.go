@@ -259,6 +259,25 @@ func (s *step) split(d Split) error {
 	return nil
 }
 
+// letGo takes a finding off whose source names another exposure now. That is a
+// fact, so nothing holds it up. The exposure the case is of does not end with
+// it: a case that nothing speaks of any more is verified.
+func (s *step) letGo(d Leave) error {
+	m, ok := s.c.Member(d.UID)
+	if !ok || d.To == "" || d.To == s.c.ID {
+		return refuse(Invalid, "finding %s does not go from this case to %q", d.UID, d.To)
+	}
+	s.emit(MembersSplit{UIDs: []string{d.UID}, To: d.To, Why: "its source names another exposure now"})
+	switch {
+	case !s.c.Open():
+	case len(s.c.Members) == 0:
+		s.claim("source " + m.Source + " names another exposure now, in case " + d.To)
+	default:
+		s.emit(JudgeAsked{Why: "split"})
+	}
+	return nil
+}
+
 // unmerge takes back what a merge took. The episode goes on as if it had never
 // ended: its deadlines and its detection stay, because the exposure was there
 // all the time.

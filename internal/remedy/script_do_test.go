@@ -35,6 +35,8 @@ func (s *script) scriptDo(word string) Do {
 		return d
 	case "absorb":
 		return Absorb{From: s.peer(s.word("from", "c2")), Note: Note(s.word("note", "a1")), Alias: Note(s.args["alias"])}
+	case "leave":
+		return Leave{UID: s.word("uid", "u1"), To: s.word("to", "c3")}
 	case "unmerge":
 		return Unmerge{From: s.winner, Note: Note(s.word("note", "a1"))}
 	case "split":

@@ -148,6 +148,9 @@ func describeMerge(b remedy.Body) entry {
 		return say(kindHuman, "merge", toneQuiet, "merged into this case", e.From, plural(len(e.UIDs), "finding", "findings")+", "+plural(len(e.Keys), "key", "keys"))
 	case remedy.MembersSplit:
 		verb := "split off " + plural(len(e.UIDs), "finding", "findings") + " to"
+		if e.Note == "" && !e.Undo {
+			verb = "gave " + plural(len(e.UIDs), "finding", "findings") + " to"
+		}
 		if e.Undo {
 			verb = "undid the merge and gave " + plural(len(e.UIDs), "finding", "findings") + " back to"
 		}
