@@ -147,6 +147,9 @@ func (c *cli) ownApp(ctx context.Context, dir string) (*client, error) {
 	if err := cfg.Shared(ctx, l); err != nil {
 		return nil, &exitError{code: codeConfig, err: err}
 	}
+	if err := cfg.Senders(l); err != nil {
+		return nil, &exitError{code: codeConfig, err: err}
+	}
 	if l.Policy.Dir != "" {
 		if cfg.Policy, err = readPolicy(l.Policy.Dir); err != nil {
 			return nil, err

@@ -304,7 +304,7 @@ func (p *patient) health(h app.Health, live bool) {
 		p.add("kill switch", "warn", "casement resume", "thrown for %s", strings.Join(h.Paused, ", "))
 	}
 	if h.Quarantined > 0 {
-		p.add("quarantine", "warn", "look at what could not be read, and send it again", "%s wait for a person", plural(h.Quarantined, "body"))
+		p.add("quarantine", "warn", "casement quarantine list", "%s", pluralVerb(h.Quarantined, "body could not be read and waits for a person", "bodies could not be read and wait for a person"))
 	}
 	if h.Dead.N > 0 {
 		p.add("dead letters", "warn", "casement deadletter list", "%s, the oldest since %s; tried again every hour", plural(h.Dead.N, "dead letter"), h.Dead.Oldest.UTC().Format("2006-01-02 15:04 UTC"))

@@ -34,7 +34,7 @@ func (p *patient) consumer(s stream.State, c stream.ConsumerState, now time.Time
 			return
 		}
 	case c.MostUnanswered > 0 && c.Unanswered >= c.MostUnanswered:
-		p.add("streams", "warn", "look at the quarantine: when it is full, what can't be read stays in the stream; or raise the consumer's MaxAckPending",
+		p.add("streams", "warn", "look at what waits there (casement quarantine list): when it is full, what can't be read stays in the stream; or raise the consumer's MaxAckPending",
 			"%s: %s delivered and not answered, as many as the server delivers", name, plural(c.Unanswered, "message"))
 		return
 	}

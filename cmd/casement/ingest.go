@@ -58,10 +58,16 @@ casement serve runs. Exit code 9: some alerts were refused, 1: all were.`,
 			if len(errs) > 0 {
 				return failf(codePartial, "", "%d of %s could not be taken in, or not be sent at all", len(args)-len(list), plural(len(args), "file"))
 			}
-			if !k.live {
+			taken := false
+			for _, x := range list {
+				taken = taken || x.Opened+x.Joined+x.Seen > 0
+			}
+			if taken && !k.live {
 				c.sayf("no server is running: decisions are made, actions, tickets and messages wait for casement serve")
 			}
-			c.next("casement case list")
+			if taken {
+				c.next("casement case list")
+			}
 			return ingestVerdict(list)
 		})
 	})
@@ -307,7 +313,12 @@ func (c *cli) showIngested(list []ingested) {
 			fmt.Fprintf(c.err, "stored as body %d; it is worked on later: %s\n", x.Later, clean(x.Error))
 		}
 		if x.Quarantine != 0 {
-			fmt.Fprintf(c.err, "%s body %d waits for a person: %s\n", c.talk.paint(yellow, "quarantined:"), x.Quarantine, clean(x.Error))
+			why := " with what was refused"
+			if x.Error != "" {
+				why = ": " + clean(x.Error)
+			}
+			fmt.Fprintf(c.err, "%s body %d waits for a person%s\n", c.talk.paint(yellow, "quarantined:"), x.Quarantine, why)
+			c.next(fmt.Sprintf("casement quarantine show %d", x.Quarantine))
 		}
 	}
 }
@@ -328,7 +339,7 @@ func ingestVerdict(list []ingested) error {
 	case bad == 0:
 		return nil
 	case good == 0:
-		return failf(codeError, "casement parse FILE shows why", "nothing could be taken in")
+		return failf(codeError, "casement parse FILE shows why", "nothing could be read")
 	}
 	return silent(codePartial)
 }

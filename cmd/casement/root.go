@@ -53,6 +53,8 @@ acts within limits or asks a person, and proves that the risk is gone.
 		}
 	}
 	root.InitDefaultHelpCmd()
+	// A group of commands does nothing by itself: its usage is that of its commands.
+	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
 	walk(root, func(cmd *cobra.Command) {
 		if cmd.HasSubCommands() {
 			needsSub(cmd)
@@ -124,6 +126,7 @@ func (c *cli) commands() []*cobra.Command {
 
 		in(groupServer, c.serveCommand()),
 		in(groupServer, c.doctorCommand()),
+		in(groupServer, c.quarantineCommand()),
 		in(groupServer, c.deadLetterCommand()),
 		in(groupServer, c.backupCommand()),
 		in(groupServer, c.restoreCommand()),

@@ -43,8 +43,9 @@ type rawStore interface {
 	Raw(ctx context.Context, tenant, hash string) (record.Raw, error)
 	RawStats(ctx context.Context) (store.RawStats, error)
 	PruneRaw(ctx context.Context, p store.RawPrune) (store.RawPruned, error)
+	Quarantine(ctx context.Context, tenant, source string, after int64, n int) ([]store.InboxItem, error)
+	Quarantined(ctx context.Context, tenant string, id int64) (store.InboxItem, error)
 	QuarantineOlder(ctx context.Context, before time.Time, n int) ([]store.InboxItem, error)
-	QuarantineDrop(ctx context.Context, tenant string, id int64, e store.StreamEvent) error
 }
 
 // guardStore counts what guardrails go by.

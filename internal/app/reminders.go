@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/url"
 	"slices"
 	"strconv"
 	"time"
@@ -59,7 +60,7 @@ func (r reminders) Reminder(ctx context.Context, row engine.EffectRow) (connecto
 	who := r.owner(q.Owner)
 	return connector.Notice{Kind: "quarantine", Title: "Alerts of " + source + " can't be read", To: []string{who}, At: r.a.Store.Now(),
 		Text:   fmt.Sprintf("%s of source %s can't be read and wait in quarantine since %s. The newest: %s", bodies, source, q.Oldest.Format(time.RFC3339), cut(q.Error)),
-		Link:   r.a.cfg.BaseURL + "/cases",
+		Link:   r.a.cfg.BaseURL + "/quarantine?" + url.Values{"source": {source}}.Encode(),
 		Fields: map[string]string{"source": source, "bodies": strconv.Itoa(q.Bodies), "oldest": q.Oldest.Format(time.RFC3339), "owner": who}}, true, nil
 }
 

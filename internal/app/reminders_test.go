@@ -18,6 +18,7 @@ import (
 	"github.com/casement/casement/internal/intake"
 	"github.com/casement/casement/internal/owner/catalog"
 	"github.com/casement/casement/internal/policy"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/store"
 )
 
@@ -160,12 +161,13 @@ func TestQuarantineReminds(t *testing.T) {
 	var msg struct {
 		Type string
 		Data struct {
-			Title, Text string
-			To          []string
+			Title, Text, Link string
+			To                []string
 		}
 	}
 	if err := json.Unmarshal([]byte(first[0].text), &msg); err != nil || msg.Type != "casement.notice.quarantine" || len(msg.Data.To) != 1 || msg.Data.To[0] != "olga" ||
-		!strings.Contains(msg.Data.Title, "scanner") || !strings.Contains(msg.Data.Text, "2 bodies") {
+		!strings.Contains(msg.Data.Title, "scanner") || !strings.Contains(msg.Data.Text, "2 bodies") ||
+		!strings.HasSuffix(msg.Data.Link, "/quarantine?source=scanner") {
 		t.Errorf("told %s, %v", first[0].text, err)
 	}
 	stop()
@@ -182,8 +184,8 @@ func TestQuarantineReminds(t *testing.T) {
 		t.Errorf("the next day: %v", second)
 	}
 	desk, ok := d.app.Store.(interface {
-		Quarantine(ctx context.Context, tenant string, after int64, n int) ([]store.InboxItem, error)
-		QuarantineDrop(ctx context.Context, tenant string, id int64, e store.StreamEvent) error
+		Quarantine(ctx context.Context, tenant, source string, after int64, n int) ([]store.InboxItem, error)
+		QuarantineDrop(ctx context.Context, tenant string, id int64, e store.StreamEvent, notes ...record.NoteText) error
 		Stream(ctx context.Context, tenant, stream string, after uint64, n int) ([]store.StoredEvent, error)
 	})
 	if !ok {
@@ -194,7 +196,7 @@ func TestQuarantineReminds(t *testing.T) {
 		t.Errorf("recorded %v, %v", told, err)
 	}
 	// A person looked through it: nobody is told any more.
-	items, err := desk.Quarantine(context.Background(), finding.DefaultTenant, 0, 10)
+	items, err := desk.Quarantine(context.Background(), finding.DefaultTenant, "", 0, 10)
 	if err != nil || len(items) != 2 {
 		t.Fatal(items, err)
 	}

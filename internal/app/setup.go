@@ -126,6 +126,23 @@ func (c *Config) Shared(ctx context.Context, l *config.Loaded) error {
 	return s.issues.Err()
 }
 
+// Senders fills in the sources of a configuration with their mappings and
+// owners, without the secrets by which they sign: for a command that reads again
+// what they sent.
+func (c *Config) Senders(l *config.Loaded) error {
+	s := &setup{l: l}
+	for _, name := range sortedNames(l.Sources) {
+		src := s.source(name)
+		s.mapping(name, &src)
+		c.Sources = append(c.Sources, src)
+	}
+	return s.issues.Err()
+}
+
+func (s *setup) source(name string) intake.Source {
+	return intake.Source{Name: name, Tenant: finding.DefaultTenant, Kind: s.l.Sources[name].Kind, Owner: s.l.Sources[name].Owner}
+}
+
 func (s *setup) tls(cfg *Config) {
 	t := s.l.Server.TLS
 	if t.CertFile == "" {
@@ -216,9 +233,8 @@ func (r routed) Notify(ctx context.Context, n connector.Notice) error {
 
 func (s *setup) sources(cfg *Config) {
 	for _, name := range sortedNames(s.l.Sources) {
-		c := s.l.Sources[name]
-		src := intake.Source{Name: name, Tenant: finding.DefaultTenant, Kind: c.Kind, Owner: c.Owner}
-		for _, ref := range c.Secret {
+		src := s.source(name)
+		for _, ref := range s.l.Sources[name].Secret {
 			src.Secrets = append(src.Secrets, s.secret("sources."+name+".secret", ref))
 		}
 		s.mapping(name, &src)

@@ -281,6 +281,12 @@ func (d *desk) send(body string) reply {
 	return d.post("/api/v1/alerts", strings.NewReader(body), "Authorization", "Bearer "+bearerToken)
 }
 
+// word is the event of a person who decides over a quarantined body.
+func (d *desk) word() store.StreamEvent {
+	return store.StreamEvent{Tenant: finding.DefaultTenant, Stream: store.StreamSource + "/acme", Type: "dropped", Schema: 1, At: d.now,
+		By: remedy.Actor{Kind: remedy.Person, ID: "anna"}, Body: []byte("{}")}
+}
+
 // held is what the store holds: open cases, bodies that wait, and in quarantine.
 type held struct{ cases, waiting, quarantined int }
 

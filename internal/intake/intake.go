@@ -25,6 +25,7 @@ import (
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/format"
 	"github.com/casement/casement/internal/format/all"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/store"
 )
 
@@ -80,6 +81,10 @@ type Quarantine interface {
 	// QuarantineRemind calls for one reminder by each route of all bodies of the
 	// source, if one is due at now; the next is at next.
 	QuarantineRemind(ctx context.Context, tenant, source string, routes []string, now, next time.Time) error
+	// QuarantineRelease gives a body back to those that are worked on,
+	// QuarantineDrop ends it; e says who wanted it.
+	QuarantineRelease(ctx context.Context, tenant string, id int64, body []byte, at time.Time, e store.StreamEvent) error
+	QuarantineDrop(ctx context.Context, tenant string, id int64, e store.StreamEvent, notes ...record.NoteText) error
 }
 
 // Observer takes findings in; *engine.Engine is one.

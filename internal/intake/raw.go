@@ -92,8 +92,8 @@ type received struct {
 // add takes over the findings of a body that was read with opt.
 func (r *received) add(src Source, body []byte, opt format.Options, res format.Result) {
 	o := &origin{body: body, opt: opt, secrets: all.SecretPaths(res.Format), places: res.Places}
-	if m, ok := src.Mapping.(interface{ SecretPaths() []string }); ok && src.Mapping.Name() == res.Format {
-		o.secrets = m.SecretPaths()
+	if src.Mapping != nil && src.Mapping.Name() == res.Format {
+		o.secrets = src.mappedSecrets()
 	}
 	r.findings = append(r.findings, res.Findings...)
 	for i := range res.Findings {

@@ -68,13 +68,14 @@ func TestInboxLife(t *testing.T) {
 // quarantining is what both stores do for the quarantine.
 type quarantining interface {
 	QuarantinePut(ctx context.Context, it store.InboxItem, quota int64) (int64, error)
-	Quarantine(ctx context.Context, tenant string, after int64, n int) ([]store.InboxItem, error)
+	Quarantine(ctx context.Context, tenant, source string, after int64, n int) ([]store.InboxItem, error)
 	QuarantineDue(ctx context.Context, now time.Time, n int) ([]store.InboxItem, error)
 	QuarantineRemind(ctx context.Context, tenant, source string, routes []string, now, next time.Time) error
 	QuarantineOf(ctx context.Context, tenant, source string) (store.QuarantineSummary, error)
 	QuarantineReminded(ctx context.Context, l record.Lease, e store.StreamEvent) error
-	QuarantineRelease(ctx context.Context, tenant string, id int64, body []byte, at time.Time) error
-	QuarantineDrop(ctx context.Context, tenant string, id int64, e store.StreamEvent) error
+	QuarantineRelease(ctx context.Context, tenant string, id int64, body []byte, at time.Time, e store.StreamEvent) error
+	Quarantined(ctx context.Context, tenant string, id int64) (store.InboxItem, error)
+	QuarantineDrop(ctx context.Context, tenant string, id int64, e store.StreamEvent, notes ...record.NoteText) error
 	InboxNext(ctx context.Context, now time.Time, lease time.Duration, n int) ([]store.InboxItem, error)
 	InboxQuarantine(ctx context.Context, it store.InboxItem, body []byte, at time.Time, owner, reason string) error
 	Claim(ctx context.Context, now time.Time, lease time.Duration, n int) ([]record.Lease, error)
@@ -102,7 +103,7 @@ func testQuarantine(t *testing.T, s quarantining) {
 	other.Tenant = "other"
 	_, err = s.QuarantinePut(ctx, other, 10)
 	want(t, err, nil)
-	list, err := s.Quarantine(ctx, "default", 0, 10)
+	list, err := s.Quarantine(ctx, "default", "", 0, 10)
 	if err != nil || len(list) != 1 || list[0].ID != id || list[0].Error != it.Error || list[0].Owner != "ops" {
 		t.Fatalf("quarantine %+v, %v", list, err)
 	}
@@ -141,17 +142,31 @@ func testQuarantine(t *testing.T, s quarantining) {
 	if err != nil || len(es) != 2 || es[0].Door == es[1].Door {
 		t.Errorf("reminders pile up: %+v, %v", es, err)
 	}
-	want(t, s.QuarantineRelease(ctx, "other", id, nil, now), record.ErrNotFound)
-	want(t, s.QuarantineRelease(ctx, "default", id, []byte("opened"), now), nil)
+	if list[0].Body = it.Body; list[0].Size != len(it.Body) {
+		t.Errorf("size %d of %q", list[0].Size, it.Body)
+	}
+	if some, err := s.Quarantine(ctx, "default", "grype", 0, 10); err != nil || len(some) != 0 {
+		t.Errorf("of another source %+v, %v", some, err)
+	}
+	one, err := s.Quarantined(ctx, "default", id)
+	if err != nil || string(one.Body) != string(it.Body) {
+		t.Errorf("one %+v, %v", one, err)
+	}
+	_, err = s.Quarantined(ctx, "other", id)
+	want(t, err, record.ErrNotFound)
+	out := store.StreamEvent{Tenant: "default", Stream: store.StreamSource + "/trivy", Type: "body_released", Schema: 1, At: now, By: remedy.Actor{Kind: remedy.Person, ID: "u-ann"}, Body: []byte("{}")}
+	want(t, s.QuarantineRelease(ctx, "other", id, nil, now, out), record.ErrNotFound)
+	want(t, s.QuarantineRelease(ctx, "default", id, []byte("opened"), now, out), nil)
 	claimed, err := s.InboxNext(ctx, now, time.Minute, 1)
 	if err != nil || len(claimed) != 1 || string(claimed[0].Body) != "opened" {
 		t.Fatalf("released %+v, %v", claimed, err)
 	}
 	want(t, s.InboxQuarantine(ctx, claimed[0], []byte("sealed again"), now.Add(time.Hour), "ops", "still not JSON"), nil)
 	e := store.StreamEvent{Tenant: "default", Stream: store.StreamSource + "/trivy", Type: "body_dropped", Schema: 1, At: now, By: remedy.Actor{Kind: remedy.Person, ID: "u-ann"}, Body: []byte("{}")}
-	want(t, s.QuarantineDrop(ctx, "default", id, e), nil)
+	why := record.NoteText{Hash: "h1", Salt: "00", Text: "a test of the sender"}
+	want(t, s.QuarantineDrop(ctx, "default", id, e, why), nil)
 	want(t, s.QuarantineDrop(ctx, "default", id, e), record.ErrNotFound)
-	if events, err := s.Stream(ctx, "default", e.Stream, 0, -1); err != nil || len(events) != 2 || events[0].Type != "quarantine_reminded" || events[1].Type != "body_dropped" {
+	if events, err := s.Stream(ctx, "default", e.Stream, 0, -1); err != nil || len(events) != 3 || events[0].Type != "quarantine_reminded" || events[1].Type != "body_released" || events[2].Type != "body_dropped" {
 		t.Errorf("events %+v, %v", events, err)
 	}
 }

@@ -14,7 +14,7 @@ import (
 
 const inboxEpoch = "inbox-epoch"
 
-const inboxColumns = "id, tenant, source, received_at, headers, body, owner, error, attempts, epoch, next_at"
+const inboxColumns = "id, tenant, source, received_at, headers, body, owner, error, attempts, epoch, next_at, length(body)"
 
 func checkInbox(it InboxItem) error {
 	if it.Tenant == "" || it.Source == "" || it.ReceivedAt.IsZero() {
@@ -124,7 +124,7 @@ func scanInbox(row scanner, list *[]InboxItem) error {
 	var it InboxItem
 	var received, next int64
 	var headers string
-	if err := row.Scan(&it.ID, &it.Tenant, &it.Source, &received, &headers, &it.Body, &it.Owner, &it.Error, &it.Attempts, &it.Epoch, &next); err != nil {
+	if err := row.Scan(&it.ID, &it.Tenant, &it.Source, &received, &headers, &it.Body, &it.Owner, &it.Error, &it.Attempts, &it.Epoch, &next, &it.Size); err != nil {
 		return err
 	}
 	it.ReceivedAt, it.NextAt = instant(received), instant(next)
@@ -170,41 +170,65 @@ func (s *tables) InboxCount(ctx context.Context, tenant string) (waiting, quaran
 	return waiting, quarantined, nil
 }
 
-// Quarantine lists quarantined bodies of a tenant after an id (0 for the
-// beginning), oldest first.
-func (s *tables) Quarantine(ctx context.Context, tenant string, after int64, n int) ([]InboxItem, error) {
+// withoutBody are the columns of an item whose content nobody asked for.
+func withoutBody() string { return strings.Replace(inboxColumns, "body", "''", 1) }
+
+// Quarantine lists quarantined bodies of a tenant, of one source or of all with
+// "", after an id (0 for the beginning), oldest first and without their content.
+func (s *tables) Quarantine(ctx context.Context, tenant, source string, after int64, n int) ([]InboxItem, error) {
 	var list []InboxItem
 	err := s.db.each(ctx, func(row scanner) error { return scanInbox(row, &list) },
-		"SELECT "+inboxColumns+" FROM inbox WHERE tenant = ? AND quarantined = 1 AND id > ? ORDER BY id LIMIT ?", tenant, after, n)
+		"SELECT "+withoutBody()+" FROM inbox WHERE tenant = ? AND quarantined = 1 AND (source = ? OR ? = '') AND id > ? ORDER BY id LIMIT ?",
+		tenant, source, source, after, n)
 	if err != nil {
 		return nil, fmt.Errorf("read quarantine: %w", err)
 	}
 	return list, nil
 }
 
+// Quarantined returns one quarantined body with its content; record.ErrNotFound
+// if it does not lie there.
+func (s *tables) Quarantined(ctx context.Context, tenant string, id int64) (InboxItem, error) {
+	var list []InboxItem
+	err := s.db.each(ctx, func(row scanner) error { return scanInbox(row, &list) },
+		"SELECT "+inboxColumns+" FROM inbox WHERE tenant = ? AND quarantined = 1 AND id = ?", tenant, id)
+	if err == nil && len(list) == 0 {
+		err = record.ErrNotFound
+	}
+	if err != nil {
+		return InboxItem{}, fmt.Errorf("quarantined body %d: %w", id, err)
+	}
+	return list[0], nil
+}
+
 // QuarantineRelease gives a quarantined body back to the inbox with body as
-// its (decrypted) content, due at at.
-func (s *tables) QuarantineRelease(ctx context.Context, tenant string, id int64, body []byte, at time.Time) error {
-	return s.quarantineChange(ctx, tenant, id, "UPDATE inbox SET quarantined = 0, attempts = 0, body = ?, next_at = ?", body, nanos(at))
+// its (sealed) content, due at at; e says who wanted it.
+func (s *tables) QuarantineRelease(ctx context.Context, tenant string, id int64, body []byte, at time.Time, e StreamEvent) error {
+	return s.quarantineChange(ctx, tenant, id, e, nil, "UPDATE inbox SET quarantined = 0, attempts = 0, body = ?, next_at = ?", body, nanos(at))
 }
 
 // QuarantineDrop removes a quarantined body by the decision of a person, who
-// is recorded in the source's stream.
-func (s *tables) QuarantineDrop(ctx context.Context, tenant string, id int64, e StreamEvent) error {
+// is recorded in the source's stream; notes are the words that e names.
+func (s *tables) QuarantineDrop(ctx context.Context, tenant string, id int64, e StreamEvent, notes ...record.NoteText) error {
+	return s.quarantineChange(ctx, tenant, id, e, notes, "DELETE FROM inbox")
+}
+
+func (s *tables) quarantineChange(ctx context.Context, tenant string, id int64, e StreamEvent, notes []record.NoteText, text string, args ...any) error {
 	if err := checkStream(e); err != nil {
 		return err
 	}
 	return s.db.put(ctx, func(w *writer) error {
-		if err := w.quarantined(tenant, id, "DELETE FROM inbox"); err != nil {
+		if err := w.quarantined(tenant, id, text, args...); err != nil {
 			return err
+		}
+		for _, n := range notes {
+			if err := w.note(tenant, n); err != nil {
+				return err
+			}
 		}
 		_, err := w.appendEvent(e)
 		return err
 	})
-}
-
-func (s *tables) quarantineChange(ctx context.Context, tenant string, id int64, text string, args ...any) error {
-	return s.db.put(ctx, func(w *writer) error { return w.quarantined(tenant, id, text, args...) })
 }
 
 func (w *writer) quarantined(tenant string, id int64, text string, args ...any) error {
@@ -220,7 +244,7 @@ func (w *writer) quarantined(tenant string, id int64, text string, args ...any) 
 func (s *tables) QuarantineOlder(ctx context.Context, before time.Time, n int) ([]InboxItem, error) {
 	var list []InboxItem
 	err := s.db.each(ctx, func(row scanner) error { return scanInbox(row, &list) },
-		"SELECT "+strings.Replace(inboxColumns, "body", "''", 1)+" FROM inbox WHERE quarantined = 1 AND received_at < ? ORDER BY id LIMIT ?", nanos(before), n)
+		"SELECT "+withoutBody()+" FROM inbox WHERE quarantined = 1 AND received_at < ? ORDER BY id LIMIT ?", nanos(before), n)
 	if err != nil {
 		return nil, fmt.Errorf("read old quarantine: %w", err)
 	}

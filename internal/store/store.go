@@ -173,6 +173,8 @@ type InboxItem struct {
 	Headers    map[string]string
 	// Body as received; the caller encrypts bodies that it quarantines.
 	Body []byte
+	// Size of Body in bytes as it is stored, told by lists that leave it out.
+	Size int
 	// Owner is who a quarantined body waits for.
 	Owner    string
 	Error    string

@@ -37,6 +37,7 @@ type world struct {
 	engine *engine.Engine
 	// tickets are in a store of their own: the model keeps none.
 	tickets *store.SQLite
+	shelf   *shelf
 	config  Config
 	h       http.Handler
 	mu      sync.Mutex
@@ -118,7 +119,7 @@ func (nobody) Ticket(context.Context, remedy.Case, remedy.Ticket, finding.Findin
 // newWorld returns a server with users and no cases.
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	w := &world{t: t, model: store.NewModel(), users: authtest.New(), hints: &hints{}, now: epoch(), sessions: map[string]*http.Cookie{}}
+	w := &world{t: t, model: store.NewModel(), users: authtest.New(), hints: &hints{}, now: epoch(), shelf: &shelf{}, sessions: map[string]*http.Cookie{}}
 	w.auth = w.users.Service(w.clock, teams{})
 	ctx := context.Background()
 	for _, u := range []struct {
@@ -149,7 +150,7 @@ func newWorld(t testing.TB) *world {
 		}
 	})
 	w.tickets = db
-	w.config = Config{Reader: w.model, Engine: e, Auth: w.auth, Switches: w.model, Tickets: w.tickets, Hints: w.hints, Steps: testSteps,
+	w.config = Config{Reader: w.model, Engine: e, Auth: w.auth, Switches: w.model, Tickets: w.tickets, Quarantine: w.shelf, Hints: w.hints, Steps: testSteps,
 		Version: "test", Now: w.clock}
 	w.h = New(w.config)
 	return w

@@ -35,6 +35,8 @@ type casesData struct {
 	Rows      []summary
 	First     string
 	Next      string
+	// Unread are the bodies in quarantine.
+	Unread int
 }
 
 // tile is one headline count that leads to its cases.
@@ -132,6 +134,9 @@ func (s *server) casesPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	d.Tiles = tilesOf(counts, f.State, d.Open)
+	if d.Unread, err = s.Quarantine.Quarantined(r.Context(), p.Tenant); err != nil {
+		return err
+	}
 	s.render(w, r, http.StatusOK, casesList(d))
 	return nil
 }

@@ -77,6 +77,8 @@ func (s *server) frame(r *http.Request, title, nav string) frame {
 // so that nobody can put words into our mouth by a link.
 func saidText(word string) string {
 	switch word {
+	case "dropped":
+		return "The body was dropped; the ledger holds who did it and why."
 	case "ack":
 		return "Acknowledged."
 	case "assign":

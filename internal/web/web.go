@@ -81,6 +81,8 @@ type Config struct {
 	Switches Switches
 	// Tickets of the built-in tracker.
 	Tickets Tickets
+	// Quarantine of bodies that could not be read.
+	Quarantine Quarantine
 	// RawRecord reads a raw record of a case and records who did; nil: none are
 	// shown.
 	RawRecord func(ctx context.Context, p auth.Principal, caseID, hash string) (string, error)
@@ -225,6 +227,10 @@ func (s *server) routes() []route {
 		{"GET", "/tickets/{id}", auth.View, s.ticketPage},
 		{"POST", "/tickets/{id}/comment", auth.Respond, s.ticketForm("comment")},
 		{"POST", "/tickets/{id}/status", auth.Respond, s.ticketForm("status")},
+		{"GET", "/quarantine", auth.View, s.quarantinePage},
+		{"GET", "/quarantine/{id}", auth.Respond, s.bodyPage},
+		{"POST", "/quarantine/{id}/release", auth.Administer, s.releaseForm},
+		{"POST", "/quarantine/{id}/drop", auth.Administer, s.dropForm},
 	}
 }
 
