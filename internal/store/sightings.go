@@ -12,8 +12,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/recent"
 	"github.com/casement/casement/internal/record"
+	"github.com/casement/casement/internal/remedy"
 )
 
 // Bounds of what is kept in memory beside the database.
@@ -23,6 +25,9 @@ const (
 	// maxPending is the number of findings with repeats not yet counted, above
 	// which commits count some of them.
 	maxPending = 16 << 10
+	// lately is the number of cases, findings and snapshots of facts that are kept
+	// whole, for the effects that follow; latelyBytes bounds each, as JSON.
+	lately, latelyBytes = 1 << 10, 16 << 10
 	// foldWithCommit is how many a commit counts then, foldAtOnce how many a
 	// commit of their own.
 	foldWithCommit, foldAtOnce = 256, 2048
@@ -49,6 +54,11 @@ type memory struct {
 	mu    sync.Mutex
 	finds recent.Values[uidKey, placed]
 	quiet recent.Values[string, bool]
+	// cases, bodies and facts are what was committed lately, nil for what is too
+	// large. They are shared: nobody changes a case or a finding in place.
+	cases  recent.Values[string, *remedy.Case]
+	bodies recent.Values[uidKey, *finding.Finding]
+	facts  recent.Values[uidKey, []byte]
 
 	// counting guards the repeats; it is held over a commit that counts, so
 	// that a reader sees them either in the database or here.
@@ -61,6 +71,7 @@ type memory struct {
 
 func newMemory() *memory {
 	return &memory{finds: recent.New[uidKey, placed](remembered), quiet: recent.New[string, bool](remembered),
+		cases: recent.New[string, *remedy.Case](lately), bodies: recent.New[uidKey, *finding.Finding](lately), facts: recent.New[uidKey, []byte](lately),
 		sealed: map[uidKey]repeats{}, open: map[uidKey]repeats{}}
 }
 
@@ -91,6 +102,7 @@ func (m *memory) learn(t *txn, batch []*request) {
 			}
 			for _, u := range part {
 				m.quiet.Set(u.Case.ID, u.quiet)
+				m.keep(u)
 				for _, f := range slices.Concat(u.findings, u.moved) {
 					m.finds.Set(uidKey{u.Case.Tenant, f.uid}, placed{u.Case.ID, f.digest})
 				}

@@ -58,22 +58,25 @@ func (s *tables) CreateTicket(ctx context.Context, onceKey string, t Ticket) (ou
 	}
 	var id int64
 	err = s.db.put(ctx, func(w *writer) error {
-		created = false // the transaction may be done again
-		if onceKey != "" {
-			err := w.get([]any{&id}, "SELECT id FROM ticket WHERE tenant = ? AND once_key = ? AND once_key <> ''", t.Tenant, onceKey)
-			if !errors.Is(err, sql.ErrNoRows) {
-				return err
-			}
+		created = true // the transaction may be done again
+		err := w.get([]any{&id}, `INSERT INTO ticket (tenant, once_key, project, case_id, title, body, fields, status, assignee, rev, created_at, updated_at)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?) ON CONFLICT (tenant, once_key) WHERE once_key <> '' DO NOTHING RETURNING id`,
+			t.Tenant, onceKey, t.Project, t.CaseID, t.Title, t.Body, string(fields), t.Status, t.Assignee, nanos(t.CreatedAt), nanos(t.CreatedAt))
+		if !errors.Is(err, sql.ErrNoRows) {
+			return err
 		}
-		created = true
-		return w.get([]any{&id}, `INSERT INTO ticket (tenant, once_key, project, case_id, title, body, fields, status, assignee, rev, created_at, updated_at)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?) RETURNING id`, t.Tenant, onceKey, t.Project, t.CaseID, t.Title, t.Body, string(fields), t.Status, t.Assignee, nanos(t.CreatedAt), nanos(t.CreatedAt))
+		created = false
+		return w.get([]any{&id}, "SELECT id FROM ticket WHERE tenant = ? AND once_key = ? AND once_key <> ''", t.Tenant, onceKey)
 	})
 	if err != nil {
 		return Ticket{}, false, err
 	}
-	out, err = s.Ticket(ctx, t.Tenant, id)
-	return out, created, err
+	if !created {
+		out, err = s.Ticket(ctx, t.Tenant, id)
+		return out, false, err
+	}
+	t.ID, t.Rev, t.CreatedAt, t.UpdatedAt = id, 1, utc(t.CreatedAt), utc(t.CreatedAt)
+	return t, true, nil
 }
 
 // TicketByKey returns the ticket created under a once-key, or ErrNotFound.
