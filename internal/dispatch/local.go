@@ -67,6 +67,14 @@ const (
 	DefaultGrace = 20 * time.Second
 )
 
+// together is how long hints and effects that ended are gathered before a Rider
+// is asked what is due: what a commit calls for was leased with it, so that mostly
+// nothing is.
+const together = 5 * time.Millisecond
+
+// rested is how long a goroutine waits for its next effect before it ends.
+const rested = time.Second
+
 // stepSize is the number of effects one Step claims.
 const stepSize = 64
 
@@ -152,14 +160,15 @@ func (d *Local) Run(ctx context.Context) error {
 	d.setUp()
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	c := &crew{d: d, work: work, slots: make(chan struct{}, d.Workers), freed: make(chan struct{}, 1)}
-	if r, ok := d.Source.(Rider); ok {
+	c := &crew{d: d, work: work, slots: make(chan struct{}, d.Workers), freed: make(chan struct{}, 1), next: make(chan record.Lease), over: make(chan struct{})}
+	r, rides := d.Source.(Rider)
+	if rides {
 		r.Ride(c.want, c.start)
 		defer r.Ride(nil, nil)
 	}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
-	faults := 0
+	faults, soon, gathering := 0, false, false
 	for {
 		select {
 		case <-ctx.Done():
@@ -168,9 +177,20 @@ func (d *Local) Run(ctx context.Context) error {
 			c.close()
 			return nil
 		case <-timer.C:
+			soon = false
 		case <-d.hint:
+			soon = rides && !c.short()
 		case <-c.freed:
+			soon = rides && !c.short()
 		}
+		if soon {
+			if !gathering {
+				timer.Reset(together)
+			}
+			gathering = true
+			continue
+		}
+		gathering = false
 		wait := d.Poll
 		if err := c.claim(); err != nil && ctx.Err() == nil {
 			faults++
@@ -191,14 +211,24 @@ type crew struct {
 	// slots holds a token for each worker that is busy or set aside.
 	slots chan struct{}
 	freed chan struct{}
-	busy  sync.WaitGroup
+	// next is read by goroutines that ended an effect, until over is closed.
+	next chan record.Lease
+	over chan struct{}
+	busy sync.WaitGroup
 
 	mu     sync.Mutex
 	closed bool
-	// aside are the workers that a ride has set aside, missed that the loop found
-	// none meanwhile.
-	aside  int
+	// aside are the workers that a ride has set aside.
+	aside int
+	// missed: there were fewer workers than effects, as far as is known.
 	missed bool
+}
+
+// short reports whether effects wait for a worker.
+func (c *crew) short() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.missed
 }
 
 // take sets all free workers aside.
@@ -241,7 +271,14 @@ func (c *crew) claim() error {
 	}
 	leases, err := c.d.Source.Claim(c.work, c.d.Clock(), c.d.Lease, n)
 	c.begin(leases)
+	c.mu.Lock()
+	missed := c.missed // by a ride meanwhile
+	c.missed = missed || len(leases) == n
 	c.free(n - len(leases))
+	c.mu.Unlock()
+	if missed && len(leases) < n {
+		c.wake()
+	}
 	return err
 }
 
@@ -258,23 +295,44 @@ func (c *crew) want() (now, until time.Time, n int) {
 func (c *crew) start(leases []record.Lease) {
 	c.begin(leases)
 	c.mu.Lock()
+	missed := c.missed
+	c.missed = missed || len(leases) == c.aside
 	c.free(c.aside - len(leases))
 	c.aside = 0
-	missed := c.missed
 	c.mu.Unlock()
 	if missed {
 		c.wake()
 	}
 }
 
-// begin has workers that were set aside do effects.
+// begin has workers that were set aside do effects. A goroutine that ended one
+// does the next: its stack has grown to what an effect needs.
 func (c *crew) begin(leases []record.Lease) {
 	for _, l := range leases {
-		go func() {
-			defer c.wake()
-			defer c.free(1)
-			c.d.doOne(c.work, l)
-		}()
+		select {
+		case c.next <- l:
+		default:
+			go c.serve(l)
+		}
+	}
+}
+
+// serve does effects until there are none for a while.
+func (c *crew) serve(l record.Lease) {
+	rest := time.NewTimer(rested)
+	defer rest.Stop()
+	for {
+		c.d.doOne(c.work, l)
+		c.free(1)
+		c.wake()
+		rest.Reset(rested)
+		select {
+		case l = <-c.next:
+		case <-rest.C:
+			return
+		case <-c.over:
+			return
+		}
 	}
 }
 
@@ -284,6 +342,7 @@ func (c *crew) close() {
 	c.closed = true
 	c.mu.Unlock()
 	c.busy.Wait()
+	close(c.over)
 }
 
 // doOne does one effect while a heartbeat keeps its lease.

@@ -36,6 +36,7 @@ func (w *writer) settleLease(u *unit) error {
 	if u.Hold {
 		return w.holds(*l)
 	}
+	w.txn.due = true
 	if epoch, known := w.ahead.lease(u); known {
 		if epoch != l.Epoch {
 			return staleError(*l)

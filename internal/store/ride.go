@@ -12,7 +12,7 @@ type rider struct {
 	got  func([]record.Lease)
 }
 
-// Ride leases due effects in each commit that calls for some, so that leasing
+// Ride leases due effects in each commit that calls for some or ends one, so that leasing
 // them needs no commit of its own. want is asked before the commit for the time
 // (UTC), the end of the leases and how many there may be; if it wants any, got
 // is told which they are once they are on disk, or none. Both are called by the

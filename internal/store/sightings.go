@@ -130,7 +130,8 @@ type txn struct {
 	seen    []record.Sighting
 	// counted are the repeats it counts.
 	counted []uidKey
-	// due: it called for an effect that can be done at once.
+	// due: it called for an effect that can be done at once, or ended one that
+	// others of its case may have waited for.
 	due bool
 }
 
