@@ -69,7 +69,7 @@ const (
 
 // together is how long hints and effects that ended are gathered before a Rider
 // is asked what is due: what a commit calls for was leased with it, so that mostly
-// nothing is.
+// nothing is. While effects wait for a worker it is a fifth of that.
 const together = 5 * time.Millisecond
 
 // rested is how long a goroutine waits for its next effect before it ends.
@@ -179,18 +179,20 @@ func (d *Local) Run(ctx context.Context) error {
 		case <-timer.C:
 			soon = false
 		case <-d.hint:
-			soon = rides && !c.short()
+			soon = rides
 		case <-c.freed:
-			soon = rides && !c.short()
+			soon = rides
 		}
-		if soon {
-			if !gathering {
-				timer.Reset(together)
+		if soon && !gathering {
+			wait := together
+			if c.short() {
+				wait = together / 5
 			}
-			gathering = true
+			timer.Reset(wait)
+		}
+		if gathering = soon; soon {
 			continue
 		}
-		gathering = false
 		wait := d.Poll
 		if err := c.claim(); err != nil && ctx.Err() == nil {
 			faults++
