@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 )
 
@@ -36,6 +37,9 @@ func (w *writer) append(tenant, stream string, seq uint64, head [32]byte, record
 		}
 		err := w.send("INSERT INTO event (tenant, stream, seq, type, schema, at, by, body, prev, hash) VALUES "+
 			strings.Repeat("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?), ", len(part)-1)+"(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", args...)
+		if isUnique(err) {
+			return head, fmt.Errorf("%s has an event %d already: %w", stream, seq, record.ErrConflict)
+		}
 		if err != nil {
 			return head, err
 		}

@@ -3,10 +3,13 @@ package store
 import (
 	"context"
 	"fmt"
+	"hash/maphash"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/casement/casement/internal/record"
 )
 
 // Write runs f as one part of a commit.
@@ -104,4 +107,28 @@ func dumpText(table string, columns []string) string {
 // Columns returns name and type of each column of a table.
 func (s *SQLite) Columns(ctx context.Context, table string) ([]string, error) {
 	return texts(s.read.QueryContext(ctx, "SELECT name || ' ' || type FROM pragma_table_info(?)", table))
+}
+
+// Never reports whether it is known without looking that a finding was never
+// stored, and whether a key was.
+func (s *SQLite) Never(tenant, uid string, k record.CaseKey) (finding, key bool) {
+	s.memory.mu.Lock()
+	defer s.memory.mu.Unlock()
+	return s.memory.unseen.never(uidKey{tenant, uid}), s.memory.unseen.never(k)
+}
+
+// Unseen adds n numbers from first on to a filter and returns how many of as many
+// others it takes for one of them, and whether it forgot one.
+func Unseen(first, n int) (mistaken int, forgot bool) {
+	u := unseen{seed: maphash.MakeSeed(), whole: true}
+	for i := range n {
+		u.add(first + i)
+	}
+	for i := range n {
+		forgot = forgot || u.never(first+i)
+		if !u.never(first + n + i) {
+			mistaken++
+		}
+	}
+	return mistaken, forgot
 }

@@ -12,7 +12,12 @@ import (
 func (m *memory) keep(u *unit) {
 	m.cases.Set(u.Case.ID, small(u.Case, u.state))
 	for i, f := range u.findings {
-		m.bodies.Set(uidKey{u.Case.Tenant, f.uid}, small(u.Findings[i], f.body))
+		k := uidKey{u.Case.Tenant, f.uid}
+		m.bodies.Set(k, small(u.Findings[i], f.body))
+		m.unseen.add(k)
+	}
+	for _, k := range u.AddKey {
+		m.unseen.add(k)
 	}
 	for hash, body := range u.Facts {
 		if len(body) <= latelyBytes {

@@ -77,6 +77,11 @@ func (s *tables) Keys(ctx context.Context, keys []record.CaseKey) (map[record.Ca
 	return out, nil
 }
 
+// Keys returns the cases bound to keys (engine.Store); see tables.Keys.
+func (s *SQLite) Keys(ctx context.Context, keys []record.CaseKey) (map[record.CaseKey][]record.CaseRef, error) {
+	return s.tables.Keys(ctx, mayBe(s.memory, keys, func(k record.CaseKey) any { return k }))
+}
+
 // Known returns what is known of finding uids (engine.Store). An unknown uid
 // is not in the map.
 func (s *SQLite) Known(ctx context.Context, tenant string, uids []string) (map[string]record.Known, error) {
@@ -89,6 +94,7 @@ func (s *SQLite) Known(ctx context.Context, tenant string, uids []string) (map[s
 			missing = append(missing, uid)
 		}
 	}
+	missing = mayBe(s.memory, missing, func(uid string) any { return uidKey{tenant, uid} })
 	if len(missing) == 0 {
 		return out, nil
 	}

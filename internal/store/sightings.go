@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"maps"
 	"slices"
 	"sync"
@@ -59,6 +60,7 @@ type memory struct {
 	cases  recent.Values[string, *remedy.Case]
 	bodies recent.Values[uidKey, *finding.Finding]
 	facts  recent.Values[uidKey, []byte]
+	unseen unseen
 
 	// counting guards the repeats; it is held over a commit that counts, so
 	// that a reader sees them either in the database or here.
@@ -71,7 +73,7 @@ type memory struct {
 
 func newMemory() *memory {
 	return &memory{finds: recent.New[uidKey, placed](remembered), quiet: recent.New[string, bool](remembered),
-		cases: recent.New[string, *remedy.Case](lately), bodies: recent.New[uidKey, *finding.Finding](lately), facts: recent.New[uidKey, []byte](lately),
+		cases: recent.New[string, *remedy.Case](lately), bodies: recent.New[uidKey, *finding.Finding](lately), facts: recent.New[uidKey, []byte](lately), unseen: unseen{seed: maphash.MakeSeed()},
 		sealed: map[uidKey]repeats{}, open: map[uidKey]repeats{}}
 }
 
