@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Open checks a body with Text and decodes it into v, which should hold the
@@ -114,11 +115,11 @@ func Values(name string, body []byte, opt Options) ([]Value, error) {
 		}
 		return out, nil
 	}
+	if json.Valid(body) {
+		return []Value{{Raw: bytes.Trim(body, " \t\r\n"), Where: Pointer(opt, "")}}, nil
+	}
 	var whole json.RawMessage
 	wholeErr := Decode(name, body, opt, &whole)
-	if wholeErr == nil {
-		return []Value{{Raw: whole, Where: Pointer(opt, "")}}, nil
-	}
 	out, good := lineValues(body, opt)
 	if len(out) < 2 || 2*good < len(out) { // one damaged document, some lines of which happen to be JSON
 		return nil, wholeErr
@@ -258,9 +259,11 @@ type String string
 func (s *String) UnmarshalJSON(b []byte) error {
 	switch b[0] {
 	case '"':
-		var v string
-		if err := json.Unmarshal(b, &v); err != nil {
-			return err
+		v, ok := plainString(b)
+		if !ok {
+			if err := json.Unmarshal(b, &v); err != nil {
+				return err
+			}
 		}
 		if v == "None" || v == "null" {
 			v = ""
@@ -274,6 +277,20 @@ func (s *String) UnmarshalJSON(b []byte) error {
 		*s = String(b)
 	}
 	return nil
+}
+
+// plainString is the text of a JSON string without escapes; false for others.
+func plainString(b []byte) (string, bool) {
+	if len(b) < 2 || b[len(b)-1] != '"' {
+		return "", false
+	}
+	text := b[1 : len(b)-1]
+	for _, c := range text {
+		if c < 0x20 || c == '"' || c == '\\' || c >= 0x7f && !utf8.Valid(text) {
+			return "", false
+		}
+	}
+	return string(text), true
 }
 
 // Number is a number that some tools write as text. Text that is no number is 0.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"reflect"
 	"strconv"
 	"strings"
@@ -223,6 +224,31 @@ func (l *locator) value(i int, n *pointerNode) int {
 	}
 }
 
+// Keys returns the names of a valid JSON object's members as they stand, ""
+// for one that is written with escapes or beyond ASCII, or that is empty, and
+// for a value that is no object.
+func Keys(raw []byte) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		l := locator{body: raw}
+		i := l.space(0)
+		if i >= len(raw) || raw[i] != '{' {
+			yield("")
+			return
+		}
+		for i = l.space(i + 1); i < len(raw) && raw[i] == '"'; {
+			end := stringEnd(raw, i)
+			key, ok := plainString(raw[i:end])
+			if !ok || strings.IndexFunc(key, func(r rune) bool { return r > 0x7e }) >= 0 {
+				key = ""
+			}
+			if !yield(key) {
+				return
+			}
+			i = l.space(l.skip(l.space(end)))
+		}
+	}
+}
+
 // skip returns the offset behind the value at i.
 func (l *locator) skip(i int) int {
 	for depth := 0; i < len(l.body); {
@@ -239,7 +265,7 @@ func (l *locator) skip(i int) int {
 			i++
 			continue
 		default:
-			for i < len(l.body) && !bytes.ContainsRune([]byte(" \t\r\n,:{}[]\""), rune(l.body[i])) {
+			for i < len(l.body) && !endsScalar(l.body[i]) {
 				i++
 			}
 		}

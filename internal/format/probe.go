@@ -60,6 +60,9 @@ func NewProbe(body []byte, opt Options) Probe {
 // line does not hide what the others are; nil when the body is something else.
 // In one indented document only one line begins with a brace.
 func leadingLines(body []byte) []byte {
+	if !bytes.Contains(body, []byte("\n{")) {
+		return nil
+	}
 	var out []byte
 	begun, good, seen, first := 0, 0, 0, false
 	for line := range bytes.Lines(body) {
@@ -247,7 +250,7 @@ func (s *scanner) run() *scanError {
 			i++
 		default:
 			end := i + 1
-			for end < len(s.body) && !bytes.ContainsRune([]byte(" \t\r\n,:{}[]\""), rune(s.body[end])) {
+			for end < len(s.body) && !endsScalar(s.body[end]) {
 				end++
 			}
 			s.scalar(s.body[i:end])
@@ -255,6 +258,15 @@ func (s *scanner) run() *scanError {
 		}
 	}
 	return nil
+}
+
+// endsScalar reports whether a number or literal ends before c.
+func endsScalar(c byte) bool {
+	switch c {
+	case ' ', '\t', '\r', '\n', ',', ':', '{', '}', '[', ']', '"':
+		return true
+	}
+	return false
 }
 
 // stringEnd returns the offset behind the closing quote of the string at i.

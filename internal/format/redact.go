@@ -64,7 +64,7 @@ type redactor struct {
 	base []string
 	// wary hides as well what looks like a secret by its name.
 	wary  bool
-	out   bytes.Buffer
+	out   []byte
 	place []string // of covered, kept to be used again
 }
 
@@ -77,52 +77,44 @@ type level struct {
 
 func (r *redactor) run() []byte {
 	var stack []level
-	r.out.Grow(len(r.body))
-	for i := 0; i < len(r.body); {
-		c := r.body[i]
-		end := i + 1
-		switch c {
+	r.out = make([]byte, 0, len(r.body))
+	copied := 0 // what comes before is in out
+	for i := 0; i < len(r.body); i++ {
+		switch c := r.body[i]; c {
 		case '"':
-			end = stringEnd(r.body, i)
+			end := stringEnd(r.body, i)
 			closed := end > i+1 && r.body[end-1] == '"'
 			top := len(stack) - 1
 			if top >= 0 && stack[top].object && stack[top].key {
 				stack[top].name, stack[top].key = decodeString(r.body[i:end]), false
-				r.out.Write(r.body[i:end])
-				break
-			}
-			if clean, changed := r.text(stack, r.body[i:end]); changed {
-				quoted, _ := json.Marshal(clean) // text always marshals
-				r.out.Write(quoted)
 			} else {
-				r.out.Write(r.body[i:end])
+				if clean, changed := r.text(stack, r.body[i:end]); changed {
+					quoted, _ := json.Marshal(clean) // text always marshals
+					r.out = append(append(r.out, r.body[copied:i]...), quoted...)
+					copied = end
+				}
+				if !closed {
+					return append(r.out, r.body[copied:end]...)
+				}
 			}
-			if !closed {
-				return r.out.Bytes()
-			}
+			i = end - 1
 		case '{', '[':
 			hidden := r.covered(stack)
 			stack = append(stack, level{object: c == '{', key: c == '{', hidden: hidden})
 			if len(stack) > MaxDepth {
-				return r.out.Bytes()
+				return append(r.out, r.body[copied:i]...)
 			}
-			r.out.WriteByte(c)
 		case '}', ']':
 			if len(stack) > 0 {
 				stack = stack[:len(stack)-1]
 			}
-			r.out.WriteByte(c)
 		case ',':
 			if n := len(stack); n > 0 {
 				stack[n-1].key = stack[n-1].object
 			}
-			r.out.WriteByte(c)
-		default:
-			r.out.WriteByte(c)
 		}
-		i = end
 	}
-	return r.out.Bytes()
+	return append(r.out, r.body[copied:]...)
 }
 
 // text returns what takes the place of a quoted text, and whether it differs.
@@ -217,7 +209,13 @@ func mayHoldSecret(text []byte) bool {
 		return false
 	}
 	low := bytes.ToLower(text)
-	return slices.ContainsFunc(append(secretWords(), "authorization"), func(word string) bool { return bytes.Contains(low, []byte(word)) })
+	// Each of secretWords has one of these in it.
+	for _, stem := range [...]string{"passw", "secret", "token", "key", "authorization"} {
+		if bytes.Contains(low, []byte(stem)) {
+			return true
+		}
+	}
+	return false
 }
 
 // isSecretName reports whether the text of a member by this name is a secret:

@@ -93,6 +93,10 @@ func (Reader) Read(body []byte, opt format.Options) (format.Result, error) {
 			res.Refuse(v.Where, "", v.Err)
 			continue
 		}
+		if a, ok := bare(v.Raw); ok {
+			keepOne(&res, a, opt, v.Where)
+			continue
+		}
 		var e envelope
 		if err := format.Unmarshal(v.Raw, &e); err != nil {
 			if whole {
@@ -130,8 +134,29 @@ func readOne(res *format.Result, raw json.RawMessage, opt format.Options, where 
 		res.Refuse(where, "", "finding: "+format.Reason(err))
 		return
 	}
+	keepOne(res, &a, opt, where)
+}
+
+// bare reads a finding that nothing is around, as a sender of one alert writes
+// it, without looking for an envelope first. It returns false for what it can't
+// tell or read: then the envelope says what it is, or what is wrong.
+func bare(raw json.RawMessage) (*record, bool) {
+	for key := range format.Keys(raw) {
+		if key == "" || strings.EqualFold(key, "Findings") || strings.EqualFold(key, "detail") || strings.EqualFold(key, "detail-type") {
+			return nil, false
+		}
+	}
+	var a record
+	if json.Unmarshal(raw, &a) != nil || a.ID == "" && a.ProductArn == "" && a.GeneratorID == "" {
+		return nil, false
+	}
+	return &a, true
+}
+
+// keepOne takes a finding over unless it says too little or that it is none.
+func keepOne(res *format.Result, a *record, opt format.Options, where string) {
 	for _, need := range []struct{ name, value string }{
-		{"Id", string(a.ID)}, {"Title", format.First(string(a.Title), string(a.GeneratorID))}, {"AwsAccountId", format.First(string(a.Account), accountOf(&a))},
+		{"Id", string(a.ID)}, {"Title", format.First(string(a.Title), string(a.GeneratorID))}, {"AwsAccountId", format.First(string(a.Account), accountOf(a))},
 	} {
 		if need.value == "" {
 			res.Refuse(where, string(a.ID), "finding: "+need.name+" is missing")
@@ -142,7 +167,7 @@ func readOne(res *format.Result, raw json.RawMessage, opt format.Options, where 
 		res.Refuse(where, string(a.ID), "finding: Resources is missing or empty; nothing says what is exposed")
 		return
 	}
-	if why := notAFinding(&a); why != "" {
+	if why := notAFinding(a); why != "" {
 		res.Suppress(where, string(a.ID), why)
 		return
 	}

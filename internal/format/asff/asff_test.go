@@ -2,6 +2,7 @@ package asff
 
 import (
 	"fmt"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -98,6 +99,27 @@ func TestGuardDutyClass(t *testing.T) {
 	} {
 		if got := guardDutyClass(typ); got != want {
 			t.Errorf("%s: %s, want %s", typ, got, want)
+		}
+	}
+}
+
+// TestBareAsWrapped: a finding by itself, which is read without looking for an
+// envelope first, is read as the same finding in an envelope is, also where a
+// member is written in another case, twice, or with escapes.
+func TestBareAsWrapped(t *testing.T) {
+	good := `"Id":"f/1","ProductArn":"arn:aws:securityhub:eu-west-1::product/aws/securityhub","GeneratorId":"security-control/S3.2","AwsAccountId":"123456789012",` +
+		`"Title":"t \u0041","Severity":{"Label":"HIGH"},"Resources":[{"Type":"AwsS3Bucket","Id":"arn:aws:s3:::b"}]`
+	for _, extra := range []string{"", `,"id":"f/2"`, `,"\u0049d":"f/3"`, `,"Ïd":"x"`, `,"":1`, `,"Compliance":{"Status":"PASSED"}`, `,"Title":{}`, `,"Types":["a b"]`, `,"detail-type":"x"`} {
+		one := "{" + good + extra + "}"
+		bare, err1 := Reader{}.Read([]byte(one), format.Options{File: "f"})
+		wrapped, err2 := Reader{}.Read([]byte(`{"Findings":[`+one+`]}`), format.Options{File: "f"})
+		if (err1 == nil) != (err2 == nil) || bare.Kept != wrapped.Kept || bare.Suppressed != wrapped.Suppressed || bare.Refused != wrapped.Refused || !reflect.DeepEqual(bare.Findings, wrapped.Findings) {
+			t.Errorf("%s: alone %+v %v, in an envelope %+v %v", extra, bare, err1, wrapped, err2)
+		}
+	}
+	for _, odd := range []string{`{"Findings":[{` + good + `}],"Id":"x"}`, `{"Id":"x","FINDINGS":[{` + good + `}]}`, `{"Id":"x","Finding\u0073":[{` + good + `}]}`, `{"Id":"x","finding\u017f":[{` + good + `}]}`} {
+		if res, err := (Reader{}).Read([]byte(odd), format.Options{File: "f"}); err != nil || res.Kept != 1 || res.Findings[0].NativeID != "f/1" {
+			t.Errorf("%s is an envelope: %+v %v", odd, res, err)
 		}
 	}
 }
