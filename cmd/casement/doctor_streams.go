@@ -28,6 +28,9 @@ func (p *patient) consumer(s stream.State, c stream.ConsumerState, now time.Time
 	case c.Fault != "":
 		p.add("streams", "bad", "docs/streams.md shows how stream, consumer and user are made", "%s is not read: %s", name, c.Fault)
 		return
+	case c.Missed > 0:
+		p.add("streams", "bad", "look for them at their senders; raise the topic's retention", "%s: %s deleted by the topic's retention before they were read", name, plural(c.Missed, "message"))
+		return
 	case !c.HeldSince.IsZero():
 		p.lag("streams", "mend what the store says; nothing is lost, and it goes on by itself", name+" is held ("+c.HeldWhy+"): what came first", c.HeldSince, now)
 		if now.Sub(c.HeldSince) > lagWarn {

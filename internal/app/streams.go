@@ -12,6 +12,7 @@ import (
 
 	"github.com/casement/casement/internal/connector"
 	"github.com/casement/casement/internal/intake/jetstream"
+	"github.com/casement/casement/internal/intake/kafka"
 	"github.com/casement/casement/internal/intake/stream"
 )
 
@@ -50,6 +51,9 @@ func (s *setup) streams(cfg *Config) {
 		}
 		var opener stream.Opener = jetstream.Config{Config: out, Stream: c.Stream, Consumers: c.Consumers, Subject: c.Subject,
 			Credentials: values["credentials"], Seed: values["nkey"], Token: values["token"]}
+		if out.Source.Kind == "kafka" {
+			opener = kafka.Config{Config: out, Topics: c.Topics, Group: c.Group, Mechanism: c.Mechanism}
+		}
 		if _, err := opener.Open(stream.Wiring{}); err != nil {
 			s.fail("streams."+name, "", "streams.%s: %v", name, err)
 		}
@@ -130,10 +134,11 @@ func newStreamFigures(list []stream.Reader) streamFigures {
 		"stream_connected": prometheus.NewDesc("casement_stream_connected", "1 if a server of the stream is connected.", []string{"stream"}, nil),
 	}}
 	for name, help := range map[string]string{
-		"stream_lag_messages":         "Messages of a consumer that were not delivered to any node yet.",
+		"stream_lag_messages":         "Messages of a consumer that were not delivered to any node yet, or (Kafka) not committed.",
 		"stream_unanswered_messages":  "Messages of a consumer that were delivered to a node and not acknowledged yet.",
 		"stream_redelivered_messages": "Those of them that were delivered before.",
 		"stream_in_hand_messages":     "Messages of a consumer that this process has in hand.",
+		"stream_missed_messages":      "Messages that the topic of a consumer (Kafka) deleted before they were read.",
 		"stream_held_seconds":         "How long a consumer has been held because nothing can be stored; 0 if it is not.",
 	} {
 		f.descs[name] = prometheus.NewDesc("casement_"+name, help, []string{"stream", "consumer"}, nil)
@@ -167,6 +172,7 @@ func (f streamFigures) Collect(ch chan<- prometheus.Metric) {
 				tell("stream_redelivered_messages", float64(c.Redelivered), st.Name, c.Name)
 			}
 			tell("stream_in_hand_messages", float64(c.InHand), st.Name, c.Name)
+			tell("stream_missed_messages", float64(c.Missed), st.Name, c.Name)
 			held := 0.0
 			if !c.HeldSince.IsZero() {
 				held = time.Since(c.HeldSince).Seconds()

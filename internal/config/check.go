@@ -33,7 +33,7 @@ func (l *Loaded) check(d *decoder) {
 		if s.Kind == "token" && len(s.Secret) > 0 {
 			d.fail(d.origins[key+".secret"].issue(key+".secret", "remove it; make a token with casement token create", true, "source %s proves itself by a token of ours, not by a secret", name))
 		}
-		if s.Kind == "nats" && len(s.Secret) > 0 {
+		if streamed(s) && len(s.Secret) > 0 {
 			d.fail(d.origins[key+".secret"].issue(key+".secret", "remove it; credentials belong under streams", true, "source %s is known by the stream it comes from, not by a secret", name))
 		}
 		l.readable(d, key+".mapping", s.Mapping)

@@ -25,7 +25,7 @@ type Config struct {
 	Data       Data                 `yaml:"data" doc:"where state is kept"`
 	Database   Database             `yaml:"database" doc:"which database keeps the cases"`
 	Sources    map[string]Source    `yaml:"sources" doc:"authenticated senders of alerts, by name"`
-	Streams    map[string]Stream    `yaml:"streams" doc:"streams of NATS JetStream that alerts are read from, by name"`
+	Streams    map[string]Stream    `yaml:"streams" doc:"streams of NATS JetStream and topics of Kafka that alerts are read from, by name"`
 	Connectors map[string]Connector `yaml:"connectors" doc:"doors to outside systems, by name"`
 	Routes     map[string]Route     `yaml:"routes" doc:"where messages go, by the names that policy uses"`
 	Policy     Policy               `yaml:"policy" doc:"the rules"`
@@ -102,26 +102,29 @@ func postgresURL(u *url.URL) bool { return u.Scheme == "postgres" || u.Scheme ==
 
 // Source is one sender of alerts.
 type Source struct {
-	Kind    string  `yaml:"kind" req:"1" enum:"github standard-webhooks token nats" doc:"how the sender proves itself: github (X-Hub-Signature-256), standard-webhooks, token (a bearer token made with casement token create --name and the source's name), or nats (its messages are read from a stream, see streams)"`
+	Kind    string  `yaml:"kind" req:"1" enum:"github standard-webhooks token nats kafka" doc:"how the sender proves itself: github (X-Hub-Signature-256), standard-webhooks, token (a bearer token made with casement token create --name and the source's name), or nats or kafka (its messages are read from a stream, see streams)"`
 	Secret  Secrets `yaml:"secret" doc:"signing secret as a reference, or a list of them, newest first, to rotate"`
 	Mapping string  `yaml:"mapping" path:"1" doc:"mapping file for a format Casement has no reader for"`
 	Owner   string  `yaml:"owner" doc:"who a body that can't be read waits for"`
 }
 
-// Stream is where the alerts of a source of kind nats are read from. The
-// operator makes stream and consumers: docs/streams.md.
+// Stream is where the alerts of a source of kind nats or kafka are read from. The
+// operator makes stream and consumers, or topics: docs/streams.md.
 type Stream struct {
-	Source      string   `yaml:"source" req:"1" doc:"name of the source of kind nats whose alerts it carries"`
-	Servers     []string `yaml:"servers" doc:"servers of the cluster, tls://host:4222 each; nats:// is without TLS"`
-	Stream      string   `yaml:"stream" req:"1" doc:"name of the JetStream stream"`
-	Consumers   []string `yaml:"consumers" doc:"its durable pull consumers, read at the same time; nodes share them"`
-	Subject     string   `yaml:"subject" doc:"subject that all messages must have, with wildcards; empty: casement.default.<source>.>"`
+	Source      string   `yaml:"source" req:"1" doc:"name of the source of kind nats or kafka whose alerts it carries"`
+	Servers     []string `yaml:"servers" doc:"servers of the cluster, tls://host:4222 (nats) or tls://host:9093 (kafka) each; nats:// and kafka:// are without TLS"`
+	Stream      string   `yaml:"stream" doc:"nats: name of the JetStream stream"`
+	Consumers   []string `yaml:"consumers" doc:"nats: its durable pull consumers, read at the same time; nodes share them"`
+	Subject     string   `yaml:"subject" doc:"nats: subject that all messages must have, with wildcards; empty: casement.default.<source>.>"`
+	Topics      []string `yaml:"topics" doc:"kafka: topics that are read; all their records are the source's"`
+	Group       string   `yaml:"group" doc:"kafka: consumer group that all nodes are members of; empty: casement-<source>"`
 	InHand      int      `yaml:"in_hand" default:"256" doc:"most messages of a consumer in hand: fetched and not answered yet"`
-	Credentials Secret   `yaml:"credentials" doc:"creds file of a NATS user, as a reference"`
-	NKey        Secret   `yaml:"nkey" doc:"seed of an nkey, as a reference"`
-	Token       Secret   `yaml:"token" doc:"token, as a reference; by TLS only"`
+	Credentials Secret   `yaml:"credentials" doc:"nats: creds file of a user, as a reference"`
+	NKey        Secret   `yaml:"nkey" doc:"nats: seed of an nkey, as a reference"`
+	Token       Secret   `yaml:"token" doc:"nats: token, as a reference; by TLS only"`
 	User        string   `yaml:"user" doc:"user name, with password"`
-	Password    Secret   `yaml:"password" doc:"password of user, as a reference; by TLS only"`
+	Password    Secret   `yaml:"password" doc:"password of user, as a reference; with nats, or by plain, by TLS only"`
+	Mechanism   string   `yaml:"mechanism" enum:"scram-sha-512 scram-sha-256 plain" default:"scram-sha-512" doc:"kafka: SASL mechanism by which user is proven"`
 	CA          Secret   `yaml:"ca" doc:"PEM certificates of the authority that signed the servers', as a reference; empty: the system's"`
 	Cert        Secret   `yaml:"cert" doc:"our PEM certificate, where the servers ask for one, as a reference"`
 	Key         Secret   `yaml:"key" doc:"its PEM private key, as a reference"`

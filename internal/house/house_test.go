@@ -55,6 +55,7 @@ var house = map[string]room{
 	"pgtest":     {may: []string{"need"}},
 	"pagetest":   {may: []string{"need"}, spawns: true},
 	"natstest":   {},
+	"kafkatest":  {},
 	"store":      {may: append(slices.Clone(core), "ledger", "record", "recent", "store", "pgtest")},
 	"dispatch":   {may: append(slices.Clone(core), "record", "dispatch"), spawns: true},
 	"auth":       {may: append(slices.Clone(core), "record")},

@@ -39,7 +39,7 @@ func (in *Intake) ServeHook(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	src, ok := in.Source(r.PathValue("source"))
-	if !ok || src.Kind == "token" || src.Kind == "nats" {
+	if !ok || src.Kind == "token" || src.Kind == "nats" || src.Kind == "kafka" {
 		// Without a secret it is answered as a bad signature is, whatever its body:
 		// names of sources are not told.
 		src = Source{Kind: "unknown"}

@@ -52,8 +52,8 @@ type Source struct {
 	Name   string
 	Tenant string
 	// Kind says how the sender proves itself: "github" (X-Hub-Signature-256),
-	// "standard-webhooks", "token" (a bearer token of ours), or "nats" (only the
-	// stream's connection brings its messages).
+	// "standard-webhooks", "token" (a bearer token of ours), or "nats" or "kafka"
+	// (only the stream's connection brings its messages).
 	Kind string
 	// Secrets are the signing secrets, newest first; all are tried, so that
 	// they can be rotated.

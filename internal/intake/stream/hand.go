@@ -194,9 +194,14 @@ func (h *Hand[M]) take(ctx context.Context, m M) intake.Answer {
 	return h.Intake.Take(ctx, h.Source, event, body)
 }
 
+// Tell says what became of a message, which may stay in the hand.
+func (h *Hand[M]) Tell(m M, o Outcome) {
+	h.released(m)
+	h.Watch(Settled{Stream: h.Name, Outcome: o, Again: m.Again(), Age: time.Since(m.At())})
+}
+
 // Finish takes a message that is settled out of the hand.
 func (h *Hand[M]) Finish(m M, o Outcome) {
-	h.released(m)
 	h.mu.Lock()
 	delete(h.hand, m)
 	h.mu.Unlock()
@@ -204,7 +209,7 @@ func (h *Hand[M]) Finish(m M, o Outcome) {
 	case h.freed <- struct{}{}:
 	default:
 	}
-	h.Watch(Settled{Stream: h.Name, Outcome: o, Again: m.Again(), Age: time.Since(m.At())})
+	h.Tell(m, o)
 }
 
 // held notes that messages wait here because they can't be stored.
@@ -266,6 +271,13 @@ func (h *Hand[M]) Figures(waiting, unanswered, mostUnanswered, redelivered int) 
 	defer h.mu.Unlock()
 	h.state.Waiting, h.state.Unanswered, h.state.MostUnanswered, h.state.Redelivered = waiting, unanswered, mostUnanswered, redelivered
 	h.state.Looked = time.Now().UTC()
+}
+
+// Missed notes messages that the stream had and nobody can read any more.
+func (h *Hand[M]) Missed(n int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.state.Missed += n
 }
 
 // State of the consumer.

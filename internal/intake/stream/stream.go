@@ -189,6 +189,9 @@ type ConsumerState struct {
 	Unanswered     int `json:"unanswered"`
 	MostUnanswered int `json:"most_unanswered"`
 	Redelivered    int `json:"redelivered"`
+	// Missed were deleted by the retention of the topic (Kafka) before they were
+	// read, since this process began.
+	Missed int `json:"missed"`
 	// Looked is when the server was asked, zero if it never answered.
 	Looked time.Time `json:"looked,omitzero"`
 	// InHand are the messages this process has.

@@ -196,7 +196,7 @@ func Await[T any](t testing.TB, ch <-chan T, n int, what string) []T {
 // library does, and gives no signal of.
 func Until(t testing.TB, what string, so func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !so(); <-time.After(10 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !so(); <-time.After(20 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatalf("waited for %s in vain", what)
 		}
