@@ -7,7 +7,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/casement/casement/internal/app"
-	"github.com/casement/casement/internal/policy/policytest"
 )
 
 func (c *cli) restoreCommand() *cobra.Command {
@@ -42,8 +41,7 @@ A backup that is used as data folder as it is starts the same way.`,
 		if l.Database.URL != "" {
 			return failf(codeUsage, "restore the database to a point in time by PostgreSQL's means (docs/operate.md)", "the cases are in PostgreSQL, not in a data folder")
 		}
-		env := policytest.Environment()
-		rep, err := app.Restore(ctx, args[0], app.Config{DataDir: dir, Environment: &env, Version: buildInfo().Version}, moved)
+		rep, err := app.Restore(ctx, args[0], app.Config{DataDir: dir, Version: buildInfo().Version}, moved)
 		switch {
 		case rep.Ledger.Fault != "":
 			return failf(codeUnverified, "take an older backup", "%w", err)
