@@ -262,12 +262,12 @@ func (w *writer) count(tenant, word string, by int) error {
 func (w *writer) keys(u *unit, before *projection) error {
 	c := &u.Case
 	for _, k := range u.DropKey {
-		if err := w.send("DELETE FROM case_key WHERE tenant = ? AND key_version = ? AND key = ? AND case_id = ?", k.Tenant, k.Version, k.Key, c.ID); err != nil {
+		if err := w.share(sharedKey, k.Tenant, k.Key, "DELETE FROM case_key WHERE tenant = ? AND key_version = ? AND key = ? AND case_id = ?", k.Tenant, k.Version, k.Key, c.ID); err != nil {
 			return err
 		}
 	}
 	if before != nil && before.open != u.row.Open {
-		if err := w.send("UPDATE case_key SET open = ? WHERE case_id = ?", u.row.Open, c.ID); err != nil {
+		if err := w.share(sharedKey, c.Tenant, c.Key, "UPDATE case_key SET open = ? WHERE case_id = ?", u.row.Open, c.ID); err != nil {
 			return keyConflict(c.ID, err)
 		}
 	}
@@ -278,7 +278,7 @@ func (w *writer) keys(u *unit, before *projection) error {
 			}
 			continue
 		}
-		err := w.send("INSERT INTO case_key (tenant, key_version, key, case_id, open) VALUES (?, ?, ?, ?, ?) ON CONFLICT (tenant, key_version, key, case_id) DO NOTHING",
+		err := w.share(sharedKey, k.Tenant, k.Key, "INSERT INTO case_key (tenant, key_version, key, case_id, open) VALUES (?, ?, ?, ?, ?) ON CONFLICT (tenant, key_version, key, case_id) DO NOTHING",
 			k.Tenant, k.Version, k.Key, c.ID, u.row.Open)
 		if err != nil {
 			return keyConflict(c.ID, err)
@@ -293,11 +293,11 @@ func (w *writer) keys(u *unit, before *projection) error {
 // else opens it waits, and then counts this one.
 func (w *writer) keyBeside(u *unit, k record.CaseKey) error {
 	open := u.row.Open || w.memory == nil
-	err := w.send(`INSERT INTO case_key (tenant, key_version, key, case_id, open) VALUES (?, ?, ?, ?, CASE WHEN
+	err := w.share(sharedKey, k.Tenant, k.Key, `INSERT INTO case_key (tenant, key_version, key, case_id, open) VALUES (?, ?, ?, ?, CASE WHEN
 		(SELECT count(*) FROM case_key WHERE tenant = ? AND key_version = ? AND key = ?) = CAST(? AS BIGINT) THEN CAST(? AS BIGINT) END)`,
 		k.Tenant, k.Version, k.Key, u.Case.ID, k.Tenant, k.Version, k.Key, *u.Beside, open)
 	if err == nil && w.memory == nil {
-		err = w.send(`UPDATE case_key SET open = CASE WHEN
+		err = w.share(sharedKey, k.Tenant, k.Key, `UPDATE case_key SET open = CASE WHEN
 			(SELECT count(*) FROM case_key WHERE tenant = ? AND key_version = ? AND key = ?) = CAST(? AS BIGINT) THEN CAST(? AS BIGINT) END
 			WHERE tenant = ? AND key_version = ? AND key = ? AND case_id = ?`,
 			k.Tenant, k.Version, k.Key, *u.Beside+1, u.row.Open, k.Tenant, k.Version, k.Key, u.Case.ID)
@@ -325,7 +325,7 @@ func keyConflict(id string, err error) error {
 func (w *writer) findings(u *unit) error {
 	now := nanos(u.Case.At)
 	for _, f := range u.findings {
-		err := w.send(`INSERT INTO finding (tenant, uid, case_id, digest, body, first_seen, last_seen, sightings) VALUES (?, ?, ?, ?, ?, ?, ?, 1)
+		err := w.share(sharedFinding, u.Case.Tenant, f.uid, `INSERT INTO finding (tenant, uid, case_id, digest, body, first_seen, last_seen, sightings) VALUES (?, ?, ?, ?, ?, ?, ?, 1)
 			ON CONFLICT (tenant, uid) DO UPDATE SET sightings = CASE WHEN finding.case_id = excluded.case_id THEN finding.sightings + 1 ELSE finding.sightings END,
 			case_id = CASE WHEN finding.case_id IN (excluded.case_id, ?) THEN excluded.case_id END,
 			digest = excluded.digest, body = excluded.body, last_seen = CASE WHEN finding.last_seen < excluded.last_seen THEN excluded.last_seen ELSE finding.last_seen END`,
@@ -347,6 +347,9 @@ func elsewhereError(id, uid string) error {
 // moves binds findings to the case that another one had.
 func (w *writer) moves(u *unit) error {
 	u.moved = u.moved[:0] // the transaction may be done again
+	if l, ok := w.link.(*pgLink); ok && len(u.MoveFindings) > 0 {
+		l.sorted() // they may have come with the same group
+	}
 	for _, uid := range u.MoveFindings {
 		f := preparedFinding{uid: uid}
 		err := w.get([]any{&f.digest}, "UPDATE finding SET case_id = ? WHERE tenant = ? AND uid = ? RETURNING digest", u.Case.ID, u.Case.Tenant, uid)
@@ -420,7 +423,7 @@ func budgetKeys(list []record.Reservation) []string {
 // attachments stores facts and notes.
 func (w *writer) attachments(u *unit) error {
 	for hash, body := range u.Facts {
-		if err := w.send("INSERT INTO fact (tenant, hash, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", u.Case.Tenant, hash, body); err != nil {
+		if err := w.share(sharedFact, u.Case.Tenant, hash, "INSERT INTO fact (tenant, hash, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", u.Case.Tenant, hash, body); err != nil {
 			return err
 		}
 	}
@@ -433,7 +436,7 @@ func (w *writer) attachments(u *unit) error {
 }
 
 func (w *writer) note(tenant string, n record.NoteText) error {
-	return w.send("INSERT INTO note (tenant, hash, salt, text) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", tenant, string(n.Hash), n.Salt, n.Text)
+	return w.share(sharedNote, tenant, string(n.Hash), "INSERT INTO note (tenant, hash, salt, text) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", tenant, string(n.Hash), n.Salt, n.Text)
 }
 
 // jsonText is a list of strings as JSON, for json_each.

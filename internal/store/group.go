@@ -238,13 +238,6 @@ func (g *group) attempt(batch []*request, savepoints bool) (err error) {
 	}
 	begun, parts := time.Now(), 0
 	g.w.txn, g.w.ahead = txn{}, ahead{}
-	part := g.plainly
-	if savepoints {
-		part = g.savepoint
-	}
-	if l, ok := g.w.link.(*pgLink); ok {
-		l.lazy = !savepoints
-	}
 	if err := g.w.begin(); err != nil {
 		return g.failed(err)
 	}
@@ -254,6 +247,9 @@ func (g *group) attempt(batch []*request, savepoints bool) (err error) {
 			g.w.rollback()
 		}
 	}()
+	if l, ok := g.w.link.(*pgLink); ok {
+		l.inOrder(batch, savepoints)
+	}
 	if l, ok := g.w.link.(*pgLink); ok && !savepoints {
 		if g.w.ahead, err = l.readAhead(batch); err != nil {
 			return g.failed(err)
@@ -266,9 +262,14 @@ func (g *group) attempt(batch []*request, savepoints bool) (err error) {
 	}
 	for _, r := range batch {
 		parts += r.size()
-		if err := g.one(r, part); err != nil {
-			return g.failed(err)
-		}
+	}
+	if savepoints {
+		err = g.singly(batch)
+	} else {
+		err = g.plain(batch)
+	}
+	if err != nil {
+		return g.failed(err)
 	}
 	told, err := g.ride()
 	defer func() { told(done) }()
@@ -329,21 +330,58 @@ func (g *group) commit(pos int64, batch []*request) error {
 // lost, err that the part failed and changed nothing.
 type inside func(name string, f part) (lost, err error)
 
-// one runs a request inside the transaction; its error means that the
-// transaction is lost.
-func (g *group) one(r *request, in inside) error {
-	r.err = nil
-	if r.tail == nil {
-		return g.parts(r, in)
-	}
-	lost, err := in("request", func(*writer) error {
-		if err := g.parts(r, in); err != nil {
-			return lostError{err}
+// singly runs requests one by one, with a savepoint for each and for each part
+// of it; its error means that the transaction is lost.
+func (g *group) singly(batch []*request) error {
+	for _, r := range batch {
+		r.err = nil
+		if r.tail == nil {
+			if err := g.parts(r, g.savepoint); err != nil {
+				return err
+			}
+			continue
 		}
-		return r.tail(g.w)
-	})
-	r.err = err
-	return lost
+		lost, err := g.savepoint("request", func(*writer) error {
+			if err := g.parts(r, g.savepoint); err != nil {
+				return lostError{err}
+			}
+			return r.tail(g.w)
+		})
+		if r.err = err; lost != nil {
+			return lost
+		}
+	}
+	return nil
+}
+
+// plain runs requests without savepoints: first the parts of all, then their
+// tails, because the tails read what the parts wrote in an order of its own.
+func (g *group) plain(batch []*request) error {
+	for _, r := range batch {
+		r.err = nil
+		if err := g.parts(r, g.plainly); err != nil {
+			return err
+		}
+	}
+	if l, ok := g.w.link.(*pgLink); ok {
+		l.sorted()
+	}
+	for _, r := range batch {
+		if r.tail == nil {
+			continue
+		}
+		lost, err := g.plainly("request", r.tail)
+		if lost != nil {
+			return lost
+		}
+		if r.err = err; err != nil && slices.Contains(r.errs, nil) {
+			return errUndo // nothing of the request is to be stored
+		}
+	}
+	if l, ok := g.w.link.(*pgLink); ok {
+		l.sorted() // repeats
+	}
+	return nil
 }
 
 func (g *group) parts(r *request, in inside) error {
@@ -380,6 +418,11 @@ type lostError struct{ error }
 // whole transaction back on some errors; then the savepoint is gone and lost
 // says so.
 func (g *group) savepoint(name string, f part) (lost, err error) {
+	if l, ok := g.w.link.(*pgLink); ok && name == "part" {
+		if done, lost := g.atOnce(l, name, f); done || lost != nil {
+			return lost, nil
+		}
+	}
 	if _, err := g.w.exec("SAVEPOINT " + name); err != nil {
 		return err, nil
 	}
@@ -399,6 +442,35 @@ func (g *group) savepoint(name string, f part) (lost, err error) {
 		return gone, nil
 	}
 	return nil, err
+}
+
+// atOnce is savepoint with what f writes sent together, and reports whether that
+// went well. If not, nothing changed, and f is to be run again to know why.
+func (g *group) atOnce(l *pgLink, name string, f part) (done bool, lost error) {
+	l.lazy = true
+	defer func() { l.lazy = false }()
+	err := g.w.send("SAVEPOINT " + name)
+	if err == nil {
+		err = f(g.w)
+	}
+	if err == nil {
+		if err = g.w.send("RELEASE " + name); err == nil {
+			err = l.flush()
+		}
+	}
+	if err == nil || pgAgain(err) {
+		return err == nil, err
+	}
+	l.lazy = false
+	if l.queue.Len() > 0 { // the savepoint may be in it
+		if err := l.flush(); pgAgain(err) {
+			return false, err
+		}
+	}
+	if _, lost = g.w.exec("ROLLBACK TO " + name); lost == nil {
+		_, lost = g.w.exec("RELEASE " + name)
+	}
+	return false, lost
 }
 
 func (g *group) gaveUp() error {

@@ -359,6 +359,11 @@ type pgLink struct {
 	// waited for. A fault shows late then: the group is done again without.
 	lazy  bool
 	queue pgx.Batch
+	// sorts: writes of rows that cases share go to shared, to be sent in one order.
+	sorts  bool
+	shared []sharedWrite
+	// held are the locks that the transaction has.
+	held map[string]bool
 	// carriage is what the group sends couriers by.
 	carriage *atomic.Pointer[carriage]
 }
@@ -371,7 +376,7 @@ func (l *pgLink) context() context.Context {
 }
 
 func (l *pgLink) begin() (err error) {
-	l.queue = pgx.Batch{}
+	l.queue, l.shared, l.held = pgx.Batch{}, nil, nil
 	l.tx, err = l.pool.Begin(l.context())
 	return err
 }
@@ -393,17 +398,22 @@ func (l *pgLink) rollback() {
 
 func (l *pgLink) send(text string, args ...any) error {
 	if l.lazy {
-		later := pgArgs(args)
-		for i, a := range later {
-			if b, ok := a.([]byte); ok {
-				later[i] = bytes.Clone(b) // the caller goes on with its own
-			}
-		}
-		l.queue.Queue(dialect(text), later...)
+		l.queue.Queue(dialect(text), laterArgs(args)...)
 		return nil
 	}
 	_, err := l.exec(text, args...)
 	return err
+}
+
+// laterArgs are arguments that are sent when their owner may have changed them.
+func laterArgs(args []any) []any {
+	later := pgArgs(args)
+	for i, a := range later {
+		if b, ok := a.([]byte); ok {
+			later[i] = bytes.Clone(b)
+		}
+	}
+	return later
 }
 
 // flush runs what is queued.
@@ -444,18 +454,6 @@ func (l *pgLink) each(f func(scanner) error, text string, args ...any) error {
 		return err
 	}
 	return pgEach(l.context(), l.tx, f, text, args)
-}
-
-func (l *pgLink) lock(name string, shared bool) error {
-	text := "SELECT pg_advisory_xact_lock($1, hashtext($2))"
-	if shared {
-		text = "SELECT pg_advisory_xact_lock_shared($1, hashtext($2))"
-	}
-	if err := l.flush(); err != nil {
-		return err
-	}
-	_, err := l.tx.Exec(l.context(), text, lockSpace, name)
-	return err
 }
 
 func (l *pgLink) rowLock() string    { return " FOR UPDATE" }

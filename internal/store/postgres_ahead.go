@@ -56,7 +56,8 @@ func (l *pgLink) readAhead(batch []*request) (ahead, error) {
 	for _, id := range leases {
 		out.leases[id] = 0
 	}
-	var b pgx.Batch
+	b := l.queue
+	l.queue = pgx.Batch{}
 	if len(leases) > 0 {
 		b.Queue("SELECT id, epoch FROM effect WHERE id = ANY($1) AND lease_until > 0 AND dropped = 0 ORDER BY id FOR UPDATE", distinct(leases)).Query(func(rows pgx.Rows) error {
 			return l.collect(rows, func(row scanner) error {

@@ -1,11 +1,13 @@
 package store
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"database/sql"
 	"encoding/hex"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/casement/casement/internal/record"
@@ -68,12 +70,12 @@ func (w *writer) raws(u *unit) error {
 	at := nanos(u.Case.At)
 	for i, r := range u.Raws {
 		tenant, hash := u.Case.Tenant, u.rawHashes[i]
-		err := w.send(`INSERT INTO raw (tenant, hash, uid, at, size, stored, body) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (hash, tenant) DO UPDATE
+		err := w.share(sharedRaw, tenant, r.Hash, `INSERT INTO raw (tenant, hash, uid, at, size, stored, body) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (hash, tenant) DO UPDATE
 			SET at = CASE WHEN raw.at < excluded.at THEN excluded.at ELSE raw.at END`, tenant, hash, r.UID, at, r.Size, len(r.Body), r.Body)
 		if err != nil {
 			return err
 		}
-		err = w.send("INSERT INTO raw_use (tenant, raw, uid) SELECT r.tenant, r.id, CAST(? AS TEXT) FROM raw r WHERE r.hash = ? AND r.tenant = ? AND r.uid <> ? ON CONFLICT DO NOTHING", r.UID, hash, tenant, r.UID)
+		err = w.share(sharedRaw, tenant, r.Hash, "INSERT INTO raw_use (tenant, raw, uid) SELECT r.tenant, r.id, CAST(? AS TEXT) FROM raw r WHERE r.hash = ? AND r.tenant = ? AND r.uid <> ? ON CONFLICT DO NOTHING", r.UID, hash, tenant, r.UID)
 		if err != nil {
 			return err
 		}
@@ -126,14 +128,17 @@ func rawKeptArgs(before time.Time) []any {
 // that no case needs; the events that name their hashes stay.
 func (s *tables) PruneRaw(ctx context.Context, p RawPrune) (RawPruned, error) {
 	out := RawPruned{Next: p.After}
-	type candidate struct{ id, stored int64 }
+	type candidate struct {
+		id, stored int64
+		hash       []byte
+	}
 	var list []candidate
 	n, full := 0, false
 	args := append([]any{nanos(p.Before), p.After.at, p.After.at, p.After.id, p.Look}, rawKeptArgs(p.Before)...)
 	err := s.db.each(ctx, func(row scanner) error {
 		var c candidate
 		var at, kept int64
-		if err := row.Scan(&c.id, &at, &c.stored, &kept); err != nil {
+		if err := row.Scan(&c.id, &c.hash, &at, &c.stored, &kept); err != nil {
 			return err
 		}
 		n++
@@ -147,8 +152,8 @@ func (s *tables) PruneRaw(ctx context.Context, p RawPrune) (RawPruned, error) {
 			out.Stored += c.stored
 		}
 		return nil
-	}, `WITH r AS (SELECT id, tenant, uid, at, stored FROM raw WHERE at < ? AND (at > ? OR at = ? AND id > ?) ORDER BY at, id LIMIT ?)
-		SELECT r.id, r.at, r.stored, CASE WHEN `+rawKept+` THEN 1 ELSE 0 END FROM r ORDER BY r.at, r.id`, args...)
+	}, `WITH r AS (SELECT id, hash, tenant, uid, at, stored FROM raw WHERE at < ? AND (at > ? OR at = ? AND id > ?) ORDER BY at, id LIMIT ?)
+		SELECT r.id, r.hash, r.at, r.stored, CASE WHEN `+rawKept+` THEN 1 ELSE 0 END FROM r ORDER BY r.at, r.id`, args...)
 	if err != nil {
 		return out, fmt.Errorf("look for raw records to prune: %w", err)
 	}
@@ -157,6 +162,7 @@ func (s *tables) PruneRaw(ctx context.Context, p RawPrune) (RawPruned, error) {
 		return out, nil
 	}
 	out.Records, out.Stored = 0, 0
+	slices.SortFunc(list, func(a, b candidate) int { return bytes.Compare(a.hash, b.hash) }) // as commits lock them
 	err = s.db.put(ctx, func(w *writer) error {
 		out.Records, out.Stored = 0, 0 // the transaction may be done again
 		for _, c := range list {

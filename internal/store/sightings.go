@@ -178,7 +178,7 @@ func (w *writer) countNow(seen []record.Sighting) error {
 	}
 	keys := slices.SortedFunc(maps.Keys(sum), func(a, b uidKey) int { return cmp.Or(cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.uid, b.uid)) })
 	for _, k := range keys {
-		err := w.send(`INSERT INTO sighting (tenant, uid, n, last_seen) VALUES (?, ?, ?, ?) ON CONFLICT (tenant, uid) DO UPDATE
+		err := w.share(sharedSighting, k.tenant, k.uid, `INSERT INTO sighting (tenant, uid, n, last_seen) VALUES (?, ?, ?, ?) ON CONFLICT (tenant, uid) DO UPDATE
 			SET n = sighting.n + excluded.n, last_seen = greatest(sighting.last_seen, excluded.last_seen)`, k.tenant, k.uid, sum[k].n, sum[k].last)
 		if err != nil {
 			return err

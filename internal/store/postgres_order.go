@@ -1,0 +1,117 @@
+package store
+
+import (
+	"cmp"
+	"slices"
+)
+
+// Commits of several processes that meet on rows must not wait for each other in
+// a circle: the database sees that only after deadlock_timeout, a second, and
+// then ends one of them. So every commit of units takes its locks in one order:
+//
+//  1. lockGroups, shared, or alone where the rows are not written in this order:
+//     with savepoints, where each part is written whole, and where rows are
+//     moved that the unit doesn't name by their keys;
+//  2. lockClaims, lockPauses, and the budgets by their names;
+//  3. the effects whose outcomes it brings by id, then the cases by id;
+//  4. what only belongs to these cases, in any order;
+//  5. rows that cases share, by table and key (see sharedTable).
+//
+// What else writes holds one of these rows at a time, passes over those that are
+// locked, or goes by the same order.
+const lockGroups = "groups"
+
+// sharedTable is the rank of a table whose rows cases share.
+type sharedTable int
+
+const (
+	sharedKey sharedTable = iota
+	sharedFinding
+	sharedRaw
+	sharedFact
+	sharedNote
+	sharedSighting
+)
+
+// sharedWrite is a write of rows that cases share.
+type sharedWrite struct {
+	table       sharedTable
+	tenant, row string
+	text        string
+	args        []any
+}
+
+// share is send for a row that cases share: it may run as late as the next
+// call of pgLink.sorted.
+func (w *writer) share(table sharedTable, tenant, row, text string, args ...any) error {
+	l, ok := w.link.(*pgLink)
+	if !ok || !l.lazy || !l.sorts {
+		return w.send(text, args...)
+	}
+	w.changed++
+	l.shared = append(l.shared, sharedWrite{table, tenant, row, text, laterArgs(args)})
+	return nil
+}
+
+// sorted queues what was shared, in the order of all processes. Writes of one
+// row keep theirs.
+func (l *pgLink) sorted() {
+	slices.SortStableFunc(l.shared, func(a, b sharedWrite) int {
+		return cmp.Or(cmp.Compare(a.table, b.table), cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.row, b.row))
+	})
+	for _, s := range l.shared {
+		l.queue.Queue(dialect(s.text), s.args...)
+	}
+	l.shared = nil
+}
+
+// inOrder queues the locks that a group needs beside those of rows.
+func (l *pgLink) inOrder(batch []*request, savepoints bool) {
+	alone, claims, pauses := savepoints, false, false
+	var budgets []string
+	for _, r := range batch {
+		for _, part := range r.units {
+			for _, u := range part {
+				alone = alone || len(u.MoveFindings) > 0 || len(u.Case.Keys) > 1
+				claims = claims || u.Done != nil && u.Hold
+				pauses = pauses || len(u.PauseScopes) > 0
+				budgets = append(budgets, budgetKeys(u.Reserve)...)
+			}
+		}
+	}
+	l.lazy, l.sorts, l.held = !savepoints, !savepoints, map[string]bool{}
+	l.queueLock(lockGroups, !alone)
+	if claims {
+		l.queueLock(lockClaims, true)
+	}
+	if pauses {
+		l.queueLock(lockPauses, true)
+	}
+	for _, key := range distinct(budgets) {
+		l.queueLock("budget/"+key, false)
+	}
+}
+
+func (l *pgLink) queueLock(name string, shared bool) {
+	l.queue.Queue(lockText(shared), lockSpace, name)
+	l.held[name] = true
+}
+
+func lockText(shared bool) string {
+	if shared {
+		return "SELECT pg_advisory_xact_lock_shared($1, hashtext($2))"
+	}
+	return "SELECT pg_advisory_xact_lock($1, hashtext($2))"
+}
+
+// lock takes a lock unless the transaction began with it.
+func (l *pgLink) lock(name string, shared bool) error {
+	if l.held[name] {
+		return nil
+	}
+	if err := l.flush(); err != nil {
+		return err
+	}
+	_, err := l.tx.Exec(l.context(), lockText(shared), lockSpace, name)
+	return err
+}
