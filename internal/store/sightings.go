@@ -28,7 +28,7 @@ const (
 	maxPending = 16 << 10
 	// lately is the number of cases, findings and snapshots of facts that are kept
 	// whole, for the effects that follow; latelyBytes bounds each, as JSON.
-	lately, latelyBytes = 1 << 10, 16 << 10
+	lately, latelyBytes = 512, 16 << 10
 	// foldWithCommit is how many a commit counts then, foldAtOnce how many a
 	// commit of their own.
 	foldWithCommit, foldAtOnce = 256, 2048
