@@ -18,6 +18,8 @@ import (
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/intake/stream"
 	"github.com/casement/casement/internal/kafkatest"
+	"github.com/casement/casement/internal/need"
+	"github.com/casement/casement/internal/pgtest"
 )
 
 // mayRead is what docs/streams.md gives the user: to read topic and group.
@@ -206,4 +208,60 @@ func TestKafkaKill(t *testing.T) {
 		done, all := c.Committed(group)
 		return done == n && all == n
 	}, func() int { return c.Ahead(group) })
+}
+
+// TestKafkaNodes: three nodes on one PostgreSQL in one group. While records come
+// one node is killed and replaced, another stopped and replaced, so that
+// partitions go from one to the other: everything that was sent is taken in and
+// committed, and every finding has one case.
+func TestKafkaNodes(t *testing.T) {
+	if !need.Full() {
+		need.Missing(t, "the run with three nodes that read a topic takes a minute; CASEMENT_FULL=1 (make test-full) runs it")
+	}
+	const distinct, messages, group = 200, 2000, "casement-scanner"
+	c := kafkatest.Start(t, 12, nil)
+	database := pgtest.Start(t).Database(t)
+	srv := serveTarget(t, newKillTarget())
+	nodes := []*node{}
+	start := func() *node { return startNode(t, t.TempDir(), srv, database, c.Servers("kafka")) }
+	for range 3 {
+		nodes = append(nodes, start())
+	}
+	sent := 0
+	send := func(n int) {
+		var rs []*kgo.Record
+		for range n {
+			rs = append(rs, kgo.KeyStringRecord(fmt.Sprint("default/scanner/f", sent%distinct), killAlert(sent%distinct)))
+			sent++
+		}
+		c.Produce(rs...)
+	}
+	past := func(n int) func() bool {
+		return func() bool {
+			done, _ := c.Committed(group)
+			return done >= n
+		}
+	}
+	send(messages / 4)
+	meanwhile(t, "the first records", past(messages/8))
+	send(messages / 4)
+	nodes[0].kill()
+	send(messages / 4)
+	nodes[0] = start()
+	meanwhile(t, "half of them", past(messages/2))
+	send(messages / 4)
+	_ = nodes[1].in.Close() // it stops, and leaves the group
+	<-nodes[1].dead
+	nodes[1] = start()
+	meanwhile(t, "all of them", past(messages))
+	again := c.Ahead(group)
+	for _, n := range nodes {
+		n.kill()
+	}
+	lost, cases := storedIn(t, database, distinct)
+	t.Logf("%d records of %d findings acknowledged by the brokers, 3 nodes, 1 killed, 1 stopped, both replaced; lost findings %d; cases %d (doubled %d); %d records ahead at the end",
+		sent, distinct, lost, cases, cases-(distinct-lost), again)
+	if lost != 0 || cases != distinct {
+		t.Errorf("lost %d, cases %d of %d findings", lost, cases, distinct)
+	}
 }

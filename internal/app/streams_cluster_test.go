@@ -15,10 +15,12 @@ import (
 
 	"github.com/nats-io/nats.go"
 	js "github.com/nats-io/nats.go/jetstream"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/casement/casement/internal/app"
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/intake"
+	"github.com/casement/casement/internal/kafkatest"
 	"github.com/casement/casement/internal/natstest"
 	"github.com/casement/casement/internal/need"
 	"github.com/casement/casement/internal/pgtest"
@@ -34,12 +36,8 @@ type node struct {
 	dead chan struct{}
 }
 
-func startNode(t *testing.T, dir, target, database string, servers []*natstest.Server) *node {
+func startNode(t *testing.T, dir, target, database string, urls []string) *node {
 	t.Helper()
-	var urls []string
-	for _, s := range servers {
-		urls = append(urls, s.URL)
-	}
 	n := &node{cmd: exec.Command(must(os.Executable())(t)), dead: make(chan struct{})}
 	n.cmd.Env = append(os.Environ(), "CASEMENT_KILL_CHILD="+dir, "CASEMENT_KILL_TARGET="+target, streamChild+"="+strings.Join(urls, ","), streamDatabase+"="+database)
 	n.cmd.Stderr = os.Stderr
@@ -78,7 +76,7 @@ func TestStreamCluster(t *testing.T) {
 	srv := serveTarget(t, newKillTarget())
 	nodes := []*node{}
 	for i := range 2 {
-		nodes = append(nodes, startNode(t, filepath.Join(t.TempDir(), fmt.Sprint("n", i)), srv, database, servers))
+		nodes = append(nodes, startNode(t, filepath.Join(t.TempDir(), fmt.Sprint("n", i)), srv, database, urls))
 	}
 	var confirmed, retried, next atomic.Int64
 	reached := make(chan int64, messages)
@@ -132,7 +130,7 @@ func TestStreamCluster(t *testing.T) {
 			down.Spawn(t)
 		case messages * 3 / 5:
 			nodes[0].kill()
-			nodes[0] = startNode(t, filepath.Join(t.TempDir(), "again"), srv, database, servers)
+			nodes[0] = startNode(t, filepath.Join(t.TempDir(), "again"), srv, database, urls)
 		}
 		if confirmed == messages {
 			break
@@ -146,6 +144,18 @@ func TestStreamCluster(t *testing.T) {
 	for _, n := range nodes {
 		n.kill()
 	}
+	lost, all := storedIn(t, database, distinct)
+	t.Logf("%d messages of %d findings confirmed by 3 servers with 3 replicas, %d sent again; %d servers killed, 1 node killed; %d deliveries of %d messages; lost findings %d; cases %d (doubled %d); %s",
+		confirmed.Load(), distinct, retried.Load(), kills, i.Delivered.Consumer, messages, lost, all, all-(distinct-lost), took)
+	if lost != 0 || all != distinct {
+		t.Errorf("lost %d, cases %d of %d findings", lost, all, distinct)
+	}
+}
+
+// storedIn counts the findings of a database without a case, and its cases. It
+// verifies the ledger.
+func storedIn(t *testing.T, database string, distinct int) (lost, cases int) {
+	t.Helper()
 	a, err := app.New(t.Context(), app.Config{DataDir: t.TempDir(), Database: database, InstallKey: clusterKey, Listen: "127.0.0.1:0"})
 	if err != nil {
 		t.Fatal(err)
@@ -167,21 +177,16 @@ func TestStreamCluster(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	lost := distinct
+	lost = distinct
 	for _, k := range known {
 		if k.CaseID != "" {
 			lost--
 		}
 	}
-	all := (&served{App: a, t: t}).cases()
-	t.Logf("%d messages of %d findings confirmed by 3 servers with 3 replicas, %d sent again; %d servers killed, 1 node killed; %d deliveries of %d messages; lost findings %d; cases %d (doubled %d); %s",
-		confirmed.Load(), distinct, retried.Load(), kills, i.Delivered.Consumer, messages, lost, all, all-(distinct-lost), took)
-	if lost != 0 || all != distinct {
-		t.Errorf("lost %d, cases %d of %d findings", lost, all, distinct)
-	}
 	if _, err := a.Store.VerifyLedger(t.Context()); err != nil {
 		t.Error(err)
 	}
+	return lost, (&served{App: a, t: t}).cases()
 }
 
 // emptied waits until every message of the stream is acknowledged, as long as
@@ -206,8 +211,8 @@ func emptied(t *testing.T, j js.JetStream) {
 
 // BenchmarkStream takes messages of one alert, nine of ten repeats, from a
 // stream on disk to cases on disk: SQLite as it is shipped, one consumer, the
-// NATS server in the same process. Beside it the same alerts are handed to
-// intake by 64 callers.
+// NATS server in the same process; and from a topic of 8 partitions, which kfake
+// has in memory. Beside it the same alerts are handed to intake by 64 callers.
 func BenchmarkStream(b *testing.B) {
 	const messages, distinct = 10_000, 1_000
 	body := func(n int) []byte { return []byte(killAlert(n % distinct)) }
@@ -262,6 +267,24 @@ func BenchmarkStream(b *testing.B) {
 						return
 					}
 					<-time.After(5 * time.Millisecond) // the server tells nobody
+				}
+			})
+		}
+	})
+	b.Run("kafka", func(b *testing.B) {
+		for b.Loop() {
+			c := kafkatest.Start(b, 8, nil)
+			var rs []*kgo.Record
+			for n := range messages {
+				rs = append(rs, &kgo.Record{Key: fmt.Append(nil, n%distinct), Value: body(n)})
+			}
+			c.Produce(rs...)
+			run(b, install(c.Servers("kafka")...), func() {
+				for {
+					if done, _ := c.Committed("casement-scanner"); done == messages {
+						return
+					}
+					<-time.After(5 * time.Millisecond) // the group tells nobody
 				}
 			})
 		}
