@@ -157,7 +157,7 @@ func TestEveryCommandHelps(t *testing.T) {
 func TestNamesAreTheContract(t *testing.T) {
 	have := map[string]bool{}
 	walk(tree(t), func(cmd *cobra.Command) { have[strings.TrimPrefix(cmd.CommandPath(), "casement ")] = true })
-	contract := `serve|inventory|try|parse|ingest|case list|case show|case timeline|case ack|case assign|case comment|case contain|case verify|case escalate|case snooze|case undo|case reopen|action undo|approval list|approval show|approval approve|approval reject|exception request|exception grant|exception revoke|exception list|policy check|policy test|policy explain|policy doc|policy backtest|owner resolve|owner gaps|gate|pause|resume|ledger verify|ledger export|backup|doctor|deadletter list|deadletter retry|quarantine list|quarantine show|quarantine release|quarantine drop|user|token|version|schema|completion|config show`
+	contract := `serve|inventory|try|parse|ingest|case list|case show|case timeline|case ack|case assign|case comment|case contain|case verify|case escalate|case snooze|case undo|case reopen|action undo|approval list|approval show|approval approve|approval reject|exception request|exception grant|exception revoke|exception list|policy check|policy test|policy explain|policy doc|policy backtest|owner resolve|owner gaps|gate|pause|resume|ledger verify|ledger export|backup|doctor|deadletter list|deadletter retry|quarantine list|quarantine show|quarantine release|quarantine drop|report|user|token|version|schema|completion|config show`
 	for _, name := range strings.Split(contract, "|") {
 		if !have[name] {
 			t.Errorf("casement %s is missing", name)

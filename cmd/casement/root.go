@@ -53,8 +53,12 @@ acts within limits or asks a person, and proves that the risk is gone.
 		}
 	}
 	root.InitDefaultHelpCmd()
+	for _, cmd := range root.Commands() {
+		cmd.Hidden = cmd.Hidden || cmd.Name() == "help" // the last line of the help says it
+	}
 	// A group of commands does nothing by itself: its usage is that of its commands.
-	root.SetUsageTemplate(strings.Replace(root.UsageTemplate(), "{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}", 1))
+	root.SetUsageTemplate(strings.NewReplacer("{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}",
+		`(or .IsAvailableCommand (eq .Name "help"))`, ".IsAvailableCommand").Replace(root.UsageTemplate()))
 	walk(root, func(cmd *cobra.Command) {
 		if cmd.HasSubCommands() {
 			needsSub(cmd)
@@ -118,6 +122,7 @@ func (c *cli) commands() []*cobra.Command {
 		in(groupCases, c.approvalCommand()),
 		in(groupCases, c.actionCommand()),
 		in(groupCases, c.exceptionCommand()),
+		in(groupCases, c.reportCommand()),
 
 		in(groupRules, c.policyCommand()),
 		in(groupRules, c.ownerCommand()),

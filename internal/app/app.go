@@ -134,8 +134,10 @@ type App struct {
 	packer *intake.Packer
 	// rawCount is the last count of raw records.
 	rawCount rawCount
-	live     atomic.Pointer[live]
-	runner   runner
+	// lastReport is the report that was made last.
+	lastReport lastReport
+	live       atomic.Pointer[live]
+	runner     runner
 	// streams are read while the app runs.
 	streams []stream.Reader
 	ln      net.Listener

@@ -30,6 +30,7 @@ func (a *App) operations() []web.Operation {
 		web.Op("GET", "/api/v1/cases/{id}/raw/{hash}", auth.Respond, "getRawRecord", "Show a raw record that is evidence of a case, secrets redacted; the ledger holds who looked", a.rawRecord),
 		web.Op("GET", "/api/v1/retention", auth.View, "getRetention", "Tell what is kept beside the ledger, how much it takes and for how long", a.showRetention),
 		web.Op("POST", "/api/v1/retention/prune", auth.Administer, "pruneRawRecords", "Remove what the retention policy lets go, or count it", a.pruneNow),
+		web.Op("GET", "/api/v1/report", auth.View, "getReport", "Measure closure by risk class: times, promises, reopened, rejected", a.apiReport),
 		web.Op("GET", "/api/v1/dead-letters", auth.View, "listDeadLetters", "List what failed too often and is tried every hour", a.listDead),
 		web.Op("POST", "/api/v1/dead-letters/retry", auth.Respond, "retryDeadLetter", "Have a dead letter tried again now", a.retryDead),
 		web.Op("GET", "/api/v1/health", auth.View, "getHealth", "Tell what the install is made of and how it fares", a.health),

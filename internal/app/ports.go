@@ -126,6 +126,9 @@ type upkeep interface {
 	EffectQueues(ctx context.Context, now time.Time) ([]store.EffectQueue, error)
 	InboxQueue(ctx context.Context) (store.InboxQueue, error)
 	Schema(ctx context.Context) (int64, error)
+	// States returns cases in the order of their ids: open ones, and those closed
+	// at or after since.
+	States(ctx context.Context, tenant string, since time.Time, after string, n int) ([]remedy.Case, error)
 	QuarantineOf(ctx context.Context, tenant, source string) (store.QuarantineSummary, error)
 	QuarantineReminded(ctx context.Context, l record.Lease, e store.StreamEvent) error
 	InboxCount(ctx context.Context, tenant string) (waiting, quarantined int, err error)

@@ -38,8 +38,9 @@ func (a Approvals) Plus(b Approvals) Approvals {
 		Voided: a.Voided + b.Voided, Waiting: a.Waiting + b.Waiting, AnswerTimes: append(append([]Observation(nil), a.AnswerTimes...), b.AnswerTimes...)}
 }
 
-// ApprovalsOf counts the requests in the events of one case up to an instant.
-func ApprovalsOf(events iter.Seq[remedy.Event], at time.Time) Approvals {
+// ApprovalsOf counts the requests in the events of one case that were ended in
+// the window, or wait at its end.
+func ApprovalsOf(events iter.Seq[remedy.Event], o Options) Approvals {
 	type request struct {
 		asked, expires time.Time
 		needed         int
@@ -48,20 +49,21 @@ func ApprovalsOf(events iter.Seq[remedy.Event], at time.Time) Approvals {
 	var n Approvals
 	pending := make(map[string]*request) // by action
 	end := func(action string, when time.Time, into *int, answered bool) {
-		if r := pending[action]; r != nil {
+		r := pending[action]
+		delete(pending, action)
+		if r != nil && !when.Before(o.From) {
 			*into++
+			n.Asked++
 			n.AnswerTimes = append(n.AnswerTimes, Observation{Exit: max(0, when.Sub(r.asked)), Event: answered})
-			delete(pending, action)
 		}
 	}
 	for e := range events {
-		if e.At.After(at) {
+		if e.At.After(o.At) {
 			break
 		}
 		switch b := e.Body.(type) {
 		case remedy.ApprovalAsked:
 			end(b.Action, e.At, &n.Voided, false) // asked anew without a word
-			n.Asked++
 			pending[b.Action] = &request{e.At, b.Approval.ExpiresAt, max(1, b.Approval.Needed), make(map[string]bool)}
 		case remedy.Approved:
 			if r := pending[b.Action]; r != nil {
@@ -87,7 +89,8 @@ func ApprovalsOf(events iter.Seq[remedy.Event], at time.Time) Approvals {
 	for _, action := range slices.Sorted(maps.Keys(pending)) {
 		r := pending[action]
 		n.Waiting++
-		n.AnswerTimes = append(n.AnswerTimes, Observation{Exit: max(0, at.Sub(r.asked))})
+		n.Asked++
+		n.AnswerTimes = append(n.AnswerTimes, Observation{Exit: max(0, o.At.Sub(r.asked))})
 	}
 	return n
 }

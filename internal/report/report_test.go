@@ -370,7 +370,7 @@ func TestApprovalsOf(t *testing.T) {
 		ask(6, "e", 1),
 		ask(8, "later", 1),
 	}
-	a := ApprovalsOf(slices.Values(events), on(7))
+	a := ApprovalsOf(slices.Values(events), Options{At: on(7)})
 	want := Approvals{Asked: 6, Approved: 1, Rejected: 1, Expired: 1, Voided: 2, Waiting: 1}
 	got := a
 	got.AnswerTimes = nil
@@ -382,6 +382,10 @@ func TestApprovalsOf(t *testing.T) {
 	}
 	if at := a.AnswerTime(); at.N != 6 || at.Done != 2 || at.P50 != nil || *at.DoneP50 != 86400/2 {
 		t.Errorf("answers %+v", at)
+	}
+	late := ApprovalsOf(slices.Values(events), Options{From: on(4.2), At: on(7)})
+	if late.Asked != 3 || late.Voided != 2 || late.Waiting != 1 || len(late.AnswerTimes) != 3 {
+		t.Errorf("in a window: %+v", late)
 	}
 	two := a.Plus(a)
 	if two.Asked != 12 || len(two.AnswerTimes) != 12 || len(a.AnswerTimes) != 6 {

@@ -24,6 +24,7 @@ import (
 	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
+	"github.com/casement/casement/internal/report"
 	"github.com/casement/casement/internal/store"
 )
 
@@ -83,6 +84,8 @@ type Config struct {
 	Tickets Tickets
 	// Quarantine of bodies that could not be read.
 	Quarantine Quarantine
+	// Report measures closure from an instant, zero for all time, to now.
+	Report func(ctx context.Context, p auth.Principal, since time.Time) (report.Closure, error)
 	// RawRecord reads a raw record of a case and records who did; nil: none are
 	// shown.
 	RawRecord func(ctx context.Context, p auth.Principal, caseID, hash string) (string, error)
@@ -227,6 +230,7 @@ func (s *server) routes() []route {
 		{"GET", "/tickets/{id}", auth.View, s.ticketPage},
 		{"POST", "/tickets/{id}/comment", auth.Respond, s.ticketForm("comment")},
 		{"POST", "/tickets/{id}/status", auth.Respond, s.ticketForm("status")},
+		{"GET", "/report", auth.View, s.reportPage},
 		{"GET", "/quarantine", auth.View, s.quarantinePage},
 		{"GET", "/quarantine/{id}", auth.Respond, s.bodyPage},
 		{"POST", "/quarantine/{id}/release", auth.Administer, s.releaseForm},
