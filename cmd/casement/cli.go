@@ -91,8 +91,8 @@ func (c *cli) report(err error) {
 	c.prepare()
 	msg := err.Error()
 	fmt.Fprintf(c.err, "%s %s\n", c.talk.paint(red, "error:"), cleanLines(msg))
-	if e != nil && e.mend != "" {
-		fmt.Fprintf(c.err, "%s %s\n", c.talk.paint(dim, "try:"), cleanLines(e.mend))
+	if mend := mendOf(err); mend != "" {
+		fmt.Fprintf(c.err, "%s %s\n", c.talk.paint(dim, "try:"), cleanLines(mend))
 	}
 }
 

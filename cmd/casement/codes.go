@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"strings"
+	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -29,6 +31,7 @@ const (
 	codeRemote     = 8
 	codePartial    = 9
 	codeUnverified = 10
+	codeFolder     = 11
 	codeTimeout    = 124
 	codeInterrupt  = 130
 )
@@ -53,6 +56,7 @@ func exitCodes() []struct {
 		{codeRemote, "remote", "an outside system or the server could not be reached or failed"},
 		{codePartial, "partial", "some of it worked; what did not is listed"},
 		{codeUnverified, "not verified", "a check said no: the risk is still there, or a ledger does not hold"},
+		{codeFolder, "data folder", "the data folder can't be written: no rights, no room, or a disk for reading only"},
 		{codeTimeout, "timeout", "it took longer than allowed"},
 		{codeInterrupt, "interrupted", "it was stopped by a signal"},
 	}
@@ -78,6 +82,23 @@ func failf(code int, mend, format string, a ...any) error {
 	return &exitError{code: code, err: fmt.Errorf(format, a...), mend: mend}
 }
 
+// mendOf says what to do about an error, "" if that is not known.
+func mendOf(err error) string {
+	var e *exitError
+	var folder *store.FolderError
+	switch {
+	case errors.As(err, &e):
+		return e.mend
+	case !errors.As(err, &folder):
+		return ""
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return "make room on the disk of " + shellWord(folder.Folder) + ", or name another folder with --data"
+	case errors.Is(err, syscall.EROFS):
+		return "mount the disk of " + shellWord(folder.Folder) + " for writing, or name another folder with --data"
+	}
+	return fmt.Sprintf("the folder and its files must belong to user id %d, which runs this (look: ls -ld %s); or name another folder with --data", os.Getuid(), shellWord(folder.Folder))
+}
+
 // silent is an exit code whose reason was already printed.
 func silent(code int) error {
 	return &exitError{code: code, err: errors.New("see above"), silent: true}
@@ -91,11 +112,14 @@ func codeOf(err error) int {
 	var ci config.Issues
 	var fe *format.Error
 	var moved *store.MovedError
+	var folder *store.FolderError
 	switch {
 	case err == nil:
 		return codeOK
 	case errors.As(err, &e):
 		return e.code
+	case as(err, &folder):
+		return codeFolder
 	case errors.Is(err, context.Canceled):
 		return codeInterrupt
 	case errors.Is(err, context.DeadlineExceeded):

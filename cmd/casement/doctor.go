@@ -39,7 +39,8 @@ removes it.`,
 	}
 	f := lists(cmd)
 	cmd.RunE = c.does(func(ctx context.Context, _ []string) error {
-		list := c.examine(ctx)
+		p := c.examine(ctx)
+		list := p.checks
 		if err := emit(c, f, list, func(list []check) {
 			for _, x := range list {
 				style := map[string]string{"ok": green, "warn": yellow, "bad": red}[x.Result]
@@ -57,6 +58,9 @@ removes it.`,
 				bad++
 			}
 		}
+		if p.folder {
+			return failf(codeFolder, "", "%s to mend, the data folder first", plural(bad, "thing"))
+		}
 		if bad > 0 {
 			return failf(codeError, "", "%s to mend", plural(bad, "thing"))
 		}
@@ -66,7 +70,11 @@ removes it.`,
 }
 
 // patient collects what the doctor sees.
-type patient struct{ checks []check }
+type patient struct {
+	checks []check
+	// folder is true if the data folder can't be written.
+	folder bool
+}
 
 func (p *patient) ok(what, format string, a ...any) { p.add(what, "ok", "", format, a...) }
 
@@ -75,12 +83,12 @@ func (p *patient) add(what, result, mend, format string, a ...any) {
 }
 
 // examine looks at one thing after the other.
-func (c *cli) examine(ctx context.Context) []check {
+func (c *cli) examine(ctx context.Context) *patient {
 	p := &patient{}
 	l, err := c.config(nil)
 	if err != nil {
 		p.add("configuration", "bad", "casement config validate", "%v", err)
-		return p.checks
+		return p
 	}
 	from := "defaults and environment"
 	if n := len(l.Files); n > 0 {
@@ -92,7 +100,7 @@ func (c *cli) examine(ctx context.Context) []check {
 	c.examineFolder(p, l)
 	c.examineCertificate(p, l, time.Now())
 	c.examineInstall(ctx, p, policyVersion, ownersVersion)
-	return p.checks
+	return p
 }
 
 // examineSecrets resolves every reference, and says which fail, never what
@@ -215,7 +223,8 @@ func (c *cli) examineInstall(ctx context.Context, p *patient, policyVersion, own
 		return
 	}
 	if err != nil {
-		p.add("data folder", "bad", "", "%v", err)
+		p.add("data folder", "bad", mendOf(err), "%v", err)
+		p.folder = codeOf(err) == codeFolder
 		return
 	}
 	defer func() {

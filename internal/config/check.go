@@ -28,13 +28,13 @@ func (l *Loaded) check(d *decoder) {
 		s, key := l.Sources[name], "sources."+name
 		signs := s.Kind == "github" || s.Kind == "standard-webhooks"
 		if signs && len(s.Secret) == 0 {
-			d.fail(d.origins[key].issue(key+".secret", "add secret: env:NAME", true, "source %s has no secret to check signatures with", name))
+			d.fail(d.origins[key].secretIssue(key+".secret", "add secret: env:NAME", "source %s has no secret to check signatures with", name))
 		}
 		if s.Kind == "token" && len(s.Secret) > 0 {
-			d.fail(d.origins[key+".secret"].issue(key+".secret", "remove it; make a token with casement token create", true, "source %s proves itself by a token of ours, not by a secret", name))
+			d.fail(d.origins[key+".secret"].secretIssue(key+".secret", "remove it; make a token with casement token create", "source %s proves itself by a token of ours, not by a secret", name))
 		}
 		if streamed(s) && len(s.Secret) > 0 {
-			d.fail(d.origins[key+".secret"].issue(key+".secret", "remove it; credentials belong under streams", true, "source %s is known by the stream it comes from, not by a secret", name))
+			d.fail(d.origins[key+".secret"].secretIssue(key+".secret", "remove it; credentials belong under streams", "source %s is known by the stream it comes from, not by a secret", name))
 		}
 		l.readable(d, key+".mapping", s.Mapping)
 	}
@@ -109,7 +109,7 @@ func (l *Loaded) checkDatabase(d *decoder) {
 	text := l.Database.URL
 	if text == "" {
 		if !l.Database.Password.IsZero() {
-			d.fail(d.origins["database.password"].issue("database.password", "name the database by database.url", true, "there is a password, but no database"))
+			d.fail(d.origins["database.password"].secretIssue("database.password", "name the database by database.url", "there is a password, but no database"))
 		}
 		return
 	}

@@ -168,7 +168,7 @@ func (d *decoder) scalar(key string, n *node, v reflect.Value, f reflect.StructF
 		if key == "database.url" {
 			mend = "process lists and files show it: leave it out and name it by database.password (env:NAME, file:PATH), PGPASSWORD or ~/.pgpass, or put the whole URL behind a reference: env:NAME"
 		}
-		d.fail(at.issue(key, mend, true, "%s holds a literal secret", key))
+		d.fail(at.secretIssue(key, mend, "%s holds a literal secret", key))
 		return
 	}
 	switch v.Kind() {
@@ -230,7 +230,7 @@ func (d *decoder) secret(key string, n *node) Secret {
 		return Secret{}
 	}
 	if why := notReference(n.value); why != "" {
-		d.fail(n.at.issue(key, "write a reference: env:NAME, file:PATH or cmd:PROGRAM ARGS", true, "%s is %s", key, why))
+		d.fail(n.at.secretIssue(key, "write a reference: env:NAME, file:PATH or cmd:PROGRAM ARGS", "%s is %s", key, why))
 		return Secret{}
 	}
 	s := Secret{ref: n.value}
@@ -287,11 +287,11 @@ func (d *decoder) rawValue(key, name string, n *node) any {
 		return nil
 	}
 	if literalSecret(name, n.value) {
-		d.fail(n.at.issue(key, "put it under secrets: of the connector, as env:NAME, file:PATH or cmd:PROGRAM ARGS", true, "%s holds a literal secret", key))
+		d.fail(n.at.secretIssue(key, "put it under secrets: of the connector, as env:NAME, file:PATH or cmd:PROGRAM ARGS", "%s holds a literal secret", key))
 		return nil
 	}
 	if secretKey.MatchString(name) {
-		d.fail(n.at.issue(key, "only there references are read", true, "%s belongs under secrets: of the connector", key))
+		d.fail(n.at.secretIssue(key, "only there references are read", "%s belongs under secrets: of the connector", key))
 		return nil
 	}
 	switch n.tag {

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 	"strings"
 )
@@ -95,8 +96,33 @@ func (p place) String() string {
 	return fmt.Sprintf("%s:%d:%d", p.src.name, p.line, p.col)
 }
 
-// issue makes an issue at a place. With hide, the value on the line is masked.
+// How much of a source line is shown.
+const (
+	showLine   = iota
+	hideUnsure // what may be a secret is masked
+	hideValue  // the value is masked, whatever it is
+)
+
+// issue makes an issue at a place. With hide, the value on the line is masked if
+// it may be a secret.
 func (p place) issue(key, mend string, hide bool, format string, a ...any) Issue {
+	how := showLine
+	if hide {
+		how = hideUnsure
+	}
+	if mayNameSecret(key) && hide {
+		how = hideValue
+	}
+	return p.shown(key, mend, how, format, a...)
+}
+
+// secretIssue makes an issue about what is, or should be, a secret: its value is
+// masked.
+func (p place) secretIssue(key, mend, format string, a ...any) Issue {
+	return p.shown(key, mend, hideValue, format, a...)
+}
+
+func (p place) shown(key, mend string, how int, format string, a ...any) Issue {
 	i := Issue{Where: p.String(), Key: key, Message: fmt.Sprintf(format, a...), Mend: mend}
 	if p.src == nil {
 		i.order[0] = 1 << 30
@@ -104,7 +130,7 @@ func (p place) issue(key, mend string, hide bool, format string, a ...any) Issue
 	}
 	i.order = [3]int{p.src.index, p.line, p.col}
 	if p.line > 0 && p.line <= len(p.src.lines) {
-		i.Excerpt, i.caret = excerpt(p.src.lines[p.line-1], p.col, hide)
+		i.Excerpt, i.caret = excerpt(p.src.lines[p.line-1], p.col, how)
 	}
 	return i
 }
@@ -112,10 +138,11 @@ func (p place) issue(key, mend string, hide bool, format string, a ...any) Issue
 // excerptWidth is the most characters of a source line that are shown.
 const excerptWidth = 100
 
-// excerpt returns a source line and where the caret goes; hide masks its value.
-// A line in flow style may hold other keys' values and is always masked.
-func excerpt(line string, col int, hide bool) (string, int) {
-	if hide || strings.ContainsAny(line, "{}") {
+// excerpt returns a source line and where the caret goes. A line in flow style
+// may hold other keys' values and is always masked.
+func excerpt(line string, col, how int) (string, int) {
+	switch {
+	case strings.ContainsAny(line, "{}"), how == hideValue, how == hideUnsure && !harmless(line):
 		line = masked(line)
 	}
 	runes := []rune(strings.ToValidUTF8(strings.TrimRight(line, "\r"), "?"))
@@ -138,6 +165,37 @@ func masked(line string) string {
 		return line[:len(line)-len(rest)] + "- ***"
 	}
 	return ""
+}
+
+// harmless tells of a line of YAML that it shows no secret: its value is missing,
+// a number, a word of YAML, a reference, a local path or address, or, under a key
+// that is not one for secrets, a short plain word.
+func harmless(line string) bool {
+	key, value, ok := strings.Cut(strings.TrimLeft(line, " -"), ":")
+	if !ok || strings.ContainsAny(value, "#&*|>") {
+		return false
+	}
+	value = strings.Trim(strings.TrimSpace(value), `"'`)
+	only := func(letters string) bool { return strings.Trim(value, letters) == "" }
+	const small, digits, shortest = "abcdefghijklmnopqrstuvwxyz", "0123456789", 16
+	switch {
+	case value == "", value == "true", value == "false", value == "null":
+		return true
+	case mayNameSecret(key):
+		return false
+	case strings.HasPrefix(value, "env:"):
+		return only(small + "ABCDEFGHIJKLMNOPQRSTUVWXYZ_:" + digits)
+	case strings.HasPrefix(value, "127.0.0.1"), strings.HasPrefix(value, "localhost"):
+		return only(small + "." + digits + ":")
+	}
+	return len(value) <= shortest && (only(small+"-_") || only(digits))
+}
+
+// mayNameSecret tells of a key, also one that is misspelt, that its value may be
+// a secret.
+func mayNameSecret(key string) bool {
+	low := strings.ToLower(key)
+	return slices.ContainsFunc([]string{"pass", "pwd", "secret", "token", "key", "cred", "auth", "sign", "cookie", "bearer"}, func(w string) bool { return strings.Contains(low, w) })
 }
 
 // nearest returns the candidate most like the word, "" if none is close.

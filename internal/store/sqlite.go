@@ -80,16 +80,36 @@ func open(ctx context.Context, folder string, moved bool) (*SQLite, error) {
 // if another process holds it.
 func LockFolder(folder string) (*os.File, error) {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return nil, fmt.Errorf("create data folder: %w", err)
+		return nil, &FolderError{folder, err}
 	}
-	return lockFolder(filepath.Join(folder, lockFile))
+	f, err := lockFolder(filepath.Join(folder, lockFile))
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return nil, &FolderError{folder, err}
+	}
+	return f, err
 }
+
+// FolderError says that a data folder can't be written: for want of rights or
+// room, or because its disk is for reading only.
+type FolderError struct {
+	Folder string
+	Err    error
+}
+
+// Error says which folder, and what was tried.
+func (e *FolderError) Error() string {
+	return fmt.Sprintf("the data folder %s can't be written: %v", e.Folder, e.Err)
+}
+
+// Unwrap returns what the system said.
+func (e *FolderError) Unwrap() error { return e.Err }
 
 func (s *SQLite) open(ctx context.Context, moved bool) error {
 	// SQLite gives its side files the mode of the database file.
 	f, err := os.OpenFile(s.path, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
-		return fmt.Errorf("open database: %w", err)
+		return &FolderError{filepath.Dir(s.path), err}
 	}
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("open database: %w", err)
