@@ -210,7 +210,7 @@ func (c *cli) showRow(r backtest.Row) {
 	c.fact("owner", owner, style)
 	c.fact("decision", decisionWords(r), pathStyle(r.Path))
 	c.fact("action", orWords(strings.Join(r.Actions, ", "), "none in the playbook; the ticket carries the source's advice"), "")
-	if r.Decisions[remedy.PathApprove] > 0 || len(r.Approvers) > 0 {
+	if r.Asked > 0 || r.Decisions[remedy.PathApprove] > 0 {
 		c.fact("approver", orWords(strings.Join(r.Approvers, ", "), "nobody is known: name people in an owners file"), "")
 	} else {
 		c.fact("approver", "not needed", "")

@@ -55,8 +55,10 @@ type Row struct {
 	// Actions are "connector/verb", or the manual steps of the playbook in order.
 	Actions   []string `json:"actions"`
 	Approvers []string `json:"approvers"`
-	Probe     string   `json:"probe,omitempty"`
-	Grade     string   `json:"grade"`
+	// Asked are cases with an action that a person has to approve.
+	Asked int    `json:"asked"`
+	Probe string `json:"probe,omitempty"`
+	Grade string `json:"grade"`
 	// Unknown are facts whose absence makes it stricter or needs a person, most
 	// frequent first.
 	Unknown []string `json:"unknown"`
@@ -122,13 +124,18 @@ func (r *Row) add(p *policy.Pack, g Group, j remedy.Judgement, now remedy.Path, 
 	r.now[now]++
 	r.Risk[d.Class.String()]++
 	r.Rules = appendNew(r.Rules, d.Rule)
+	asks := false
 	for _, a := range d.Actions {
 		r.Actions = appendNew(r.Actions, a.Connector+"/"+a.Verb)
 		if a.Auth == remedy.AuthApprove {
+			asks = true
 			for _, who := range j.Routing.Approvers {
 				r.Approvers = appendNew(r.Approvers, who)
 			}
 		}
+	}
+	if asks {
+		r.Asked++
 	}
 	if len(d.Actions) == 0 {
 		if steps := p.ManualSteps(d.Playbook); len(steps) > 0 {
