@@ -1,6 +1,7 @@
 package app
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -268,6 +269,50 @@ func Restore(ctx context.Context, from string, cfg Config, moved bool) (rep Rest
 		return rep, fmt.Errorf("the ledger of the backup does not hold: %s", rep.Ledger.Fault)
 	}
 	rep.Replayed, err = a.Store.VerifyReplay(ctx)
+	return rep, err
+}
+
+// ErrNodes says that nodes use a database that nobody may use now.
+var ErrNodes = errors.New("nodes are using the database: end them all first")
+
+// RestoreDatabase takes the PostgreSQL database of cfg, which went back to a
+// point in time, for a copy of what it was then: ledger and replay are verified,
+// and the node that is started next begins paused, as after Restore. ErrNodes
+// while any node is connected; nothing is changed then, nor when anything does
+// not hold.
+func RestoreDatabase(ctx context.Context, cfg Config) (rep RestoreReport, err error) {
+	s, err := store.OpenApart(ctx, cfg.Database)
+	if err != nil {
+		return rep, err
+	}
+	defer func() { err = errors.Join(err, s.Close()) }()
+	rep.Folder, cfg.Listen = s.Name(), "127.0.0.1:0"
+	// A node that starts meanwhile waits here, and then sees the mark.
+	err = s.Alone(ctx, "begin", func(ctx context.Context) (err error) {
+		if n, err := s.Nodes(ctx); err != nil || n > 0 {
+			return cmp.Or(err, fmt.Errorf("%d sessions: %w", n, ErrNodes))
+		}
+		a, err := New(ctx, cfg)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, a.Stop(ctx)) }()
+		if rep.Ledger, err = a.VerifyLedger(ctx); err != nil {
+			return err
+		}
+		if !rep.Ledger.OK {
+			return fmt.Errorf("the ledger of the database does not hold: %s", rep.Ledger.Fault)
+		}
+		if rep.Replayed, err = a.Store.VerifyReplay(ctx); err != nil {
+			return err
+		}
+		m, err := a.lastMark(ctx)
+		if err != nil {
+			return err
+		}
+		rep.Backup = m.At
+		return a.Store.Mark(ctx, m)
+	})
 	return rep, err
 }
 

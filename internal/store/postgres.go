@@ -50,7 +50,7 @@ const (
 // in a transaction must not keep the others waiting for its locks.
 func pgSession() map[string]string {
 	return map[string]string{
-		"application_name": "casement", "synchronous_commit": "on",
+		"synchronous_commit":                  "on",
 		"idle_in_transaction_session_timeout": "5000",                                                           // ms
 		"tcp_user_timeout":                    "10000",                                                          // ms
 		"tcp_keepalives_idle":                 "5", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "2", // s, s, tries
@@ -79,6 +79,29 @@ type Postgres struct {
 // its schema up to date; several processes may do so at once. A password may be
 // left to PGPASSWORD or ~/.pgpass. Errors never hold the password.
 func OpenPostgres(ctx context.Context, url string) (*Postgres, error) {
+	return openPostgres(ctx, url, pgProgram)
+}
+
+// pgProgram is the name of the sessions of nodes.
+const pgProgram = "casement"
+
+// OpenApart is OpenPostgres for what must tell its own sessions from those of
+// nodes.
+func OpenApart(ctx context.Context, url string) (*Postgres, error) {
+	return openPostgres(ctx, url, pgProgram+" apart")
+}
+
+// Nodes counts the sessions that nodes have on this database.
+func (s *Postgres) Nodes(ctx context.Context) (int, error) {
+	n := 0
+	err := s.one(ctx, []any{&n}, "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = ?", pgProgram)
+	if err != nil {
+		return 0, fmt.Errorf("look for nodes: %w", err)
+	}
+	return n, nil
+}
+
+func openPostgres(ctx context.Context, url, program string) (*Postgres, error) {
 	cfg, err := pgxpool.ParseConfig(url)
 	if err != nil {
 		return nil, fmt.Errorf("database: %w", err) // pgx masks the password
@@ -87,6 +110,7 @@ func OpenPostgres(ctx context.Context, url string) (*Postgres, error) {
 	for name, value := range pgSession() {
 		cfg.ConnConfig.RuntimeParams[name] = value
 	}
+	cfg.ConnConfig.RuntimeParams["application_name"] = program
 	cfg.ConnConfig.DialFunc = (&net.Dialer{Timeout: pgDial, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: pgAlive, Interval: pgAlive, Count: 2}, Control: pgSocket}).DialContext
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
