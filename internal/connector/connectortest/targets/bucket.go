@@ -84,6 +84,11 @@ func (b *BucketBench) Block() error {
 // Connector implements connectortest.Bench.
 func (b *BucketBench) Connector() connector.Connector { return b.conn }
 
+// Config implements connectortest.Configured.
+func (b *BucketBench) Config() (params map[string]any, secrets map[string]string) {
+	return map[string]any{"endpoint": b.proxy.URL}, map[string]string{"access_key": b.m.Root, "secret_key": b.m.RootSecret}
+}
+
 // Request implements connectortest.Bench.
 func (b *BucketBench) Request(string) connector.Request {
 	return connector.Request{Asset: finding.Asset{UID: "arn:aws:s3:::" + b.Name, Type: "bucket", Provider: "s3"}, Params: map[string]string{}}

@@ -211,6 +211,12 @@ func (k *Kubernetes) Bench(t testing.TB) *KubernetesBench {
 // Connector implements connectortest.Bench.
 func (b *KubernetesBench) Connector() connector.Connector { return b.conn }
 
+// Config implements connectortest.Configured.
+func (b *KubernetesBench) Config() (params map[string]any, secrets map[string]string) {
+	return map[string]any{"server": b.proxy.URL, "identities": map[string]any{"ServiceAccount/build/bot": map[string]any{"token_from": "bot"}}},
+		map[string]string{"token": connectortest.Canary, "bot": botToken}
+}
+
 // Request implements connectortest.Bench.
 func (b *KubernetesBench) Request(verb string) connector.Request {
 	if verb == kubernetes.VerbQuarantine || verb == kubernetes.VerbIsolated {

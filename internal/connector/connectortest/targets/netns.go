@@ -30,11 +30,11 @@ const (
 
 // NetBench is a gateway with a real packet filter and a host behind it.
 type NetBench struct {
-	t             testing.TB
-	out, gw, host string
-	fault, fifo   string
-	conn          *nftables.Connector
-	drifts        int
+	t                   testing.TB
+	out, gw, host       string
+	fault, fifo, writes string
+	conn                *nftables.Connector
+	drifts              int
 }
 
 // StartNet makes three network namespaces that end with the test.
@@ -50,7 +50,8 @@ func StartNet(t testing.TB) *NetBench {
 	}
 	dir := t.TempDir()
 	id := fmt.Sprintf("cm%d-%d", os.Getpid(), time.Now().UnixNano()%1e6)
-	b := &NetBench{t: t, out: id + "o", gw: id + "g", host: id + "h", fault: filepath.Join(dir, "fault"), fifo: filepath.Join(dir, "arrived")}
+	b := &NetBench{t: t, out: id + "o", gw: id + "g", host: id + "h", fault: filepath.Join(dir, "fault"), fifo: filepath.Join(dir, "arrived"),
+		writes: filepath.Join(dir, "writes")}
 	for _, ns := range []string{b.out, b.gw, b.host} {
 		if out, err := exec.Command("ip", "netns", "add", ns).CombinedOutput(); err != nil {
 			need.Missing(t, "network namespaces can't be made here: %v %s", err, out)
@@ -101,22 +102,35 @@ func (b *NetBench) wire(ns1, addr1, ns2, addr2, name string) {
 	}
 }
 
-// wrapper is an nft that plays faults: it writes down its calls, too.
+// wrapper is an nft that plays faults, and writes down each change that was
+// made through it, a repeat of one that the set does not show too.
 func (b *NetBench) wrapper(dir string) string {
-	if err := os.WriteFile(b.fault, []byte("none\n"), 0o600); err != nil {
+	nft, err := exec.LookPath("nft")
+	if err != nil {
 		b.t.Fatal(err)
+	}
+	for name, text := range map[string]string{b.fault: "none\n", b.writes: ""} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			b.t.Fatal(err)
+		}
 	}
 	path := filepath.Join(dir, "nft")
 	script := `#!/bin/sh
 read -r fault <` + b.fault + `
+run() {
+	case "$*" in *-f*) ;; *) exec ` + nft + ` "$@" ;; esac
+	change=$(cat)
+	printf '%s' "$change" | ` + nft + ` "$@" || exit
+	printf '%s\n' "$change" >>` + b.writes + `
+}
 case "$fault" in
-none) exec nft "$@" ;;
+none) run "$@" ;;
 down) echo "Error: cache initialization failed: Operation not permitted" >&2; exit 1 ;;
 404) echo "Error: No such file or directory" >&2; exit 1 ;;
 429) echo "Error: Could not process rule: Device or resource busy" >&2; exit 1 ;;
 lost)
-	case "$*" in *-f*) nft "$@"; kill -9 $$ ;; esac
-	exec nft "$@" ;;
+	run "$@"
+	kill -9 $$ ;;
 hang) echo here >` + b.fifo + `; exec sleep 60 ;;
 *) echo "internal error" >&2; exit 70 ;;
 esac
@@ -183,8 +197,25 @@ func (b *NetBench) State() string {
 	return strings.Join(lines, "\n")
 }
 
-// Changes implements connectortest.Bench: elements are changed by calls only.
-func (b *NetBench) Changes() int { return strings.Count(b.Elements(), "casement case") }
+// Config implements connectortest.Configured.
+func (b *NetBench) Config() (params map[string]any, secrets map[string]string) {
+	return map[string]any{"namespace": b.gw, "probe_namespace": b.out, "block_for": "1h", "port": hostPort, "reference": hostNeighbour + ":" + hostPort, "wait": "250ms"}, nil
+}
+
+// Environ is the environment of a server that is to find the nft of the bench.
+func (b *NetBench) Environ() []string {
+	return []string{"PATH=" + filepath.Dir(b.fault) + string(os.PathListSeparator) + os.Getenv("PATH")}
+}
+
+// Changes implements connectortest.Bench: elements that were put into the set.
+func (b *NetBench) Changes() int {
+	b.t.Helper()
+	text, err := os.ReadFile(b.writes)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return strings.Count(string(text), `"create":`)
+}
 
 // Log implements connectortest.Bench: the comment stands in the filter itself.
 func (b *NetBench) Log() string { return b.Elements() }

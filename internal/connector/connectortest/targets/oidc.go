@@ -131,6 +131,13 @@ func (x *Integration) whole() string {
 // Connector implements connectortest.Bench.
 func (x *Integration) Connector() connector.Connector { return x.conn }
 
+// Config implements connectortest.Configured.
+func (x *Integration) Config() (params map[string]any, secrets map[string]string) {
+	return map[string]any{"introspect_url": x.proxy.URL + "/token/introspection", "revoke_url": x.proxy.URL + "/token/revocation", "grants_url": x.proxy.URL + "/admin/grants", "client_id": "casement",
+			"integrations": map[string]any{"crm-sync": map[string]any{"grant": x.id, "keep": []string{"contacts.read"}, "token_from": "crm", "resource_url": x.proxy.URL + "/resource?scope=contacts.read"}}},
+		map[string]string{"client_secret": connectortest.Canary, "admin_token": connectortest.Canary, "crm": x.Token}
+}
+
 // Request implements connectortest.Bench.
 func (x *Integration) Request(string) connector.Request {
 	return connector.Request{Asset: finding.Asset{UID: "crm-sync", Type: "oauth_app"}, Params: map[string]string{}}
