@@ -32,7 +32,7 @@ test: setup ## install what the tests need, run all of them
 
 test-full: targets ## everything, nothing may be skipped, plus mutants, the long simulation and the long kill run
 	@CASEMENT_FULL=1 scripts/test.sh -timeout 60m ./...
-	@$(MAKE) --no-print-directory mutants sim sim-mutants kill
+	@$(MAKE) --no-print-directory -j2 --output-sync=target kill mutants sim sim-mutants
 	@echo "make test-full: all tests, mutants, seeds and kills passed; nothing was skipped"
 
 race: ## the race detector, over all but the readers and the SQL driver
