@@ -391,9 +391,9 @@ func found(places map[string][]byte, word, text string) bool {
 // places reads everything the process shows or keeps.
 func (s *serving) places(t *testing.T, when string, out map[string][]byte) {
 	t.Helper()
-	ids := map[string][]string{"cases": s.ids(t, "/api/v1/cases", "cases"), "tickets": s.ids(t, "/api/v1/tickets", "tickets")}
-	if len(ids["cases"]) < 4 || len(ids["tickets"]) < 2 {
-		t.Fatalf("cases and tickets: %v", ids)
+	ids := map[string][]string{"cases": s.ids(t, "/api/v1/cases", "cases"), "tickets": s.ids(t, "/api/v1/tickets", "tickets"), "quarantine": s.ids(t, "/api/v1/quarantine", "bodies")}
+	if len(ids["cases"]) < 4 || len(ids["tickets"]) < 2 || len(ids["quarantine"]) < 2 {
+		t.Fatalf("cases, tickets and quarantined bodies: %v", ids)
 	}
 	get := func(kind, path string) string {
 		text := s.send(t, "GET", path, "", false)
@@ -460,7 +460,7 @@ func (s *serving) places(t *testing.T, when string, out map[string][]byte) {
 		out[when+"profile "+p] = b
 	}
 	id := ids["cases"][len(ids["cases"])-1]
-	for _, args := range []string{"case list --open all", "case list -o json", "case show " + id, "case show --raw " + id, "case timeline " + id, "approval list", "deadletter list", "deadletter list -o json",
+	for _, args := range []string{"case list --open all", "case list -o json", "quarantine list -o json", "quarantine show " + ids["quarantine"][0], "quarantine show " + ids["quarantine"][1], "report", "case show " + id, "case show --raw " + id, "case timeline " + id, "approval list", "deadletter list", "deadletter list -o json",
 		"exception list", "user list", "token list", "ledger verify", "ledger export", "doctor", "config show", "config validate", "version", "backup " + when + "copy"} {
 		args = strings.ReplaceAll(args, ": ", "-")
 		b, err := s.command(strings.Fields(args)...).CombinedOutput()

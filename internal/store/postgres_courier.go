@@ -169,3 +169,16 @@ func (s *Postgres) ClaimThese(ctx context.Context, now time.Time, lease time.Dur
 	}
 	return leases, nil
 }
+
+// Mark notes that the database is a copy. Couriers under way belong to the
+// history it was copied from: none is waited for.
+func (s *Postgres) Mark(ctx context.Context, mark BackupMark) error {
+	err := s.put(ctx, func(w *writer) error {
+		_, err := w.exec("UPDATE effect SET sent_at = -1 WHERE sent_at >= 0")
+		return err
+	})
+	if err != nil {
+		return fmt.Errorf("forget couriers under way: %w", err)
+	}
+	return s.tables.Mark(ctx, mark)
+}
