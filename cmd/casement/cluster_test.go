@@ -443,8 +443,8 @@ func (c *cluster) send(ctx context.Context, i, n int) bool {
 }
 
 // load sends alerts from one number up to another through all nodes, one third
-// of them twice.
-func (c *cluster) load(ctx context.Context, from, to int) {
+// of them twice. The last ten wait until a fault begins, where there is one.
+func (c *cluster) load(ctx context.Context, from, to int, fault <-chan struct{}) {
 	var next atomic.Int64
 	next.Store(int64(from))
 	var wg sync.WaitGroup
@@ -452,6 +452,9 @@ func (c *cluster) load(ctx context.Context, from, to int) {
 		wg.Go(func() {
 			for {
 				n := int(next.Add(1)) - 1
+				if n >= to-10 && n < to && fault != nil {
+					<-fault
+				}
 				if n >= to || !c.send(ctx, i+n, n) {
 					return
 				}

@@ -40,19 +40,23 @@ func TestNodesCutOff(t *testing.T) {
 	n.cutInMidAction(ctx, c, s)
 	_, port, _ := net.SplitHostPort(c.srv.Addr)
 	from := 100
-	under := func(what string, cut func() (heal func())) {
+	under := func(what string, nodes []int, cutOff func(first int) bool) {
 		t.Helper()
-		loaded, first := make(chan struct{}), from
+		loaded, isCut, first := make(chan struct{}), make(chan struct{}), from
 		from += 40
 		go func() {
 			defer close(loaded)
-			c.load(ctx, first, first+40)
+			c.load(ctx, first, first+40, isCut)
 		}()
 		c.await("load", func() bool { return c.ackedSince(first) >= 10 })
 		began := time.Now()
-		heal := cut()
-		if heal != nil {
-			heal()
+		for _, i := range nodes {
+			n.cut(i, "tcp dport "+port)
+		}
+		close(isCut)
+		c.await("sign of the cut", func() bool { return cutOff(first) })
+		for _, i := range nodes {
+			n.heal(i)
 		}
 		<-loaded
 		if got := c.ackedSince(first); got != 40 {
@@ -61,29 +65,17 @@ func TestNodesCutOff(t *testing.T) {
 		c.settle(s, 0, 2*time.Minute)
 		t.Logf("%s: all closed %s after the cut", what, time.Since(began).Round(100*time.Millisecond))
 	}
-	each := 1
+	all := []int{0, 1, 2}
+	each := all[:1]
 	if os.Getenv("CASEMENT_FULL") != "" {
-		each = len(c.nodes)
+		each = all
 	}
-	for i := range each {
-		under(fmt.Sprintf("node %d cut off from the database", i), func() func() {
-			n.cut(i, "tcp dport "+port)
-			c.await("answers of the others", func() bool { return c.ackedSince(from-40) >= 25 })
-			return func() { n.heal(i) }
-		})
+	for _, i := range each { // the others answer
+		under(fmt.Sprintf("node %d cut off from the database", i), []int{i}, func(first int) bool { return c.ackedSince(first) >= 25 })
 	}
-	under("all cut off from the database", func() func() {
-		for i := range c.nodes {
-			n.cut(i, "tcp dport "+port)
-		}
-		c.await("word that the database does not answer", func() bool { return c.refused.Load() > 0 })
-		return func() {
-			for i := range c.nodes {
-				n.heal(i)
-			}
-		}
-	})
-	t.Logf("1 node cut off from everything in mid-action, %d from the database, then all three; answers other than 200, none of which count: %d", each, c.refused.Load())
+	refused := c.refused.Load() // some node says that the database does not answer
+	under("all cut off from the database", all, func(int) bool { return c.refused.Load() > refused })
+	t.Logf("1 node cut off from everything in mid-action, %d from the database, then all three; answers other than 200, none of which count: %d", len(each), c.refused.Load())
 	t.Log(c.tally(s))
 }
 

@@ -40,7 +40,7 @@ func TestNodes(t *testing.T) {
 			t.Fatal("an alert was not taken")
 		}
 	}
-	c.load(ctx, 1, alerts)
+	c.load(ctx, 1, alerts, nil)
 	c.settle(s, people, 2*time.Minute)
 	c.sink.mu.Lock()
 	for _, name := range []string{"node0", "node1", "node2"} {
@@ -107,7 +107,7 @@ func (c *cluster) killSwitch(ctx context.Context, s *store.Postgres, people int)
 			t.Errorf("node %d: %d %s %v", i, code, body, err)
 		}
 	}
-	c.load(ctx, 1000, 1009)
+	c.load(ctx, 1000, 1009, nil)
 	c.await("nine held actions", func() bool {
 		page, err := s.ListCases(ctx, store.CaseFilter{Tenant: tenant, Open: finding.Yes}, "", 500)
 		if err != nil {
@@ -241,12 +241,13 @@ func TestNodesUnderFaults(t *testing.T) {
 		t.Helper()
 		from := next
 		next += 40
-		loaded := make(chan struct{})
+		loaded, begins := make(chan struct{}), make(chan struct{})
 		go func() {
 			defer close(loaded)
-			c.load(ctx, from, from+40)
+			c.load(ctx, from, from+40, begins)
 		}()
 		c.await("load", func() bool { return c.ackedSince(from) >= 10 })
+		close(begins)
 		fault()
 		<-loaded
 		if n := c.ackedSince(from); n != 40 {
