@@ -39,11 +39,11 @@ func FuzzRedactUnread(f *testing.F) {
 	f.Fuzz(func(t *testing.T, before, secret string) {
 		for _, c := range secret {
 			if c < 'g' || c > 'z' {
-				t.Skip("no plain word")
+				return // no plain word
 			}
 		}
 		if len(secret) < 6 || strings.Contains(before, secret) || strings.Contains("password redacted", secret) {
-			t.Skip("nothing to find")
+			return
 		}
 		if got := RedactUnread([]byte(before+"\npassword="+secret+"\n"), nil); strings.Contains(string(got), secret) && !strings.ContainsAny(before, "{[") {
 			t.Errorf("%q shows %q", got, secret)

@@ -3,6 +3,8 @@ package store
 import (
 	"cmp"
 	"slices"
+
+	"github.com/casement/casement/internal/remedy"
 )
 
 // Commits of several processes that meet on rows must not wait for each other in
@@ -10,8 +12,8 @@ import (
 // then ends one of them. So every commit of units takes its locks in one order:
 //
 //  1. lockGroups, shared, or alone where the rows are not written in this order:
-//     with savepoints, where each part is written whole, and where rows are
-//     moved that the unit doesn't name by their keys;
+//     with savepoints, where each part is written whole, and where findings
+//     move or a case has other keys than its own;
 //  2. lockClaims, lockPauses, and the budgets by their names;
 //  3. the effects whose outcomes it brings by id, then the cases by id;
 //  4. what only belongs to these cases, in any order;
@@ -72,14 +74,14 @@ func (l *pgLink) inOrder(batch []*request, savepoints bool) {
 	for _, r := range batch {
 		for _, part := range r.units {
 			for _, u := range part {
-				alone = alone || len(u.MoveFindings) > 0 || len(u.Case.Keys) > 1
+				alone = alone || len(u.MoveFindings) > 0 || len(u.DropKey) > 0 || !oneKey(u.Case)
 				claims = claims || u.Done != nil && u.Hold
 				pauses = pauses || len(u.PauseScopes) > 0
 				budgets = append(budgets, budgetKeys(u.Reserve)...)
 			}
 		}
 	}
-	l.lazy, l.sorts, l.held = !savepoints, !savepoints, map[string]bool{}
+	l.lazy, l.sorts, l.held = !savepoints, !alone, map[string]bool{}
 	l.queueLock(lockGroups, !alone)
 	if claims {
 		l.queueLock(lockClaims, true)
@@ -90,6 +92,13 @@ func (l *pgLink) inOrder(batch []*request, savepoints bool) {
 	for _, key := range distinct(budgets) {
 		l.queueLock("budget/"+key, false)
 	}
+}
+
+// oneKey reports whether a case is bound to the key that it was opened with, and
+// to no other.
+func oneKey(c remedy.Case) bool {
+	keys := c.KeysBound()
+	return len(keys) == 1 && keys[0] == c.Key
 }
 
 func (l *pgLink) queueLock(name string, shared bool) {

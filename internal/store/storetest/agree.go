@@ -3,6 +3,7 @@ package storetest
 import (
 	"errors"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -136,6 +137,18 @@ func (w *world) decorate(r *rapid.T, id string, u *record.Unit) {
 	}
 	if chance("drop key") {
 		u.DropKey = append(u.DropKey, keys.Draw(r, "key"))
+	}
+	if len(u.AddKey)+len(u.DropKey) > 0 {
+		bound := u.Case.KeysBound()
+		for _, k := range u.AddKey {
+			if !slices.Contains(bound, k.Key) {
+				bound = append(slices.Clip(bound), k.Key)
+			}
+		}
+		u.Case.Keys = slices.DeleteFunc(append([]string{}, bound...), func(b string) bool {
+			return slices.ContainsFunc(u.DropKey, func(k record.CaseKey) bool { return k.Key == b }) &&
+				!slices.ContainsFunc(u.AddKey, func(k record.CaseKey) bool { return k.Key == b })
+		})
 	}
 	if chance("finding") {
 		f := Finding(id)
