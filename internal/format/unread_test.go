@@ -34,8 +34,8 @@ func TestRedactUnread(t *testing.T) {
 // FuzzRedactUnread: it never fails, and a member by the name of a secret never
 // shows its text.
 func FuzzRedactUnread(f *testing.F) {
-	f.Add(`<a password="x">`, "sesame")
-	f.Add("a: b\n", "se same")
+	f.Add(`<a password="x">`, "mystory")
+	f.Add("a: b\n", "pillow")
 	f.Fuzz(func(t *testing.T, before, secret string) {
 		for _, c := range secret {
 			if c < 'g' || c > 'z' {
