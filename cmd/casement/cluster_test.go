@@ -44,8 +44,9 @@ type cluster struct {
 	acked map[int]bool
 	// held wait longer than the test for their turn.
 	held map[int]bool
-	// refused are answers other than 200, none of which count.
-	refused atomic.Int64
+	// refused are answers other than 200, none of which count; silent are requests
+	// without an answer.
+	refused, silent atomic.Int64
 }
 
 // place is where a cluster lives.
@@ -437,6 +438,8 @@ func (c *cluster) send(ctx context.Context, i, n int) bool {
 		}
 		if err == nil {
 			c.refused.Add(1)
+		} else {
+			c.silent.Add(1)
 		}
 	}
 	return false
