@@ -413,11 +413,11 @@ func testStalled(t *testing.T, r Rig) {
 
 func testTakeOver(t *testing.T, r Rig) {
 	r.Add("case", "", 1)
-	dead, err := r.Source.Claim(context.Background(), r.Now(), r.Lease, 1) // a node that dies now
+	began := r.Now()
+	dead, err := r.Source.Claim(context.Background(), began, r.Lease, 1) // a node that dies now
 	if err != nil || len(dead) != 1 {
 		t.Fatalf("claimed %v, %v", dead, err)
 	}
-	began := r.Now()
 	var d *doer
 	d = newDoer(r, func(_ context.Context, l record.Lease) error { return d.finish(r, l) })
 	stop := start(t, r.Runner(d))
