@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/casement/casement/internal/app"
 	"github.com/casement/casement/internal/pgtest"
@@ -30,6 +31,7 @@ func TestAfterPITR(t *testing.T) {
 		t.Fatal(err)
 	}
 	cfg.Database = pg.Database(t)
+	cfg.Takeover = 3 * time.Second // what was leased at that instant is waited for, as after a node's death
 	at, goOn := make(chan struct{}), make(chan struct{})
 	var once sync.Once
 	cfg.Failpoint = func(name string) {
