@@ -89,10 +89,11 @@ func (s *Server) until(t testing.TB, what, text string) {
 		if yes {
 			return
 		}
-		if ctx.Err() != nil {
+		select {
+		case <-ctx.Done():
 			t.Fatalf("not seen: %s: %v", what, err)
+		case <-time.After(20 * time.Millisecond):
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
 }
 
