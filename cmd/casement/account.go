@@ -20,7 +20,7 @@ type account struct {
 	Created  time.Time `json:"created_at"`
 }
 
-const roleHelp = "viewer, responder, approver, admin or source; several with commas"
+const roleHelp = "`roles`: viewer, responder, approver, admin or source; several with commas"
 
 func (c *cli) userCommand() *cobra.Command {
 	cmd := &cobra.Command{
@@ -38,15 +38,18 @@ func (c *cli) userCommand() *cobra.Command {
 func (c *cli) userAddCommand() *cobra.Command {
 	var roles, mail, password string
 	cmd := &cobra.Command{
-		Use:     "add NAME",
-		Short:   "Add a user; the password is asked for",
+		Use:   "add NAME",
+		Short: "Add a user; the password is asked for",
+		Long: `Add a user who may sign in; the password (15 characters or more) is asked for, or read where
+--password points. viewer looks; responder also works on cases; approver also approves and
+grants exceptions; admin also changes users, policy and the kill switch; source sends alerts.`,
 		Example: "  casement user add kim --roles approver --mail kim@example.com\n  casement user add ci --roles viewer --password file:pw",
 		Args:    exactly("NAME"),
 	}
 	f := output(cmd, "text", "json")
 	cmd.Flags().StringVar(&roles, "roles", "viewer", roleHelp)
-	cmd.Flags().StringVar(&mail, "mail", "", "mail address; joins the user to the people in the owners files")
-	cmd.Flags().StringVar(&password, "password", "", "reference to the password, env:NAME, file:PATH or cmd:PROGRAM (asked for if not given)")
+	cmd.Flags().StringVar(&mail, "mail", "", "mail `address`; joins the user to the people in the owners files")
+	cmd.Flags().StringVar(&password, "password", "", "`reference` to the password: env:NAME, file:PATH or cmd:PROGRAM (asked for if not given)")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		secret, err := c.secret(ctx, "New password (15 characters or more): ", password)
 		if err != nil {
@@ -56,6 +59,9 @@ func (c *cli) userAddCommand() *cobra.Command {
 			var u account
 			in := map[string]string{"name": args[0], "mail": mail, "roles": roles, "password": secret}
 			if err := k.call(ctx, "POST", "/api/v1/users", in, &u); err != nil {
+				if codeOf(err) == codeConflict {
+					return failf(codeConflict, "casement user roles, enable or password change one that is there", "user %s: %w", args[0], err)
+				}
 				return err
 			}
 			if f.word == "json" {
@@ -69,7 +75,7 @@ func (c *cli) userAddCommand() *cobra.Command {
 }
 
 func (c *cli) userListCommand() *cobra.Command {
-	cmd := &cobra.Command{Use: "list", Short: "List users", Example: "  casement user list -o json", Args: cobra.NoArgs}
+	cmd := &cobra.Command{Use: "list", Short: "List users", Example: "  casement user list\n  casement user list -o json", Args: cobra.NoArgs}
 	f := lists(cmd)
 	cmd.RunE = c.does(func(ctx context.Context, _ []string) error {
 		return c.with(ctx, false, func(k *client) error {
@@ -106,7 +112,7 @@ func (c *cli) userChangeCommand(use, short, example string) *cobra.Command {
 	var password string
 	cmd := &cobra.Command{Use: use, Short: short, Example: example, Args: exactly(strings.Fields(rest)...)}
 	if word == "password" {
-		cmd.Flags().StringVar(&password, "password", "", "reference to the password, env:NAME, file:PATH or cmd:PROGRAM (asked for if not given)")
+		cmd.Flags().StringVar(&password, "password", "", "`reference` to the password: env:NAME, file:PATH or cmd:PROGRAM (asked for if not given)")
 	}
 	c.dangerous(cmd)
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
@@ -133,7 +139,7 @@ func (c *cli) userChangeCommand(use, short, example string) *cobra.Command {
 		return c.with(ctx, false, func(k *client) error {
 			var u account
 			if err := k.call(ctx, "PATCH", "/api/v1/users/"+url.PathEscape(args[0]), in, &u); err != nil {
-				return err
+				return missing(err, "casement user list", "there is no user %s", args[0])
 			}
 			state := strings.Join(u.Roles, ", ")
 			if u.Disabled {
@@ -163,7 +169,7 @@ func (c *cli) tokenCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "token",
 		Short:   "Create, list and revoke API tokens",
-		Example: "  casement token create --user kim --name ci --roles source --expires 2160h\n  casement token revoke tok_0123",
+		Example: "  casement token create --user kim --name ci --roles source --expires 90d\n  casement token revoke tok_0123",
 	}
 	cmd.AddCommand(c.tokenCreateCommand(), c.tokenListCommand(), c.tokenRevokeCommand())
 	return cmd
@@ -172,19 +178,19 @@ func (c *cli) tokenCommand() *cobra.Command {
 func (c *cli) tokenCreateCommand() *cobra.Command {
 	var user, name, roles, expires string
 	cmd := &cobra.Command{
-		Use:   "create",
+		Use:   "create --user NAME --name PURPOSE",
 		Short: "Create a token and print it, once",
 		Long: `Create a token for programs. It is printed once, to standard output, and kept nowhere:
 put it into your secret store. Its rights are those of its roles that its user has as
 well. A token sends alerts and gives commands; it never approves.`,
-		Example: "  casement token create --user kim --name trivy-ci --roles source --expires 2160h > token\n  casement token create --user kim --name reader --roles viewer -o json",
+		Example: "  casement token create --user kim --name trivy-ci --roles source --expires 90d > token\n  casement token create --user kim --name reader --roles viewer -o json",
 		Args:    cobra.NoArgs,
 	}
 	f := output(cmd, "text", "json")
-	cmd.Flags().StringVar(&user, "user", "", "user the token belongs to")
-	cmd.Flags().StringVar(&name, "name", "", "what it is for")
+	cmd.Flags().StringVar(&user, "user", "", "`name` of the user the token belongs to")
+	cmd.Flags().StringVar(&name, "name", "", "`purpose` of the token, for lists")
 	cmd.Flags().StringVar(&roles, "roles", "source", roleHelp)
-	cmd.Flags().StringVar(&expires, "expires", "2160h", "when it ends: a length (90 days is 2160h) or a date")
+	cmd.Flags().StringVar(&expires, "expires", "90d", "`when` it ends: 90d, 2160h or 2027-01-31")
 	cmd.RunE = c.does(func(ctx context.Context, _ []string) error {
 		if user == "" || name == "" {
 			return failf(codeUsage, "casement token create --help", "name the user with --user and the purpose with --name")
@@ -199,7 +205,7 @@ well. A token sends alerts and gives commands; it never approves.`,
 				Token  accessToken `json:"token"`
 			}
 			if err := k.call(ctx, "POST", "/api/v1/tokens", map[string]any{"user": user, "name": name, "roles": roles, "expires": end}, &out); err != nil {
-				return err
+				return missing(err, "casement user list", "there is no user %s", user)
 			}
 			if f.word == "json" {
 				return emitJSON(c, out)
@@ -253,7 +259,7 @@ func (c *cli) tokenRevokeCommand() *cobra.Command {
 		}
 		return c.with(ctx, false, func(k *client) error {
 			if err := k.call(ctx, "DELETE", "/api/v1/tokens/"+url.PathEscape(args[0]), nil, nil); err != nil {
-				return err
+				return missing(err, "casement token list", "there is no token %s", args[0])
 			}
 			fmt.Fprintf(c.out, "token %s is revoked\n", args[0])
 			return nil

@@ -52,7 +52,7 @@ func askedOf(k remedy.Case, a remedy.Action) asked {
 func (c *cli) approvalListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
-		Short:   "List what waits for approval, the one that runs out first first",
+		Short:   "List what waits for approval, what runs out first on top",
 		Example: "  casement approval list\n  casement approval list -o jsonl",
 		Args:    cobra.NoArgs,
 	}
@@ -182,25 +182,31 @@ func (c *cli) showCard(k remedy.Case, a remedy.Action) {
 
 func (c *cli) decideCommand(word string) *cobra.Command {
 	var plan, text string
-	short := "Approve exactly the plan that is shown"
+	short, textDoc := "Approve exactly the plan that is shown", "`words` for the record"
+	long := `Approve the plan of an action, as it is shown; you sign in, and it holds for nothing else. If
+the plan or the state at the target changes before it is carried out, the approval is void and
+is asked for again. Exit code 6: you may not approve this; 7: it does not wait, or --plan
+names another plan.`
 	if word == "reject" {
-		short = "Reject a plan, with the reason"
+		short, textDoc = "Reject a plan, with the reason", "`reason`, for the owner and the record"
+		long = "Reject the plan of an action: nothing is changed, and the owner is told your reason, which\nis needed. You sign in for it."
 	}
 	cmd := &cobra.Command{
 		Use:     word + " CASE ACTION",
 		Short:   short,
-		Example: fmt.Sprintf("  casement approval %s cas_0123 e1.0\n  casement approval %s cas_0123 e1.0 --as kim --password file:pw -m \"…\" --yes", word, word),
+		Long:    long,
+		Example: fmt.Sprintf("  casement approval %s cas_0123 e1.0 -m \"…\"\n  casement approval %s cas_0123 e1.0 --as kim --password file:pw -m \"…\" --yes", word, word),
 		Args:    exactly("CASE", "ACTION"),
 	}
-	cmd.Flags().StringVarP(&text, "message", "m", "", "words for the record; needed to reject")
+	cmd.Flags().StringVarP(&text, "message", "m", "", textDoc)
 	if word == "approve" {
-		cmd.Flags().StringVar(&plan, "plan", "", "beginning of the plan hash you have seen; another plan is refused")
+		cmd.Flags().StringVar(&plan, "plan", "", "beginning of the plan `hash` you have seen; another plan is refused")
 	}
 	who := signsIn(cmd)
 	c.dangerous(cmd)
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		if word == "reject" && strings.TrimSpace(text) == "" {
-			return failf(codeUsage, "", "say why with -m: the owner has to know what to do instead")
+			return failf(codeUsage, `add -m "why not"`, "say why with -m: the owner has to know what to do instead")
 		}
 		return c.with(ctx, false, func(k *client) error {
 			cs, a, err := k.oneAsked(ctx, args[0], args[1])

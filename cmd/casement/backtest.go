@@ -38,12 +38,12 @@ compares the candidate with what operators decided (CSV: case, key or uid, and p
 		Args: cobra.NoArgs,
 	}
 	f := output(cmd, "table", "json", "jsonl")
-	cmd.Flags().StringVar(&candidate, "policy", "", "directory of the candidate policy")
-	cmd.Flags().StringArrayVar(&history, "history", nil, "file of alerts (repeatable)")
+	cmd.Flags().StringVar(&candidate, "policy", "", "`directory` of the candidate policy")
+	cmd.Flags().StringArrayVar(&history, "history", nil, "`file` of alerts (repeatable)")
 	cmd.Flags().BoolVar(&stored, "stored", false, "use the decisions in the data folder")
-	cmd.Flags().StringVar(&against, "against", "", "CSV of operators' decisions")
-	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping file for JSON that no reader knows (repeatable)")
-	cmd.Flags().IntVar(&top, "top", 20, "changed cases to show; 0 for all")
+	cmd.Flags().StringVar(&against, "against", "", "CSV `file` of operators' decisions")
+	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping `file` for JSON that no reader knows (repeatable)")
+	cmd.Flags().IntVar(&top, "top", 20, "`number` of changed cases to show; 0 for all")
 	cmd.RunE = c.does(func(ctx context.Context, _ []string) error {
 		if candidate == "" || stored == (len(history) > 0) {
 			return failf(codeUsage, "casement policy backtest --help", "name the candidate with --policy, and history with either --history or --stored")

@@ -71,18 +71,26 @@ func (c *cli) caseListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list [TEXT]",
 		Short:   "List cases, the most urgent first",
-		Long:    "List cases, the most urgent first: open ones unless --open says otherwise. TEXT is looked\nfor in id, title and asset.",
+		Long:    "List cases, the most urgent first: open ones unless --open says otherwise. TEXT is looked\nfor in id, title and asset. States:\n" + wrap(strings.Join(stateWords(), ", "), reportWidth, "") + ".",
 		Example: "  casement case list\n  casement case list --state approval --risk K1\n  casement case list --open all -o json bucket",
 		Args:    atMost(1, "TEXT"),
 	}
 	f := lists(cmd)
-	for _, x := range [][2]string{{"state", "open, approval, held, verifying, closed, …"}, {"class", "e.g. storage.public"}, {"path", "incident, enforce, approve, ticket, monitor or suppress"},
-		{"owner", "person or team"}, {"risk", "K1 … K5"}, {"open", "yes, no or all (default yes)"}} {
+	for _, x := range [][2]string{{"state", "one `state` of those above"}, {"class", "`class`, e.g. storage.public"}, {"path", "`path`: " + strings.Join(pathWords(), ", ")},
+		{"owner", "`name` of a person or team"}, {"risk", "risk `class`: K1 to K5"}, {"open", "which `ones`: open (yes), closed (no) or all (default yes)"}} {
 		q[x[0]] = cmd.Flags().String(x[0], "", x[1])
 	}
-	cmd.Flags().IntVar(&limit, "limit", 50, "most cases to list; 0 for all")
+	cmd.Flags().IntVar(&limit, "limit", 50, "`number` of cases to list; 0 for all")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		v := url.Values{}
+		switch p, o := *q["path"], *q["open"]; {
+		case p != "" && !slices.Contains(pathWords(), p):
+			return failf(codeUsage, "", "path %q: want one of %s", p, strings.Join(pathWords(), ", "))
+		case o != "" && o != "yes" && o != "no" && o != "all":
+			return failf(codeUsage, "", "open %q: want yes, no or all", o)
+		case limit < 0:
+			return failf(codeUsage, "", "limit %d: want a number of cases, 0 for all", limit)
+		}
 		for name, p := range q {
 			if *p != "" {
 				v.Set(name, *p)
@@ -91,6 +99,7 @@ func (c *cli) caseListCommand() *cobra.Command {
 		if len(args) == 1 {
 			v.Set("q", args[0])
 		}
+		filtered := len(v) > 1 || len(v) == 1 && !v.Has("open")
 		return c.with(ctx, false, func(k *client) error {
 			list, more, err := k.cases(ctx, v, limit)
 			if err != nil {
@@ -100,7 +109,7 @@ func (c *cli) caseListCommand() *cobra.Command {
 			for i, r := range list {
 				lines[i] = lineOf(r)
 			}
-			if err := emit(c, f, lines, c.showCases); err != nil {
+			if err := emit(c, f, lines, func(lines []caseLine) { c.showCases(lines, filtered) }); err != nil {
 				return err
 			}
 			if more {
@@ -113,6 +122,24 @@ func (c *cli) caseListCommand() *cobra.Command {
 		})
 	})
 	return cmd
+}
+
+// stateWords are the states that a case in a list can have.
+func stateWords() (out []string) {
+	for _, s := range remedy.States() {
+		if s != remedy.StateNone {
+			out = append(out, string(s))
+		}
+	}
+	return out
+}
+
+// pathWords are the paths, the most urgent first.
+func pathWords() (out []string) {
+	for _, p := range remedy.Paths() {
+		out = append(out, string(p))
+	}
+	return out
 }
 
 // cases reads the pages of a list up to a limit; 0 reads all.
@@ -138,8 +165,14 @@ func (k *client) cases(ctx context.Context, v url.Values, limit int) (out []stor
 	}
 }
 
-func (c *cli) showCases(lines []caseLine) {
-	if len(lines) == 0 {
+// showCases prints a list; filtered says that filters left some out.
+func (c *cli) showCases(lines []caseLine, filtered bool) {
+	switch {
+	case len(lines) == 0 && filtered:
+		fmt.Fprintln(c.out, "no case fits")
+		c.next("casement case list --open all")
+		return
+	case len(lines) == 0:
 		fmt.Fprintln(c.out, "no cases")
 		c.next("casement ingest alerts.json", "casement case list --open all")
 		return
@@ -209,8 +242,10 @@ func (k *client) oneCase(ctx context.Context, id string) (v caseView, err error)
 
 func (c *cli) caseShowCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "show CASE",
-		Short:   "Show one case: state, decision, actions, proof",
+		Use:   "show CASE",
+		Short: "Show one case: state, decision, actions, proof",
+		Long: `Show one case: its state and whom it waits for, the decision and by which rule, owner,
+deadlines, actions, tickets, what the last probe saw, and the findings that speak of it.`,
 		Example: "  casement case show cas_0123\n  casement case show cas_0123 -o json | jq .case.actions\n  casement case show cas_0123 --raw",
 		Args:    exactly("CASE"),
 	}
@@ -353,7 +388,7 @@ func (c *cli) caseTimelineCommand() *cobra.Command {
 		Args:    exactly("CASE"),
 	}
 	f := lists(cmd)
-	cmd.Flags().StringVar(&kind, "kind", "", "finding, decision, action, verify, human or notice")
+	cmd.Flags().StringVar(&kind, "kind", "", "one `kind` of entry: finding, decision, action, verify, human or notice")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		if kind != "" && !slices.Contains([]string{"finding", "decision", "action", "verify", "human", "notice"}, kind) {
 			return failf(codeUsage, "", "kind %q: want finding, decision, action, verify, human or notice", kind)

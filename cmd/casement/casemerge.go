@@ -42,9 +42,9 @@ case that goes on. Undo it with: casement case split CASE --undo-merge OTHER`,
 		Args:    exactly("CASE"),
 	}
 	f := output(cmd, "text", "json")
-	cmd.Flags().StringVar(&o.Into, "into", "", "the case that goes on with the findings of both")
-	cmd.Flags().StringVar(&o.Text, "why", "", "why they are one exposure")
-	cmd.Flags().StringVar(&o.Evidence, "alias-evidence", "", "what shows that both assets are one under two names")
+	cmd.Flags().StringVar(&o.Into, "into", "", "the `case` that goes on with the findings of both")
+	cmd.Flags().StringVar(&o.Text, "why", "", "`reason`: why they are one exposure")
+	cmd.Flags().StringVar(&o.Evidence, "alias-evidence", "", "`evidence` that both assets are one under two names")
 	who := signsIn(cmd)
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		switch {
@@ -65,7 +65,7 @@ case that goes on. Undo it with: casement case split CASE --undo-merge OTHER`,
 			}
 			t, err := k.tellBoth(ctx, args[0], verb, o)
 			if err != nil {
-				return err
+				return k.noneOf(ctx, err, args[0], o.Into)
 			}
 			if f.word == "json" {
 				return emitJSON(c, t)
@@ -92,9 +92,9 @@ and keys go back to the case they came from, which goes on as it was; both are j
 		Args:    exactly("CASE"),
 	}
 	f := output(cmd, "text", "json")
-	cmd.Flags().StringSliceVar(&o.Findings, "finding", nil, "uid of a finding to split off (may be repeated; casement case show names them)")
-	cmd.Flags().StringVar(&o.Case, "undo-merge", "", "the case whose merge into this one is undone")
-	cmd.Flags().StringVar(&o.Text, "why", "", "why they are two exposures")
+	cmd.Flags().StringSliceVar(&o.Findings, "finding", nil, "`uid` of a finding to split off (repeatable; casement case show names them)")
+	cmd.Flags().StringVar(&o.Case, "undo-merge", "", "the `case` whose merge into this one is undone")
+	cmd.Flags().StringVar(&o.Text, "why", "", "`reason`: why they are two exposures")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		switch {
 		case (o.Case == "") == (len(o.Findings) == 0):
@@ -109,7 +109,7 @@ and keys go back to the case they came from, which goes on as it was; both are j
 			}
 			t, err := k.tellBoth(ctx, args[0], verb, o)
 			if err != nil {
-				return err
+				return k.noneOf(ctx, err, args[0], orWords(o.Case, args[0]))
 			}
 			if f.word == "json" {
 				return emitJSON(c, t)

@@ -39,6 +39,8 @@ func (k *client) tell(ctx context.Context, id, verb string, o order) (t told, er
 // verb describes one command to cases.
 type verb struct {
 	name, short, example string
+	// long says what follows from it.
+	long string
 	// many: several cases may be named.
 	many bool
 	// text, until and to say which flags it has, and which it can't do without.
@@ -51,16 +53,16 @@ type verb struct {
 
 func verbs() []verb {
 	return []verb{
-		{name: "ack", short: "Take note of cases: the acknowledge clock stops", many: true, example: "casement case ack cas_0123 cas_0456"},
-		{name: "assign", short: "Give cases to a person or team", many: true, to: true, needTo: true, toDoc: "person or team", example: "casement case assign cas_0123 --to team-shop"},
-		{name: "comment", short: "Add words to a case", many: true, text: true, needText: true, textDoc: "the comment", example: `casement case comment cas_0123 -m "the owner is on it"`},
-		{name: "contain", short: "Ask for the compensating control of the playbook", effect: true, example: "casement case contain cas_0123"},
-		{name: "verify", short: "Ask for a probe now", many: true, effect: true, example: "casement case verify cas_0123 --wait 1m"},
-		{name: "escalate", short: "Ask for a person higher up", text: true, textDoc: "why", effect: true, example: `casement case escalate cas_0123 -m "no answer"`},
-		{name: "snooze", short: "Silence reminders until a date; with --reason the SLA clock stands still too", many: true, text: true, until: true, textDoc: "why", example: "casement case snooze cas_0123 --until 72h -m \"back on Monday\"\n  casement case snooze cas_0123 --reason vendor --until 2027-01-31 -m \"their fix comes with 4.2\""},
-		{name: "resume", short: "Let a paused SLA clock run again before its date", many: true, example: "casement case resume cas_0123"},
-		{name: "reopen", short: "Open a closed case again", text: true, textDoc: "why", example: `casement case reopen cas_0123 -m "seen again in the logs"`},
-		{name: "attest", short: "Close K3 to K5 on your word, with evidence and an end", text: true, needText: true, until: true, textDoc: "the evidence", example: `casement case attest cas_0123 -m "host was scrapped, see CHG-12" --until 2027-06-30`},
+		{name: "ack", short: "Take note of cases: the acknowledge clock stops", many: true, long: "Take note of cases: the acknowledge clock stops. The owner and the other clocks stay as they are.", example: "casement case ack cas_0123 cas_0456"},
+		{name: "assign", short: "Give cases to a person or team", many: true, to: true, needTo: true, toDoc: "person or team", long: "Give cases to a person or a team, as the owners files name them. They are told, and the\ncases wait for them from now on; clocks go on.", example: "casement case assign cas_0123 --to team-shop"},
+		{name: "comment", short: "Add words to a case", many: true, text: true, needText: true, textDoc: "the comment", long: "Add words to a case: they are in its timeline under your name, and nothing follows from them.", example: `casement case comment cas_0123 -m "the owner is on it"`},
+		{name: "contain", short: "Ask for the compensating control of the playbook", effect: true, long: "Ask for the compensating control of the playbook, or its first action where it has none. It is\nplanned, and somebody else has to approve it; the case stays open until the fix is proven.", example: "casement case contain cas_0123"},
+		{name: "verify", short: "Ask for a probe now", many: true, effect: true, long: "Ask for a probe now: what it sees may close the case, and nothing else does. With --wait its\nanswer is shown.", example: "casement case verify cas_0123 --wait 1m"},
+		{name: "escalate", short: "Ask for a person higher up", text: true, textDoc: "reason", effect: true, long: "Ask for a person higher up: the manager of the owner and the operations lead are told at once.", example: `casement case escalate cas_0123 -m "no answer"`},
+		{name: "snooze", short: "Silence reminders until a date; with --reason the SLA clock stands still too", many: true, text: true, until: true, textDoc: "reason", long: "Silence reminders until a date, at most 7 days ahead. Deadlines come all the same, unless --reason\npauses the SLA clock: for one of three reasons, and for at most 30 % of a deadline's time in all.", example: "casement case snooze cas_0123 --until 72h -m \"back on Monday\"\n  casement case snooze cas_0123 --reason vendor --until 2027-01-31 -m \"their fix comes with 4.2\""},
+		{name: "resume", short: "Let a paused SLA clock run again before its date", many: true, long: "Let a paused SLA clock run again before its date. The kill switch is another one: casement resume.", example: "casement case resume cas_0123"},
+		{name: "reopen", short: "Open a closed case again", text: true, textDoc: "reason", long: "Open a closed case again: a new episode begins. Within 30 days of closing, an alert of the\nsame exposure does so by itself.", example: `casement case reopen cas_0123 -m "seen again in the logs"`},
+		{name: "attest", short: "Close K3 to K5 on your word, with evidence and an end", text: true, needText: true, until: true, textDoc: "the evidence", long: "Close a case of class K3 to K5 on your word: with evidence, until a date within one year, on which\nit opens again. It is shown as attested and never counted as proven.", example: `casement case attest cas_0123 -m "host was scrapped, see CHG-12" --until 2027-06-30`},
 	}
 }
 
@@ -82,22 +84,22 @@ func (c *cli) caseVerb(v verb) *cobra.Command {
 	if v.many {
 		use, args = use+"...", atLeast(1, "CASE")
 	}
-	cmd := &cobra.Command{Use: use, Short: v.short, Example: "  " + v.example, Args: args}
+	cmd := &cobra.Command{Use: use, Short: v.short, Long: v.long, Example: "  " + v.example, Args: args}
 	f := output(cmd, "text", "json", "jsonl")
 	if v.text {
-		cmd.Flags().StringVarP(&o.Text, "message", "m", "", v.textDoc)
+		cmd.Flags().StringVarP(&o.Text, "message", "m", "", v.textDoc+", in `words` for the record")
 	}
 	if v.until {
-		cmd.Flags().StringVar(&until, "until", "", "date (2027-01-31), time (RFC 3339) or length (72h)")
+		cmd.Flags().StringVar(&until, "until", "", "`when` it ends: 2027-01-31, 2027-01-31T09:00:00Z, 72h or 30d")
 	}
 	if v.to {
-		cmd.Flags().StringVar(&target, "to", "", v.toDoc)
+		cmd.Flags().StringVar(&target, "to", "", "`name` of a "+v.toDoc)
 	}
 	if v.name == "snooze" {
-		cmd.Flags().StringVar(&o.Reason, "reason", "", "pause the SLA clock as well: vendor, change_freeze or legal_hold")
+		cmd.Flags().StringVar(&o.Reason, "reason", "", "pause the SLA clock as well, for this `reason`: vendor, change_freeze or legal_hold")
 	}
 	if v.name == "verify" {
-		cmd.Flags().DurationVar(&wait, "wait", 0, "wait for the probe; exit code 10 if it is still exposed")
+		cmd.Flags().DurationVar(&wait, "wait", 0, "how `long` to wait for the probe, e.g. 1m; exit code 10 if it is still exposed, 124 if none answers")
 	}
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		switch {
@@ -150,7 +152,7 @@ that the exposure is gone.`,
 		Args:    exactly("CASE", "NUMBER"),
 	}
 	f := output(cmd, "text", "json")
-	cmd.Flags().StringVarP(&o.Text, "message", "m", "", "a comment on it")
+	cmd.Flags().StringVarP(&o.Text, "message", "m", "", "`text` of a comment on it")
 	cmd.Flags().BoolVar(&undone, "undone", false, "say that the step is not done after all")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		return c.with(ctx, false, func(k *client) error {
@@ -260,17 +262,26 @@ func (c *cli) instant(word string) (time.Time, error) {
 		t, err = time.Parse(time.RFC3339, word)
 	}
 	if err != nil {
-		if d, derr := time.ParseDuration(word); derr == nil {
+		if d, derr := length(word); derr == nil {
 			t, err = c.now().Add(d), nil
 		}
 	}
 	switch {
 	case err != nil:
-		return t, failf(codeUsage, "", "%q is no date: want 2027-01-31, 2027-01-31T09:00:00Z or a length such as 72h", word)
+		return t, failf(codeUsage, "", "%q is no date: want 2027-01-31, 2027-01-31T09:00:00Z or a length such as 72h or 30d", word)
 	case !t.After(c.now()):
 		return t, failf(codeUsage, "", "%s is in the past", word)
 	}
 	return t.UTC(), nil
+}
+
+// length reads a length of time as Go writes it, or whole days: 30d.
+func length(word string) (time.Duration, error) {
+	if days, ok := strings.CutSuffix(word, "d"); ok {
+		n, err := strconv.ParseUint(days, 10, 16)
+		return time.Duration(n) * 24 * time.Hour, err
+	}
+	return time.ParseDuration(word)
 }
 
 // pollEvery is how often a waiting command looks again.

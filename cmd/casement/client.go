@@ -36,7 +36,9 @@ type client struct {
 	live bool
 	// where names the install for people, pages is the address of its pages.
 	where, pages string
-	close        func() error
+	// absent says what to do when it does not answer.
+	absent string
+	close  func() error
 	// tickets opens the tickets that wait, where no server does it.
 	tickets func(ctx context.Context) error
 }
@@ -81,12 +83,14 @@ func remoteClient(base, token string) (*client, error) {
 	if token == "" {
 		return nil, failf(codeAuth, "casement token create on the server, then set CASEMENT_TOKEN", "CASEMENT_URL is set, but CASEMENT_TOKEN is not")
 	}
-	return newClient(strings.TrimSuffix(base, "/"), token, http.DefaultTransport, base), nil
+	k := newClient(strings.TrimSuffix(base, "/"), token, http.DefaultTransport, base)
+	k.absent = "check CASEMENT_URL, and that casement serve runs there; without it the server of this machine is asked"
+	return k, nil
 }
 
 func newClient(base, token string, t http.RoundTripper, where string) *client {
 	jar, _ := cookiejar.New(nil) // nil options: cannot fail
-	return &client{base: base, token: token, live: true, where: where, pages: base, close: func() error { return nil },
+	return &client{base: base, token: token, live: true, where: where, pages: base, absent: "casement doctor", close: func() error { return nil },
 		http: &http.Client{Transport: t, Jar: jar, Timeout: callTimeout, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}}
 }
 
@@ -136,7 +140,7 @@ func localTransport(cert string) http.RoundTripper {
 // server's, called in this process. Nothing is sent and nothing is changed
 // outside; what the command asks for happens when the server runs.
 func (c *cli) ownApp(ctx context.Context, dir string) (*client, error) {
-	l, err := c.config(nil)
+	l, err := c.config()
 	if err != nil {
 		return nil, err
 	}
@@ -279,7 +283,7 @@ func (k *client) send(ctx context.Context, method, path, kind string, body io.Re
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
 		}
-		return nil, failf(codeRemote, "casement doctor", "%s does not answer: %w", k.where, err)
+		return nil, failf(codeRemote, k.absent, "%s does not answer: %w", k.where, err)
 	}
 	if resp.StatusCode < 400 {
 		return resp, nil
@@ -299,11 +303,13 @@ func refusal(resp *http.Response) error {
 	if first, _ := utf8.DecodeRuneInString(p.Detail); unicode.IsUpper(first) && p.Title != "" {
 		msg = p.Title + ". " + p.Detail // a sentence that goes on from the title
 	}
-	code := codeRemote
+	code, mend := codeRemote, ""
 	switch resp.StatusCode {
 	case http.StatusBadRequest, http.StatusUnprocessableEntity:
 		code = codeUsage
-	case http.StatusUnauthorized, http.StatusForbidden:
+	case http.StatusUnauthorized:
+		code, mend = codeAuth, "make another with casement token create on the server, then set CASEMENT_TOKEN"
+	case http.StatusForbidden:
 		code = codeAuth
 	case http.StatusNotFound, http.StatusGone:
 		code = codeNotFound
@@ -312,15 +318,33 @@ func refusal(resp *http.Response) error {
 	case http.StatusRequestEntityTooLarge:
 		code = codeError
 	}
-	return failf(code, "", "%s", msg)
+	return failf(code, mend, "%s", msg)
+}
+
+// missing words that what a command names is not there; other errors stay.
+func missing(err error, mend, format string, a ...any) error {
+	if codeOf(err) != codeNotFound {
+		return err
+	}
+	return failf(codeNotFound, mend, format, a...)
 }
 
 // noCase words that a case is not there.
 func noCase(id string, err error) error {
-	if codeOf(err) != codeNotFound {
-		return err
+	return missing(err, "casement case list --open all", "there is no case %s", id)
+}
+
+// noneOf says which of several cases is not there.
+func (k *client) noneOf(ctx context.Context, err error, ids ...string) error {
+	for _, id := range ids {
+		if codeOf(err) != codeNotFound {
+			break
+		}
+		if _, e := k.oneCase(ctx, id); codeOf(e) == codeNotFound {
+			return e
+		}
 	}
-	return failf(codeNotFound, "casement case list --open all", "there is no case %s", id)
+	return err
 }
 
 // with connects, runs f and closes.

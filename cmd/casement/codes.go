@@ -46,11 +46,11 @@ func exitCodes() []struct {
 		name, meaning string
 	}{
 		{codeOK, "ok", "it worked"},
-		{codeError, "error", "it did not work; the message says why (parse: no record could be read)"},
-		{codeUsage, "usage", "the command line is wrong"},
+		{codeError, "error", "it did not work, and the message says why: no record could be read, a policy test fails, …"},
+		{codeUsage, "usage", "the command line is wrong, or what it asks for is no valid value"},
 		{codeConfig, "invalid", "configuration, policy, owners or a mapping file is invalid; every fault is listed"},
 		{codeGate, "gate failed", "the gate found what policy blocks; nothing is broken"},
-		{codeNotFound, "not found", "no such case, approval, exception, user, token or file"},
+		{codeNotFound, "not found", "no such case, approval, exception, user, token, file or data folder"},
 		{codeAuth, "not allowed", "no credentials, or not the right to do this"},
 		{codeConflict, "conflict", "the state forbids it, or it changed meanwhile"},
 		{codeRemote, "remote", "an outside system or the server could not be reached or failed"},
@@ -151,6 +151,7 @@ func helpTopics() []*cobra.Command {
 	}
 	env.WriteString("\n  CASEMENT_CONFIG                    file or directory of the configuration\n")
 	env.WriteString("  CASEMENT_URL, CASEMENT_TOKEN       server and token for commands on cases\n")
+	env.WriteString("  " + statusToken + "              token of the forge, for gate --status\n")
 	env.WriteString("  NO_COLOR, COLUMNS, TERM=dumb       plain output, width of tables\n")
 	return []*cobra.Command{
 		{Use: "exit-codes", Short: "What each exit code means", Long: strings.TrimRight(b.String(), "\n")},

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -76,10 +75,7 @@ func (c *cli) validateNamed(l *config.Loaded) error {
 	if ferr == nil {
 		_, ferr = c.directory(files)
 	}
-	if err := errors.Join(perr, ferr); err != nil {
-		return firstCode(perr, ferr, err)
-	}
-	return nil
+	return bothFaults(perr, ferr)
 }
 
 func (c *cli) configShowCommand() *cobra.Command {
@@ -94,7 +90,7 @@ func (c *cli) configShowCommand() *cobra.Command {
 	f := lists(cmd)
 	cmd.Flags().BoolVar(&origin, "origin", false, "show where each value comes from")
 	cmd.RunE = c.does(func(context.Context, []string) error {
-		l, err := c.config(nil)
+		l, err := c.config()
 		if err != nil {
 			return err
 		}

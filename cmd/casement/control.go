@@ -25,9 +25,9 @@ type pauseScope struct{ playbook, connector, rule string }
 
 func scopes(cmd *cobra.Command) *pauseScope {
 	s := &pauseScope{}
-	cmd.Flags().StringVar(&s.playbook, "playbook", "", "only this playbook")
-	cmd.Flags().StringVar(&s.connector, "connector", "", "only this connector")
-	cmd.Flags().StringVar(&s.rule, "rule", "", "only this rule of the policy")
+	cmd.Flags().StringVar(&s.playbook, "playbook", "", "`name` of a playbook: only this one")
+	cmd.Flags().StringVar(&s.connector, "connector", "", "`name` of a connector: only this one")
+	cmd.Flags().StringVar(&s.rule, "rule", "", "`id` of a rule of the policy: only this one")
 	return s
 }
 
@@ -62,7 +62,7 @@ is under way at the target at this instant is not torn apart.`,
 	}
 	f := lists(cmd)
 	s := scopes(cmd)
-	cmd.Flags().StringVarP(&reason, "message", "m", "", "why")
+	cmd.Flags().StringVarP(&reason, "message", "m", "", "`reason`, for the record")
 	cmd.Flags().BoolVar(&list, "list", false, "only list what is paused")
 	cmd.RunE = c.does(func(ctx context.Context, _ []string) error {
 		scope, err := s.word()

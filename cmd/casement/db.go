@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/casement/casement/internal/app"
+	"github.com/casement/casement/internal/config"
 	"github.com/casement/casement/internal/store"
 )
 
@@ -51,8 +52,8 @@ changed then.`,
 	}
 	f := output(cmd, "text", "json")
 	fl := cmd.Flags()
-	fl.StringVar(&to, "to", "", "the database: a URL without a password, or env:NAME, file:PATH of one (default: database.url of the configuration)")
-	fl.DurationVar(&o.Wait, "wait", drainWait, "how long to wait for a running server's end")
+	fl.StringVar(&to, "to", "", "the database: a `URL` without a password, or env:NAME, file:PATH of one (default: database.url of the configuration)")
+	fl.DurationVar(&o.Wait, "wait", drainWait, "how `long` to wait for a running server's end")
 	fl.BoolVar(&o.Rehearse, "dry-run", false, "copy, verify where no server runs, and take it all back")
 	fl.BoolVar(&o.Cancel, "cancel", false, "take back a copy that was begun and that the database did not get")
 	fl.BoolVarP(&c.yes, "yes", "y", false, "do it without asking")
@@ -86,11 +87,11 @@ func (c *cli) moveConfig(ctx context.Context, to string) (app.Config, error) {
 	if c.database != "" {
 		return cfg, failf(codeUsage, "casement db copy --to URL", "--database says where an install is; --to says where it goes")
 	}
-	flags := map[string]string{}
+	var flags []config.Flag
 	if to != "" {
-		flags["database-url"] = to
+		flags = append(flags, config.Flag{Key: "database.url", Name: "to", Value: to})
 	}
-	l, err := c.config(flags)
+	l, err := c.config(flags...)
 	if err != nil {
 		return cfg, err
 	}

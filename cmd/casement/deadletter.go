@@ -38,7 +38,7 @@ func (c *cli) deadListCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 	}
 	f := lists(cmd)
-	cmd.Flags().StringVar(&caseID, "case", "", "only those of this case")
+	cmd.Flags().StringVar(&caseID, "case", "", "`id` of a case: only its dead letters")
 	cmd.RunE = c.does(func(ctx context.Context, _ []string) error {
 		return c.with(ctx, false, func(k *client) error {
 			var out app.DeadLetters

@@ -36,7 +36,7 @@ thing on purpose: the demo then has to end with exit code 1.`,
 	}
 	f := cmd.Flags()
 	f.BoolVar(&o.Once, "once", false, "decide for the reader and wait for nobody")
-	f.StringVar(&o.Sabotage, "sabotage", "", "break one thing on purpose: "+strings.Join(demo.Sabotages(), ", "))
+	f.StringVar(&o.Sabotage, "sabotage", "", "`thing` to break on purpose: "+strings.Join(demo.Sabotages(), ", "))
 	f.StringVar(&check, "check", "", "compare a run's `claims.jsonl` with the ledger and the logs beside it")
 	f.StringVar(&serve, "serve", "", "internal: be the server of a run")
 	_ = f.MarkHidden("serve") // the flag is there
@@ -91,7 +91,7 @@ func (c *cli) checkDemo(path string) error {
 		path string
 	}{{&e.Claims, path}, {&e.Ledger, filepath.Join(dir, "ledger.jsonl")}, {&e.Targets, filepath.Join(dir, "targets.jsonl")}, {&verifier, filepath.Join(dir, "ledger.pub")}} {
 		if *f.to, err = os.ReadFile(f.path); err != nil {
-			return failf(codeError, "give the claims.jsonl of a run; its other files lie beside it", "%w", err)
+			return failf(codeOf(fileError(f.path, err)), "give the claims.jsonl of a run; its other files lie beside it", "%w", fileError(f.path, err))
 		}
 	}
 	e.Verifier, e.Files = string(verifier), map[string][]byte{}

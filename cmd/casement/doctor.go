@@ -85,7 +85,7 @@ func (p *patient) add(what, result, mend, format string, a ...any) {
 // examine looks at one thing after the other.
 func (c *cli) examine(ctx context.Context) *patient {
 	p := &patient{}
-	l, err := c.config(nil)
+	l, err := c.config()
 	if err != nil {
 		p.add("configuration", "bad", "casement config validate", "%v", err)
 		return p

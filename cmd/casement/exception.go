@@ -34,21 +34,23 @@ func (c *cli) exceptionRequestCommand() *cobra.Command {
 	var q app.ExceptionRequest
 	var until string
 	cmd := &cobra.Command{
-		Use:     "request",
-		Short:   "Ask for an exception",
+		Use:   "request (--case ID | --class, --package, --project, --weakness) --until WHEN -m REASON",
+		Short: "Ask for an exception",
+		Long: `Ask for an exception: of one case by --case, or of everything that fits all of --class,
+--package, --project and --weakness. It holds once somebody else grants it, until its end.`,
 		Example: "  casement exception request --package lodash --project acme/shop --until 2027-01-31 -m \"replaced in January\"\n  casement exception request --case cas_0123 --until 2027-01-31 -m \"move is planned\"",
 		Args:    cobra.NoArgs,
 	}
 	f := output(cmd, "text", "json")
 	fl := cmd.Flags()
-	fl.StringVar(&q.Case, "case", "", "the case it is for")
-	fl.StringVar(&q.Class, "class", "", "class of findings, e.g. pipeline.vulnerable-package")
-	fl.StringVar(&q.Package, "package", "", "name of the package")
-	fl.StringVar(&q.Project, "project", "", "repository or application")
-	fl.StringVar(&q.Weakness, "weakness", "", "CVE or advisory id")
-	fl.StringVar(&q.Kind, "kind", "", "what kind of reason, e.g. risk-accepted, false-positive (default risk-accepted)")
-	fl.StringVar(&until, "until", "", "the day it ends")
-	fl.StringVarP(&q.Reason, "message", "m", "", "the reason")
+	fl.StringVar(&q.Case, "case", "", "`id` of the case it is for")
+	fl.StringVar(&q.Class, "class", "", "`class` of findings, e.g. pipeline.vulnerable-package")
+	fl.StringVar(&q.Package, "package", "", "`name` of the package")
+	fl.StringVar(&q.Project, "project", "", "`name` of the repository or application")
+	fl.StringVar(&q.Weakness, "weakness", "", "`id` of the CVE or advisory")
+	fl.StringVar(&q.Kind, "kind", "", "`kind` of reason, e.g. risk-accepted, false-positive (default risk-accepted)")
+	fl.StringVar(&until, "until", "", "`when` it ends: 2027-01-31, 72h or 30d")
+	fl.StringVarP(&q.Reason, "message", "m", "", "`reason`, for the record")
 	who := signsIn(cmd)
 	cmd.RunE = c.does(func(ctx context.Context, _ []string) (err error) {
 		if until == "" || strings.TrimSpace(q.Reason) == "" {
@@ -65,7 +67,7 @@ func (c *cli) exceptionRequestCommand() *cobra.Command {
 			}
 			var out app.ExceptionRequest
 			if err := k.call(ctx, "POST", "/api/v1/exceptions", q.ExceptionAsk, &out); err != nil {
-				return err
+				return noCase(q.Case, err)
 			}
 			if f.word == "json" {
 				return emitJSON(c, out)
@@ -80,8 +82,10 @@ func (c *cli) exceptionRequestCommand() *cobra.Command {
 
 func (c *cli) exceptionGrantCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use:     "grant ID",
-		Short:   "Grant an exception somebody else asked for",
+		Use:   "grant ID",
+		Short: "Grant an exception somebody else asked for",
+		Long: `Grant an exception that somebody else asked for. It is shown first; whoever grants it signs
+in, may approve, and is not who asked. A token can't grant.`,
 		Example: "  casement exception grant exc_0123 --as lee",
 		Args:    exactly("ID"),
 	}
@@ -136,12 +140,14 @@ func scopeWords(class, pkg, project, weakness string) string {
 func (c *cli) exceptionRevokeCommand() *cobra.Command {
 	var caseID string
 	cmd := &cobra.Command{
-		Use:     "revoke ID",
-		Short:   "End an exception now, or drop a request",
+		Use:   "revoke ID",
+		Short: "End an exception now, or drop a request",
+		Long: `End an exception now, or drop a request that waits. What it let pass is judged again.
+Exceptions of single cases need --case; casement case show names them.`,
 		Example: "  casement exception revoke exc_0123\n  casement exception revoke exc_0123 --case cas_0456",
 		Args:    exactly("ID"),
 	}
-	cmd.Flags().StringVar(&caseID, "case", "", "the case, for an exception of a case")
+	cmd.Flags().StringVar(&caseID, "case", "", "`id` of the case, for an exception of a case")
 	who := signsIn(cmd)
 	c.dangerous(cmd)
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
@@ -157,7 +163,7 @@ func (c *cli) exceptionRevokeCommand() *cobra.Command {
 				path += "?case=" + url.QueryEscape(caseID)
 			}
 			if err := k.call(ctx, "DELETE", path, nil, nil); err != nil {
-				return err
+				return missing(err, "casement exception list --all; with --case for an exception of a case, as casement case show names it", "there is no exception and no request %s", args[0])
 			}
 			fmt.Fprintf(c.out, "%s is revoked\n", args[0])
 			return nil
@@ -171,7 +177,7 @@ func (c *cli) exceptionListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "list",
 		Short:   "List requests that wait, and exceptions in force",
-		Long:    "List requests that wait and standing exceptions, the one that ends first first. Those of\nsingle cases are shown with the case.",
+		Long:    "List requests that wait and standing exceptions, what ends first on top. Those of single\ncases are shown with the case.",
 		Example: "  casement exception list\n  casement exception list --all -o json",
 		Args:    cobra.NoArgs,
 	}

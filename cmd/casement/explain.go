@@ -43,11 +43,11 @@ key or uid as parse and try print them; its beginning is enough.`,
 	}
 	f := lists(cmd)
 	j := judges(cmd)
-	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping file for JSON that no reader knows (repeatable)")
+	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping `file` for JSON that no reader knows (repeatable)")
 	c.scans(cmd)
-	cmd.Flags().StringVar(&event, "event", "", "event name of the sender")
-	cmd.Flags().StringVar(&key, "key", "", "exposure key or uid, or its beginning")
-	cmd.Flags().IntVar(&top, "top", 3, "exposures to explain when --key is not given; 0 for all")
+	cmd.Flags().StringVar(&event, "event", "", "event `name` of the sender, e.g. of its X-GitHub-Event header")
+	cmd.Flags().StringVar(&key, "key", "", "exposure `key` or uid, or its beginning")
+	cmd.Flags().IntVar(&top, "top", 3, "`number` of exposures to explain when --key is not given; 0 for all")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		jd, err := c.judge(ctx, j)
 		if err != nil {

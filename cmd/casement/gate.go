@@ -35,12 +35,12 @@ count until their dates, and each blocked exposure gets a case with a ticket the
 	}
 	f := output(cmd, "table", "json", "sarif", "junit")
 	g.judging = judges(cmd)
-	cmd.Flags().StringArrayVar(&g.mappings, "mapping", nil, "mapping file for JSON that no reader knows (repeatable)")
-	cmd.Flags().StringVar(&g.project, "project", "", "name of what is built (default: from the report)")
+	cmd.Flags().StringArrayVar(&g.mappings, "mapping", nil, "mapping `file` for JSON that no reader knows (repeatable)")
+	cmd.Flags().StringVar(&g.project, "project", "", "`name` of what is built (default: from the report)")
 	c.scans(cmd)
 	cmd.Flags().BoolVar(&g.noTicket, "no-ticket", false, "only judge; open no case and no ticket")
 	cmd.Flags().BoolVar(&g.allowEmpty, "allow-empty", false, "a valid report without findings passes (default: it is an error, as a scanner that saw nothing looks the same)")
-	cmd.Flags().StringVar(&g.status, "status", "", "tell a forge the verdict: address of the commit's statuses, https://HOST/api/v1/repos/OWNER/REPO/statuses/SHA (GitHub, Gitea); token from "+statusToken)
+	cmd.Flags().StringVar(&g.status, "status", "", "tell a forge the verdict: `address` of the commit's statuses, https://HOST/api/v1/repos/OWNER/REPO/statuses/SHA (GitHub, Gitea); token from "+statusToken)
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error { return c.gateAndTell(ctx, &g, f, args) })
 	return cmd
 }
@@ -74,7 +74,7 @@ func (c *cli) gate(ctx context.Context, g *gating, f *formats, args []string) (v
 		if len(a.errs) != 1 || len(a.summary.Formats) > 0 {
 			why = errors.New(gateFault(a))
 		}
-		return v, failf(codeError, "mend the report: what can't be read can't be judged", "the gate fails closed: %w", why)
+		return v, failf(codeError, orWords(mendOf(why), "mend the report: what can't be read can't be judged"), "the gate fails closed: %w", why)
 	}
 	if a.summary.Read == 0 && !g.allowEmpty {
 		return v, failf(codeError, "check that the scanner ran over the right place; --allow-empty accepts it", "the gate fails closed: the report holds no findings at all")

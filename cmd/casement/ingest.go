@@ -43,9 +43,9 @@ casement serve runs. Exit code 9: some alerts were refused, 1: all were.`,
 		Args:    atLeast(1, "FILE or -"),
 	}
 	f := lists(cmd)
-	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping file for JSON that no reader knows (repeatable)")
+	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping `file` for JSON that no reader knows (repeatable)")
 	c.scans(cmd)
-	cmd.Flags().StringVar(&event, "event", "", "event name of the sender, e.g. the X-GitHub-Event header")
+	cmd.Flags().StringVar(&event, "event", "", "event `name` of the sender, e.g. of its X-GitHub-Event header")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		return c.with(ctx, true, func(k *client) error {
 			list, errs := c.ingestAll(ctx, k, args, mappings, event)

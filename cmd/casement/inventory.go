@@ -39,7 +39,8 @@ func (c *cli) inventoryCommand() *cobra.Command {
 		Long: `Read alerts and show the top classes by category (identity, endpoint, cloud
 configuration, CI/CD, SaaS, runtime): volume, duplicates, confidence, whether an owner is
 found, and for each class the action, approver, SLA, probe and decision it would get
-once its rules are trusted. Nothing is stored and nothing is touched.`,
+once its rules are trusted. Nothing is stored and nothing is touched. FILE - is standard input.
+Exit code 9: some records could not be read; 1: none.`,
 		Example: `  casement inventory securityhub.json
   casement inventory --owners owners.yaml --top 5 alerts/*.json
   casement inventory alerts.json -o json | jq '.rows[].class'`,
@@ -47,10 +48,10 @@ once its rules are trusted. Nothing is stored and nothing is touched.`,
 	}
 	f := lists(cmd)
 	j := judges(cmd)
-	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping file for JSON that no reader knows (repeatable)")
+	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping `file` for JSON that no reader knows (repeatable)")
 	c.scans(cmd)
-	cmd.Flags().StringVar(&event, "event", "", "event name of the sender, e.g. the X-GitHub-Event header")
-	cmd.Flags().IntVar(&top, "top", 10, "classes to show per category; 0 for all")
+	cmd.Flags().StringVar(&event, "event", "", "event `name` of the sender, e.g. of its X-GitHub-Event header")
+	cmd.Flags().IntVar(&top, "top", 10, "`number` of classes to show per category; 0 for all")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		jd, err := c.judge(ctx, j)
 		if err != nil {

@@ -42,8 +42,8 @@ public key that casement ledger verify printed there to check its checkpoints as
 		Args:    cobra.NoArgs,
 	}
 	f := output(cmd, "text", "json")
-	cmd.Flags().StringVar(&file, "file", "", "check this export instead")
-	cmd.Flags().StringVar(&verifier, "verifier", "", "public key of the install the export is from")
+	cmd.Flags().StringVar(&file, "file", "", "export `file` to check instead")
+	cmd.Flags().StringVar(&verifier, "verifier", "", "public `key` of the install the export is from")
 	cmd.RunE = c.does(func(ctx context.Context, _ []string) error {
 		var rep app.LedgerReport
 		var err error

@@ -19,7 +19,7 @@ func (c *cli) dataDir() (string, error) {
 	if c.data != "" {
 		return c.data, nil
 	}
-	l, err := c.config(nil)
+	l, err := c.config()
 	if err != nil {
 		return "", err
 	}
@@ -41,7 +41,7 @@ func hasData(dir string) (bool, error) {
 // openStore opens the store of this machine for a command that needs the store
 // itself. done closes it.
 func (c *cli) openStore(ctx context.Context) (s app.Store, done func() error, err error) {
-	l, err := c.config(nil)
+	l, err := c.config()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -78,5 +78,5 @@ func (c *cli) openStore(ctx context.Context) (s app.Store, done func() error, er
 }
 
 func noData(dir string) error {
-	return failf(codeNotFound, "casement serve makes one; --data DIR or CASEMENT_DATA_DIR names another; CASEMENT_URL a server", "there is no data folder %s", dir)
+	return failf(codeNotFound, "casement serve makes one; --data FOLDER or CASEMENT_DATA_DIR names another; CASEMENT_URL and CASEMENT_TOKEN name a server", "there is no data folder %s", dir)
 }

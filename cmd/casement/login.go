@@ -21,8 +21,8 @@ type person struct{ as, password string }
 
 func signsIn(cmd *cobra.Command) *person {
 	p := &person{}
-	cmd.Flags().StringVar(&p.as, "as", "", "login name (asked for if not given)")
-	cmd.Flags().StringVar(&p.password, "password", "", "reference to the password, env:NAME, file:PATH or cmd:PROGRAM (asked for if not given)")
+	cmd.Flags().StringVar(&p.as, "as", "", "login `name` (asked for if not given)")
+	cmd.Flags().StringVar(&p.password, "password", "", "`reference` to the password: env:NAME, file:PATH or cmd:PROGRAM (asked for if not given)")
 	return p
 }
 
@@ -43,7 +43,7 @@ func (c *cli) signIn(ctx context.Context, k *client, p *person) error {
 	if err != nil {
 		k.token = token
 		if codeOf(err) == codeAuth {
-			return failf(codeAuth, "", "name or password is wrong")
+			return failf(codeAuth, "an administrator can set another: casement user password NAME", "name or password is wrong")
 		}
 		return err
 	}
@@ -83,7 +83,7 @@ func (c *cli) secret(ctx context.Context, prompt, ref string) (string, error) {
 		}
 		v, err := s.Resolve(ctx)
 		if err != nil {
-			return "", failf(codeUsage, "", "%w", err)
+			return "", failf(codeUsage, "give env:NAME, file:PATH or cmd:PROGRAM, or leave it out to be asked", "--password: %w", err)
 		}
 		return v, nil
 	}

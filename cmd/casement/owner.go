@@ -60,7 +60,7 @@ shows what each source said.`,
 	}
 	f := lists(cmd)
 	j := judges(cmd)
-	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping file for JSON that no reader knows (repeatable)")
+	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping `file` for JSON that no reader knows (repeatable)")
 	cmd.Flags().BoolVar(&why, "why", false, "show what each source said")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		d, a, verdict, err := c.ownership(ctx, j, args, mappings)
@@ -116,7 +116,7 @@ func (c *cli) ownerGapsCommand() *cobra.Command {
 	}
 	f := lists(cmd)
 	j := judges(cmd)
-	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping file for JSON that no reader knows (repeatable)")
+	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping `file` for JSON that no reader knows (repeatable)")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		d, a, verdict, err := c.ownership(ctx, j, args, mappings)
 		if err != nil {

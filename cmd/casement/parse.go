@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/format/all"
 	"github.com/casement/casement/internal/format/jsonl"
 )
 
@@ -44,10 +46,10 @@ func (c *cli) parseCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "parse FILE...",
 		Short: "Read alerts and print them as normalized findings",
-		Long: `Read alerts and print one JSON object per finding. The format is found by content:
-SARIF, AWS Security Finding Format, GitHub alerts, Trivy, OCSF, JSON lines, or any
-JSON by a mapping file. Nothing is stored and no policy is applied: suppressed means
-that the source itself says "not a finding".
+		Long: `Read alerts from files, - for standard input, and print one JSON object per finding. The
+format is found by content (` + wrap(readable(), reportWidth, "") + `),
+or JSON of any other form is read by a mapping file (docs/mapping.md). Nothing is stored and
+no policy is applied: suppressed means that the source itself says "not a finding".
 
 The summary {read, kept, suppressed, refused} goes to standard error as the last
 line. Exit code 9: some records were refused; 1: none could be read.`,
@@ -57,9 +59,9 @@ line. Exit code 9: some records were refused; 1: none could be read.`,
 		Args: atLeast(1, "FILE"),
 	}
 	f := output(cmd, "jsonl", "json", "table")
-	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping file for JSON that no reader knows (repeatable)")
+	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping `file` for JSON that no reader knows (repeatable)")
 	c.scans(cmd)
-	cmd.Flags().StringVar(&event, "event", "", "event name of the sender, e.g. the X-GitHub-Event header")
+	cmd.Flags().StringVar(&event, "event", "", "event `name` of the sender, e.g. of its X-GitHub-Event header")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		a, err := c.parse(ctx, f, args, mappings, event)
 		if err != nil {
@@ -80,6 +82,15 @@ line. Exit code 9: some records were refused; 1: none could be read.`,
 		return nil
 	})
 	return cmd
+}
+
+// readable names the formats that are known, with those that mapping files read.
+func readable() string {
+	var names []string
+	for _, r := range all.Readers() {
+		names = append(names, r.Name())
+	}
+	return strings.Join(names, ", ")
 }
 
 // parse reads the files and prints the findings: lines as they are read, the

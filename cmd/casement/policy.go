@@ -25,7 +25,7 @@ func (c *cli) oneDir(args []string) (string, error) {
 	if len(args) == 1 {
 		return args[0], nil
 	}
-	l, err := c.config(nil)
+	l, err := c.config()
 	if err != nil {
 		return "", err
 	}

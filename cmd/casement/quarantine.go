@@ -37,9 +37,9 @@ func (c *cli) quarantineListCommand() *cobra.Command {
 		Args:    cobra.NoArgs,
 	}
 	f := lists(cmd)
-	cmd.Flags().StringVar(&source, "source", "", "only of this source")
-	cmd.Flags().Int64Var(&after, "after", 0, "only bodies after this number: the next page")
-	cmd.Flags().IntVar(&limit, "limit", 100, "at most this many")
+	cmd.Flags().StringVar(&source, "source", "", "`name` of a source: only its bodies")
+	cmd.Flags().Int64Var(&after, "after", 0, "`number` of a body: only later ones (the next page)")
+	cmd.Flags().IntVar(&limit, "limit", 100, "`number` of bodies to list at most")
 	cmd.RunE = c.does(func(ctx context.Context, _ []string) error {
 		q := url.Values{"source": {source}, "after": {strconv.FormatInt(after, 10)}, "limit": {strconv.Itoa(limit)}}
 		return c.with(ctx, false, func(k *client) error {
@@ -135,7 +135,7 @@ can't be read yet, 1: nothing could.`,
 		Args:    atLeast(1, "ID"),
 	}
 	f := lists(cmd)
-	cmd.Flags().StringVar(&file, "mapping", "", "mapping file that reads it, for this once")
+	cmd.Flags().StringVar(&file, "mapping", "", "mapping `file` that reads it, for this once")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		in := map[string]string{}
 		if file != "" {
@@ -222,7 +222,7 @@ func (c *cli) quarantineDropCommand() *cobra.Command {
 		Args:    exactly("ID"),
 	}
 	f := output(cmd, "text", "json")
-	cmd.Flags().StringVarP(&reason, "message", "m", "", "the reason")
+	cmd.Flags().StringVarP(&reason, "message", "m", "", "`reason`, for the record")
 	c.dangerous(cmd)
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		id, err := bodyNumber(args[0])

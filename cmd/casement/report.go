@@ -21,11 +21,11 @@ func (c *cli) reportCommand() *cobra.Command {
 verify, what was closed by itself, rejected, reopened or came back, and for how long SLA
 clocks were paused. What is still open counts in every time; a share that is not reached is
 not guessed. -o json has every count, -o jsonl a line for each class.`,
-		Example: "  casement report\n  casement report --since 2026-10-01\n  casement report --since 720h -o json | jq '.rows[0].sla_fix'",
+		Example: "  casement report\n  casement report --since 2026-10-01\n  casement report --since 30d -o json | jq '.rows[0].sla_fix'",
 		Args:    cobra.NoArgs,
 	}
 	f := lists(cmd)
-	cmd.Flags().StringVar(&since, "since", "", "start of the window: a day, an instant, or a length such as 720h (default: all time)")
+	cmd.Flags().StringVar(&since, "since", "", "`start` of the window: 2026-10-01, 2026-10-01T09:00:00Z, or how long ago: 720h or 30d (default: all time)")
 	cmd.RunE = c.does(func(ctx context.Context, _ []string) error {
 		path := "/api/v1/report"
 		if since != "" {
@@ -87,8 +87,8 @@ func (c *cli) begin(word string) (time.Time, error) {
 			return t.UTC(), nil
 		}
 	}
-	if d, err := time.ParseDuration(word); err == nil && d > 0 {
+	if d, err := length(word); err == nil && d > 0 {
 		return c.now().Add(-d), nil
 	}
-	return time.Time{}, failf(codeUsage, "", "%q is no start: want 2026-10-01, 2026-10-01T09:00:00Z or a length such as 720h", word)
+	return time.Time{}, failf(codeUsage, "", "%q is no start: want 2026-10-01, 2026-10-01T09:00:00Z or a length such as 720h or 30d", word)
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 
 	"github.com/spf13/cobra"
 
@@ -43,7 +44,7 @@ marks it, and then it starts this way too. All nodes must have ended.`,
 		if err != nil {
 			return err
 		}
-		l, err := c.config(nil)
+		l, err := c.config()
 		if err != nil {
 			return err
 		}
@@ -57,6 +58,8 @@ marks it, and then it starts this way too. All nodes must have ended.`,
 		switch {
 		case rep.Ledger.Fault != "":
 			return failf(codeUnverified, "take an older backup", "%w", err)
+		case errors.Is(err, fs.ErrNotExist):
+			return failf(codeNotFound, "name a folder that casement backup made", "%w", err)
 		case err != nil:
 			return failf(codeConflict, "", "%w", err)
 		case f.word == "json":

@@ -30,15 +30,15 @@ acts within limits or asks a person, and proves that the risk is gone.
 		CompletionOptions: cobra.CompletionOptions{HiddenDefaultCmd: false},
 	}
 	f := root.PersistentFlags()
-	f.StringVar(&c.configPath, "config", os.Getenv("CASEMENT_CONFIG"), "configuration file or directory (default: casement.yaml if it is there)")
-	f.StringVar(&c.data, "data", "", "data folder (default: data.dir of the configuration, ./casement-data)")
-	f.StringVar(&c.database, "database", "", "PostgreSQL that nodes share: a URL without a password, or env:NAME, file:PATH of one")
+	f.StringVar(&c.configPath, "config", os.Getenv("CASEMENT_CONFIG"), "configuration `file` or directory (default: casement.yaml if it is there)")
+	f.StringVar(&c.data, "data", "", "data `folder` (default: data.dir of the configuration, ./casement-data)")
+	f.StringVar(&c.database, "database", "", "PostgreSQL that nodes share: a `URL` without a password, or env:NAME, file:PATH of one")
 	f.BoolVar(&c.noColor, "no-color", false, "plain output")
 	f.BoolVarP(&c.quiet, "quiet", "q", false, "no talk on standard error, only data and errors")
 	f.BoolVar(&c.noInput, "no-input", false, "never ask; fail instead")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	root.AddGroup(
-		&cobra.Group{ID: groupStart, Title: "Look at your own alerts (nothing is stored):"},
+		&cobra.Group{ID: groupStart, Title: "Begin with your own alerts:"},
 		&cobra.Group{ID: groupCases, Title: "Work on cases:"},
 		&cobra.Group{ID: groupRules, Title: "Policy and people:"},
 		&cobra.Group{ID: groupServer, Title: "Run and look after it:"},
@@ -57,7 +57,9 @@ acts within limits or asks a person, and proves that the risk is gone.
 		cmd.Hidden = cmd.Hidden || cmd.Name() == "help" // the last line of the help says it
 	}
 	// A group of commands does nothing by itself: its usage is that of its commands.
-	root.SetUsageTemplate(strings.NewReplacer("{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}",
+	root.SetUsageTemplate(strings.NewReplacer(
+		"{{if .HasAvailableSubCommands}}\n\nUse", "{{if not .HasAvailableSubCommands}}\n\nExit codes: casement help exit-codes{{end}}{{if .HasAvailableSubCommands}}\n\nUse",
+		"{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}",
 		`(or .IsAvailableCommand (eq .Name "help"))`, ".IsAvailableCommand").Replace(root.UsageTemplate()))
 	walk(root, func(cmd *cobra.Command) {
 		if cmd.HasSubCommands() {
@@ -148,6 +150,9 @@ func (c *cli) commands() []*cobra.Command {
 
 // flagError says what a flag wants, instead of which function could not read it.
 func flagError(err error) error {
+	if what, _, found := strings.Cut(err.Error(), ": time: "); found {
+		return fmt.Errorf("%s: want a length such as 90s, 10m or 1h30m", what)
+	}
 	what, how, found := strings.Cut(err.Error(), ": strconv.")
 	if !found {
 		return err

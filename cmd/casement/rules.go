@@ -29,25 +29,28 @@ type judging struct {
 // judges adds the flags of a command that judges.
 func judges(cmd *cobra.Command) *judging {
 	j := &judging{}
-	cmd.Flags().StringVar(&j.policy, "policy", "", "policy directory (default: policy.dir of the configuration, else the shipped pack)")
-	cmd.Flags().StringArrayVar(&j.owners, "owners", nil, "owners.yaml, Backstage catalog, or owner/repo=CODEOWNERS (repeatable)")
-	cmd.Flags().StringVar(&j.kev, "kev", "", "CISA's known exploited vulnerabilities as JSON")
+	cmd.Flags().StringVar(&j.policy, "policy", "", "policy `directory` (default: policy.dir of the configuration, else the shipped pack)")
+	cmd.Flags().StringArrayVar(&j.owners, "owners", nil, "`file` that names owners: owners.yaml, a Backstage catalog, or owner/repo=CODEOWNERS (repeatable)")
+	cmd.Flags().StringVar(&j.kev, "kev", "", "`file` of CISA's known exploited vulnerabilities (JSON)")
 	return j
 }
 
 // config loads the configuration, the default one if there is no file.
-func (c *cli) config(flags map[string]string) (*config.Loaded, error) {
+func (c *cli) config(flags ...config.Flag) (*config.Loaded, error) {
+	if c.data != "" {
+		flags = append(flags, config.Flag{Key: "data.dir", Name: "data", Value: c.data})
+	}
 	if c.database != "" {
-		if flags == nil {
-			flags = map[string]string{}
-		}
-		flags["database-url"] = c.database
+		flags = append(flags, config.Flag{Key: "database.url", Name: "database", Value: c.database})
 	}
 	l, issues, err := config.Load(config.Options{Path: c.configPath, Env: os.Environ(), Flags: flags})
 	if err != nil {
 		return nil, &exitError{code: codeConfig, err: err, mend: "casement config validate --config FILE"}
 	}
-	if len(issues) > 0 {
+	switch {
+	case issues.FromFlags():
+		return nil, &exitError{code: codeUsage, err: issues}
+	case len(issues) > 0:
 		return nil, &exitError{code: codeConfig, err: issues}
 	}
 	return l, nil
@@ -68,7 +71,7 @@ func readPolicy(dir string) ([]policy.File, error) {
 // loadPack loads the policy of a directory, "" for the shipped one. It may name
 // the verbs of the configured connectors and of every kind that there is.
 func (c *cli) loadPack(dir string) (*policy.Pack, error) {
-	l, err := c.config(nil)
+	l, err := c.config()
 	if err != nil {
 		return nil, err
 	}
@@ -144,7 +147,7 @@ func (c *cli) directory(files []catalog.File) (*owner.Directory, error) {
 // judge builds what judges from flags and configuration.
 func (c *cli) judge(_ context.Context, j *judging) (judge.Judge, error) {
 	var out judge.Judge
-	l, err := c.config(nil)
+	l, err := c.config()
 	if err != nil {
 		return out, err
 	}
@@ -158,8 +161,8 @@ func (c *cli) judge(_ context.Context, j *judging) (judge.Judge, error) {
 	j.policy = dir
 	p, perr := c.loadPack(dir)
 	files, ferr := c.readOwners(owners)
-	if err := errors.Join(perr, ferr); err != nil {
-		return out, firstCode(perr, ferr, err)
+	if err := bothFaults(perr, ferr); err != nil {
+		return out, err
 	}
 	for _, f := range p.OwnerFiles() {
 		files = append(files, catalog.File{Name: f.Name, Data: f.Data})
@@ -185,10 +188,10 @@ func (c *cli) judge(_ context.Context, j *judging) (judge.Judge, error) {
 	return out, nil
 }
 
-// firstCode keeps the exit code of the first of two errors for both together.
-func firstCode(a, b, both error) error {
-	if a == nil {
-		a = b
+// bothFaults is two errors as one, with the exit code of the first.
+func bothFaults(a, b error) error {
+	if a != nil && b != nil {
+		return failf(codeOf(a), orWords(mendOf(a), mendOf(b)), "%w", errors.Join(a, b))
 	}
-	return &exitError{code: codeOf(a), err: both}
+	return firstOf(a, b)
 }

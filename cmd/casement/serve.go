@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/url"
 	"os"
 	"os/signal"
@@ -12,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/casement/casement/internal/app"
+	"github.com/casement/casement/internal/config"
 	"github.com/casement/casement/internal/policy"
 	"github.com/casement/casement/internal/store"
 )
@@ -32,10 +34,9 @@ force, and the old ones stay where they have a fault. Other settings need a rest
   casement serve --database postgres://casement@db.internal/casement`,
 		Args: cobra.NoArgs,
 	}
-	data := cmd.Flags().String("data", "", "data folder (default: data.dir of the configuration, else ./casement-data)")
-	listen := cmd.Flags().String("listen", "", "host:port (default "+app.DefaultListen+")")
+	listen := cmd.Flags().String("listen", "", "`address` to listen on, host:port (default "+app.DefaultListen+")")
 	cmd.RunE = c.does(func(ctx context.Context, _ []string) error {
-		cfg, err := c.appConfig(ctx, *data, *listen)
+		cfg, err := c.appConfig(ctx, *listen)
 		if err != nil {
 			return err
 		}
@@ -104,15 +105,12 @@ func (c *cli) reloads(ctx context.Context, a *app.App) {
 }
 
 // appConfig turns the configuration and the flags of serve into what app needs.
-func (c *cli) appConfig(ctx context.Context, data, listen string) (app.Config, error) {
-	flags := map[string]string{}
-	if data != "" {
-		flags["data-dir"] = data
-	}
+func (c *cli) appConfig(ctx context.Context, listen string) (app.Config, error) {
+	var flags []config.Flag
 	if listen != "" {
-		flags["server-listen"] = listen
+		flags = append(flags, config.Flag{Key: "server.listen", Name: "listen", Value: listen})
 	}
-	l, err := c.config(flags)
+	l, err := c.config(flags...)
 	if err != nil {
 		return app.Config{}, err
 	}
@@ -135,15 +133,19 @@ func setupError(err error) error {
 
 // openError words why an install could not be opened.
 func (c *cli) openError(dir string, err error) error {
-	if errors.Is(err, store.ErrLocked) {
+	switch {
+	case errors.Is(err, store.ErrLocked):
 		return failf(codeConflict, "stop the other one, or name another folder with --data", "%s: %w", dir, err)
-	}
-	if errors.Is(err, app.ErrOtherKey) {
+	case errors.Is(err, app.ErrOtherKey):
 		return &exitError{code: codeConfig, err: err}
+	case errors.Is(err, syscall.EADDRINUSE):
+		return failf(codeConflict, "end what listens there (another Casement?), or name another address with --listen", "%w", err)
+	case as(err, new(*net.OpError)) && errors.Is(err, syscall.EACCES):
+		return failf(codeAuth, "name a port from 1024 on with --listen, or let this user listen there", "%w", err)
 	}
 	var issues policy.Issues
 	if as(err, &issues) {
-		if l, cerr := c.config(nil); cerr == nil {
+		if l, cerr := c.config(); cerr == nil {
 			issues = located(l.Policy.Dir, issues)
 		}
 		return &exitError{code: codeConfig, err: issues}

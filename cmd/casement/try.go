@@ -24,7 +24,8 @@ func (c *cli) tryCommand() *cobra.Command {
 		Long: `Read alerts, join them to cases and judge each as the policy would once its rules are
 trusted: what would be enforced, approved, ticketed, what has no owner. The limits
 that always hold (unknown facts, irreversible actions) are applied. Nothing is stored
-and nothing is touched.`,
+and nothing is touched. FILE - is standard input.
+Exit code 9: some records could not be read; 1: none.`,
 		Example: `  casement try trivy.json
   casement try --owners owners.yaml --policy ./policy alerts.json
   casement try alerts.json -o jsonl | jq 'select(.path=="enforce")'`,
@@ -32,10 +33,10 @@ and nothing is touched.`,
 	}
 	f := lists(cmd)
 	j := judges(cmd)
-	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping file for JSON that no reader knows (repeatable)")
+	cmd.Flags().StringArrayVar(&mappings, "mapping", nil, "mapping `file` for JSON that no reader knows (repeatable)")
 	c.scans(cmd)
-	cmd.Flags().StringVar(&event, "event", "", "event name of the sender, e.g. the X-GitHub-Event header")
-	cmd.Flags().IntVar(&top, "top", 20, "cases to show; 0 for all")
+	cmd.Flags().StringVar(&event, "event", "", "event `name` of the sender, e.g. of its X-GitHub-Event header")
+	cmd.Flags().IntVar(&top, "top", 20, "`number` of cases to show; 0 for all")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		jd, err := c.judge(ctx, j)
 		if err != nil {

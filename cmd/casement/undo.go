@@ -37,7 +37,7 @@ func (c *cli) actionCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "action",
 		Short:   "Change actions back, one or all of a rule",
-		Example: "  casement action undo cas_0123 e1.0 -m \"wrong bucket\"\n  casement action undo --rule storage-public-s3 --since 1h",
+		Example: "  casement action undo cas_0123 e1.0 -m \"wrong bucket\"\n  casement action undo --rule storage-public-s3 --since 1h -m \"rule was too broad\"",
 	}
 	cmd.AddCommand(c.undoCommand("undo [CASE [ACTION]]", "Change back one action, or all that a rule did",
 		"  casement action undo cas_0123 e1.0 -m \"wrong bucket\"\n  casement action undo --rule storage-public-s3 --since 1h -m \"rule was too broad\"", true))
@@ -49,22 +49,23 @@ func (c *cli) undoCommand(use, short, example string, bulk bool) *cobra.Command 
 	var since, wait time.Duration
 	long := short + `. The plan is shown first; changes are made
 back in reverse order, and a probe looks at the state after each. An action whose target
-was changed by somebody else meanwhile is refused, not overwritten.`
-	cmd := &cobra.Command{Use: use, Short: short, Long: long, Example: example, Args: cobra.RangeArgs(0, 2)}
+was changed by somebody else meanwhile is refused, not overwritten. Exit code 7: nothing was
+changed back; 9: some of it was not; 124: not within --wait, it goes on by itself.`
+	cmd := &cobra.Command{Use: use, Short: short, Long: long, Example: example, Args: atMost(2, "words, CASE and ACTION")}
 	f := lists(cmd)
 	c.dangerous(cmd)
 	if bulk {
-		cmd.Flags().StringVar(&rule, "rule", "", "all actions decided by this rule")
-		cmd.Flags().DurationVar(&since, "since", time.Hour, "with --rule: acted within this time")
+		cmd.Flags().StringVar(&rule, "rule", "", "`id` of a rule: all actions it decided")
+		cmd.Flags().DurationVar(&since, "since", time.Hour, "with --rule: how `long` ago at most it acted")
 	}
-	cmd.Flags().StringVarP(&reason, "message", "m", "", "why; it goes into the record")
-	cmd.Flags().DurationVar(&wait, "wait", time.Minute, "how long to wait for each to be changed back and probed; 0 does not wait")
+	cmd.Flags().StringVarP(&reason, "message", "m", "", "`reason`, for the record")
+	cmd.Flags().DurationVar(&wait, "wait", time.Minute, "how `long` to wait for each to be changed back and probed; 0 does not wait")
 	cmd.RunE = c.does(func(ctx context.Context, args []string) error {
 		if (rule == "") == (len(args) == 0) {
 			return failf(codeUsage, cmd.CommandPath()+" --help", "name a case%s", map[bool]string{true: ", or a rule with --rule", false: ""}[bulk])
 		}
 		if strings.TrimSpace(reason) == "" {
-			return failf(codeUsage, "", "say why with -m: it goes into the record")
+			return failf(codeUsage, `add -m "why"`, "say why with -m: it goes into the record")
 		}
 		return c.with(ctx, false, func(k *client) error {
 			plan, err := c.undoPlan(ctx, k, args, rule, since)

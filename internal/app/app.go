@@ -200,7 +200,7 @@ func New(ctx context.Context, cfg Config) (a *App, err error) {
 		return a, err
 	}
 	if a.ln, err = net.Listen("tcp", cfg.Listen); err != nil {
-		return a, fmt.Errorf("listen on %s: %w; is another Casement running, or name another address with --listen", cfg.Listen, err)
+		return a, fmt.Errorf("no pages and API: %w", err)
 	}
 	a.close = append(a.close, func() error { return ignoreClosed(a.ln.Close()) })
 	if err = a.listenPprof(); err != nil {
@@ -308,8 +308,11 @@ func (a *App) takeIn() (err error) {
 		Source: func(name string) (intake.Source, bool) { s, ok := byName[name]; return s, ok },
 		Token: func(ctx context.Context, token string) (intake.Source, error) {
 			p, err := a.Auth.Bearer(ctx, token)
-			if err == nil && !p.Can(auth.Ingest) {
-				err = errors.New("the token's role may not send alerts")
+			switch {
+			case errors.Is(err, auth.ErrToken):
+				err = fmt.Errorf("%w: %w", err, intake.ErrDenied)
+			case err == nil && !p.Can(auth.Ingest):
+				err = fmt.Errorf("the token's role may not send alerts: %w", intake.ErrDenied)
 			}
 			if s, ok := byName[p.TokenName]; ok && s.Kind == "token" && s.Tenant == p.Tenant {
 				return s, err

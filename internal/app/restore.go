@@ -217,7 +217,7 @@ func Restore(ctx context.Context, from string, cfg Config, moved bool) (rep Rest
 			return rep, fmt.Errorf("%s holds %s already: name a folder that does not exist", to, name)
 		}
 		if _, err := os.Stat(filepath.Join(from, name)); err != nil {
-			return rep, fmt.Errorf("%s is no backup: %w", from, err)
+			return rep, fmt.Errorf("%s is no backup and no data folder: %w", from, err)
 		}
 	}
 	if err := os.MkdirAll(to, 0o700); err != nil {

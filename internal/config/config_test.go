@@ -95,9 +95,9 @@ func TestScalarIsSetOnce(t *testing.T) {
 
 func TestOverlayOrderAndOrigins(t *testing.T) {
 	env := []string{"CASEMENT_SERVER_LISTEN=127.0.0.1:2", "CASEMENT_LOG_LEVEL=debug", "CASEMENT_OWNERS_FILES=a.yaml, b.yaml", "CASEMENT_TOKEN=x"}
-	l := loadGood(t, Options{Env: env, Flags: map[string]string{"server-listen": "127.0.0.1:3"}})
+	l := loadGood(t, Options{Env: env, Flags: []Flag{{Key: "server.listen", Name: "listen", Value: "127.0.0.1:3"}}})
 	for key, want := range map[string][2]string{
-		"server.listen":   {"127.0.0.1:3", "flag --server-listen"},
+		"server.listen":   {"127.0.0.1:3", "flag --listen"},
 		"log.level":       {"debug", "env CASEMENT_LOG_LEVEL"},
 		"log.format":      {"text", "default"},
 		"owners.files":    {"a.yaml, b.yaml", "env CASEMENT_OWNERS_FILES"},
@@ -116,6 +116,12 @@ func TestOverlayOrderAndOrigins(t *testing.T) {
 			t.Errorf("%s is not shown", key)
 		}
 	}
+	if _, issues := Parse(nil, Options{Flags: []Flag{{"server.listen", "listen", "x"}}}); !issues.FromFlags() {
+		t.Errorf("a fault of a flag alone is not told: %v", issues)
+	}
+	if _, issues := Parse(nil, Options{Env: []string{"CASEMENT_SERVER_METRICS=maybe"}, Flags: []Flag{{"server.listen", "listen", "x"}}}); len(issues) != 2 || issues.FromFlags() {
+		t.Errorf("a fault of the environment is taken for one of a flag: %v", issues)
+	}
 	_, issues := Parse(nil, Options{Env: []string{"CASEMENT_SERVER_LISTN=x", "CASEMENT_SERVER_METRICS=maybe"}})
 	want := "env CASEMENT_SERVER_LISTN: this variable names no setting: did you mean CASEMENT_SERVER_LISTEN?\nenv CASEMENT_SERVER_METRICS: server.metrics is \"maybe\": want true or false"
 	if issues.Error() != want {
@@ -126,8 +132,7 @@ func TestOverlayOrderAndOrigins(t *testing.T) {
 // TestKeysFollowTheRule holds the naming rule for every key.
 func TestKeysFollowTheRule(t *testing.T) {
 	for _, k := range Keys() {
-		flag := strings.NewReplacer(".", "-", "_", "-").Replace(k.Name)
-		if k.Flag != flag || k.Env != "CASEMENT_"+strings.ToUpper(strings.ReplaceAll(flag, "-", "_")) || k.Doc == "" {
+		if k.Env != "CASEMENT_"+strings.ToUpper(strings.ReplaceAll(k.Name, ".", "_")) || k.Doc == "" {
 			t.Errorf("key %+v", k)
 		}
 	}

@@ -54,6 +54,17 @@ func (is Issues) Err() error {
 	return is
 }
 
+// FromFlags reports whether there are issues, all of them of values given by
+// flags.
+func (is Issues) FromFlags() bool {
+	for _, i := range is {
+		if !strings.HasPrefix(i.Where, flagOrigin) {
+			return false
+		}
+	}
+	return len(is) > 0
+}
+
 // Sorted puts the issues in the order of files and lines.
 func (is Issues) Sorted() Issues {
 	sort.SliceStable(is, func(a, b int) bool {

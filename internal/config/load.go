@@ -23,10 +23,13 @@ type Options struct {
 	Path string
 	// Env is the environment as os.Environ gives it.
 	Env []string
-	// Flags are the flags that were given, by flag name without dashes
-	// (server-listen).
-	Flags map[string]string
+	// Flags are the flags that were given.
+	Flags []Flag
 }
+
+// Flag is a setting given on the command line: its key (server.listen), the
+// name of the flag without dashes (listen), and the value.
+type Flag struct{ Key, Name, Value string }
 
 // Loaded is a configuration with the origin of each value.
 type Loaded struct {
@@ -143,7 +146,6 @@ func Parse(files []File, o Options) (*Loaded, Issues) {
 type Key struct {
 	Name    string `json:"key"`
 	Env     string `json:"env"`
-	Flag    string `json:"flag"`
 	Default string `json:"default,omitempty"`
 	Doc     string `json:"doc"`
 	// Bool marks a switch, List a list (comma-separated in flags and variables).
@@ -164,8 +166,7 @@ func Keys() []Key {
 				walk(name, f.Type)
 			case f.Type.Kind() == reflect.Map:
 			default:
-				flag := strings.NewReplacer(".", "-", "_", "-").Replace(name)
-				out = append(out, Key{Name: name, Env: envPrefix + strings.ToUpper(strings.ReplaceAll(flag, "-", "_")), Flag: flag,
+				out = append(out, Key{Name: name, Env: envPrefix + strings.ToUpper(strings.ReplaceAll(name, ".", "_")),
 					Default: f.Tag.Get("default"), Doc: f.Tag.Get("doc"), Bool: f.Type.Kind() == reflect.Bool, List: f.Type.Kind() == reflect.Slice})
 			}
 		}
@@ -174,16 +175,20 @@ func Keys() []Key {
 	return out
 }
 
-const envPrefix = "CASEMENT_"
+// How variables of settings begin, and the origin of values given by flags.
+const (
+	envPrefix  = "CASEMENT_"
+	flagOrigin = "flag --"
+)
 
 // overlay puts environment and flags over the files. A variable that begins
 // like a section but names no key is an error: a typing mistake must not
 // silently leave a setting at its default.
 func (p *parser) overlay(root *node, o Options) {
-	byEnv, byFlag, sections := map[string]Key{}, map[string]Key{}, map[string]bool{}
+	byEnv, byName, sections := map[string]Key{}, map[string]Key{}, map[string]bool{}
 	var envs []string
 	for _, k := range Keys() {
-		byEnv[k.Env], byFlag[k.Flag] = k, k
+		byEnv[k.Env], byName[k.Name] = k, k
 		envs = append(envs, strings.ToLower(k.Env))
 		first, _, _ := strings.Cut(k.Name, ".")
 		sections[envPrefix+strings.ToUpper(first)+"_"] = true
@@ -207,9 +212,9 @@ func (p *parser) overlay(root *node, o Options) {
 			}
 		}
 	}
-	for _, name := range sortedKeys(o.Flags) {
-		if k, ok := byFlag[name]; ok {
-			p.set(root, k, o.Flags[name], place{origin: "flag --" + name})
+	for _, f := range o.Flags {
+		if k, ok := byName[f.Key]; ok {
+			p.set(root, k, f.Value, place{origin: flagOrigin + f.Name})
 		}
 	}
 }

@@ -330,3 +330,15 @@ func TestWatch(t *testing.T) {
 		t.Errorf("told of %q", last)
 	}
 }
+
+// TestTokenNotLookedUp: where tokens can't be looked up, a sender keeps its alert
+// and sends it again; it is not told that its token is wrong.
+func TestTokenNotLookedUp(t *testing.T) {
+	d := open(t)
+	for token, status := range map[string]int{"token of nobody knows": http.StatusServiceUnavailable, "guessed": http.StatusUnauthorized, bearerToken: http.StatusOK} {
+		r := d.post("/api/v1/alerts", strings.NewReader(alert("1")), "Authorization", "Bearer "+token)
+		if r.status != status || r.Stored != (status == http.StatusOK) || (r.header.Get("Retry-After") != "") != (status == http.StatusServiceUnavailable) {
+			t.Errorf("%s: %d %s, want %d", token, r.status, r.text, status)
+		}
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -169,9 +168,12 @@ func source(name string) (intake.Source, bool) {
 }
 
 func token(_ context.Context, t string) (intake.Source, error) {
+	if t == "token of nobody knows" {
+		return intake.Source{}, errDisk
+	}
 	name, ok := map[string]string{bearerToken: "acme", "token of other": "other"}[t]
 	if !ok {
-		return intake.Source{}, errors.New("unknown token")
+		return intake.Source{}, fmt.Errorf("unknown token: %w", intake.ErrDenied)
 	}
 	s, _ := source(name)
 	return s, nil

@@ -14,6 +14,9 @@ import (
 	"time"
 )
 
+// ErrDenied is in the error of a token that may not send alerts.
+var ErrDenied = errors.New("send alerts with a valid token whose role is source")
+
 // ServeAlerts is POST /api/v1/alerts: any known format, authenticated by a
 // bearer token that stands for a source.
 func (in *Intake) ServeAlerts(w http.ResponseWriter, r *http.Request) {
@@ -26,8 +29,12 @@ func (in *Intake) ServeAlerts(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	src, err := in.Token(r.Context(), token)
+	if err != nil && !errors.Is(err, ErrDenied) {
+		in.refuse(w, "token", notStored(Answer{}, err))
+		return
+	}
 	if err != nil {
-		in.refuse(w, "token", Answer{Status: http.StatusUnauthorized, Error: "the token is not valid here: " + err.Error()})
+		in.refuse(w, "token", Answer{Status: http.StatusUnauthorized, Error: err.Error()})
 		return
 	}
 	in.serve(w, r, src, nil)

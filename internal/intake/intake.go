@@ -112,7 +112,8 @@ type Config struct {
 	Now        func() time.Time
 	// Source returns the source by name.
 	Source func(name string) (Source, bool)
-	// Token checks a bearer token and returns the source it speaks for.
+	// Token checks a bearer token and returns the source it speaks for; its error
+	// is an ErrDenied where the token is at fault, any other means: ask again.
 	Token func(ctx context.Context, token string) (Source, error)
 	// Routes are the channels by which the owner of a source is told, nil for the
 	// log alone.

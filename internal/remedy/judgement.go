@@ -95,6 +95,11 @@ const (
 	PathSuppress Path = "suppress"
 )
 
+// Paths lists all paths, the most urgent first.
+func Paths() []Path {
+	return []Path{PathIncident, PathEnforce, PathApprove, PathTicket, PathMonitor, PathSuppress}
+}
+
 // Path derives the label: suppress, incident, then the strongest
 // authorization of an action, then ticket, else monitor.
 func (d Decision) Path() Path {

@@ -47,10 +47,6 @@ type tile struct {
 	Chosen            bool
 }
 
-func allPaths() []remedy.Path {
-	return []remedy.Path{remedy.PathIncident, remedy.PathEnforce, remedy.PathApprove, remedy.PathTicket, remedy.PathMonitor, remedy.PathSuppress}
-}
-
 func (s *server) home(w http.ResponseWriter, r *http.Request) error {
 	http.Redirect(w, r, "/cases", http.StatusSeeOther)
 	return nil
@@ -67,7 +63,7 @@ func filterOf(q url.Values, tenant string) (f store.CaseFilter, open string, err
 	if f.State != "" && !slices.Contains(remedy.States(), remedy.State(f.State)) {
 		return f, "", invalid("state", f.State, "one of the states of a case, e.g. open, approval, closed")
 	}
-	if f.Path != "" && !slices.Contains(allPaths(), f.Path) {
+	if f.Path != "" && !slices.Contains(remedy.Paths(), f.Path) {
 		return f, "", invalid("path", string(f.Path), "incident, enforce, approve, ticket, monitor or suppress")
 	}
 	if k, err := deadline.ParseRiskClass(f.Risk); err != nil || f.Risk != "" && k == 0 {

@@ -267,7 +267,7 @@ func (s *server) permit(r *http.Request, need auth.Permission) error {
 			Detail: "Approvals, rejections and exceptions need a person who signed in with a password."}
 	}
 	return &problem{Status: http.StatusForbidden, Title: "Your role does not allow this",
-		Detail: "You are " + cmp.Or(rolesText(p.Roles), "without a role") + "; this needs the permission “" + need.String() + "”, which " + holders(need) + " have. An administrator can change your role."}
+		Detail: "You are " + cmp.Or(rolesText(p.Roles), "without a role") + "; this needs the permission “" + need.String() + "”, which comes with the role " + holders(need) + ". An administrator can change your role."}
 }
 
 // holders names the roles that have a permission.
@@ -278,7 +278,10 @@ func holders(need auth.Permission) string {
 			have = append(have, string(r))
 		}
 	}
-	return strings.Join(have, ", ")
+	if n := len(have); n > 1 {
+		have = []string{strings.Join(have[:n-1], ", "), have[n-1]}
+	}
+	return strings.Join(have, " or ")
 }
 
 // identify puts the request's principal into its context.
