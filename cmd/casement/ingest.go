@@ -14,7 +14,6 @@ import (
 	"github.com/casement/casement/internal/format"
 	"github.com/casement/casement/internal/format/all"
 	"github.com/casement/casement/internal/format/jsonl"
-	"github.com/casement/casement/internal/format/sarif"
 	"github.com/casement/casement/internal/intake"
 )
 
@@ -115,11 +114,11 @@ func (c *cli) ingestFile(ctx context.Context, k *client, name string, mappings [
 		if n, err := in.ReadAt(body, 0); n < len(body) {
 			return out, fileError(name, err)
 		}
-		if err = k.ingest(ctx, &out, body); err == nil && out.Format == sarif.Name {
-			res, _ := all.Read(body, format.Options{}) // the server judged it; here only what it names counts
-			var a alerts
+		if err = k.ingest(ctx, &out, body); err == nil && c.asset.of.UID == "" {
+			res, _ := all.Read(body, format.Options{File: shownName(name)}) // the server judged it; here only what it names counts
+			a := alerts{summary: summary{Because: map[string]int{}}}
 			a.add(res)
-			c.tellNameless(a.nameless)
+			c.tellNameless(a)
 		}
 		return out, err
 	}

@@ -54,8 +54,9 @@ type alerts struct {
 	// refusals are the first ones; the summary counts all.
 	refusals []format.Note
 	errs     []error
-	// nameless counts findings that name a file and nothing it is in.
-	nameless int
+	// nameless counts findings that name a file and nothing it is in, unnamed
+	// those that name no asset at all.
+	nameless, unnamed int
 }
 
 // input is an open file of alerts.
@@ -213,7 +214,7 @@ func (s *scanned) Set(word string) error {
 
 // scans adds --asset to a command that reads reports.
 func (c *cli) scans(cmd *cobra.Command) {
-	cmd.Flags().Var(&c.asset, "asset", "what was scanned, TYPE=UID, for reports that do not say (SARIF without provenance): repository=acme/shop")
+	cmd.Flags().Var(&c.asset, "asset", "what was scanned, TYPE=UID, for reports that do not say: repository=acme/shop, cluster_node=node-7")
 }
 
 // readAlerts reads all files by the built-in readers and the mapping files. A
@@ -295,7 +296,10 @@ func (a *alerts) add(res format.Result) {
 		s.Because[clean(x.Reason)]++
 	}
 	for _, f := range res.Findings {
-		if f.Asset.Type == "file" && f.Location.Repository == "" {
+		switch {
+		case !format.Named(f.Asset):
+			a.unnamed++
+		case f.Asset.Type == "file" && f.Location.Repository == "":
 			a.nameless++
 		}
 	}
@@ -318,7 +322,7 @@ func (c *cli) tell(a alerts) error {
 	if n := a.summary.Refused - len(a.refusals); n > 0 && len(a.refusals) == shownRefusals {
 		fmt.Fprintf(c.err, "%s %d more records\n", c.talk.paint(yellow, "refused:"), n)
 	}
-	c.tellNameless(a.nameless)
+	c.tellNameless(a)
 	nothing := a.summary.Kept == 0 && a.summary.Suppressed == 0 && len(a.summary.Formats) == 0
 	for i, err := range a.errs {
 		if nothing && i == len(a.errs)-1 {
@@ -339,9 +343,14 @@ func (c *cli) tell(a alerts) error {
 }
 
 // tellNameless says what it means that a report does not name what was scanned:
-// files of the same name in two repositories would be one asset.
-func (c *cli) tellNameless(n int) {
-	if n > 0 {
+// files of the same name in two repositories would be one asset, and what stands
+// in for an asset is nothing that can be changed.
+func (c *cli) tellNameless(a alerts) {
+	if n := a.unnamed; n > 0 {
+		c.sayf("%s no asset (kube-bench names no node, an alert without instance no system): name it with --asset TYPE=UID, or nobody knows whose it is and what to change",
+			pluralVerb(n, "finding names", "findings name"))
+	}
+	if n := a.nameless; n > 0 {
 		c.sayf("%s a file but not its repository (SARIF without versionControlProvenance): name it with --asset repository=OWNER/NAME, or equal paths of two repositories are one asset",
 			pluralVerb(n, "finding names", "findings name"))
 	}

@@ -206,7 +206,7 @@ func severityOf(word string) finding.Severity {
 }
 
 // asset finds what the labels name, the narrowest first. Labels that name
-// nothing known are the asset as a whole.
+// nothing known are the asset as a whole, which then says that it has no name.
 func (a *alert) asset(f *finding.Finding, rule string, opt format.Options) {
 	l := a.Labels
 	cluster := l["cluster"]
@@ -233,7 +233,8 @@ func (a *alert) asset(f *finding.Finding, rule string, opt format.Options) {
 	default:
 		f.Asset = format.Scanned(format.Options{Asset: opt.Asset}, "")
 		if f.Asset.UID == "" {
-			f.Asset = finding.Asset{UID: format.First(labelSet(l, []string{"alertname", "severity", "casement_class"}), rule), Type: "service", Name: format.First(l["service"], l["app"], l["job"], l["instance"])}
+			f.Asset = finding.Asset{UID: format.First(labelSet(l, []string{"alertname", "severity", "casement_class"}), rule), Type: "service",
+				Name: format.First(l["service"], l["app"], l["job"], l["instance"], format.NotNamed(rule))}
 		}
 	}
 	f.Asset.Environment = format.First(l["environment"], l["env"])

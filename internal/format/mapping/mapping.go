@@ -255,9 +255,13 @@ func (r *Reader) record(res *format.Result, s scope, where string, opt format.Op
 		res.Refuse(where, f.Rule, fmt.Sprintf("class: %q is not known%s; map it with a table", f.Class, format.DidYouMean(string(f.Class), classNames())))
 		return
 	}
+	if opt.Asset.UID == "" && f.Asset.UID == s.scanned && f.Asset.Name == "" {
+		f.Asset.Name = format.Scanned(opt, "").Name
+	}
 	if opt.Asset.UID != "" && f.Asset.UID == opt.Asset.UID {
-		tags := f.Asset.Tags
+		tags, provider := f.Asset.Tags, f.Asset.Provider
 		f.Asset = opt.Asset
+		f.Asset.Provider = format.First(opt.Asset.Provider, provider)
 		if len(tags) > 0 {
 			f.Asset.Tags = tags
 		}

@@ -214,7 +214,10 @@ func assetOf(r *report, opt format.Options) finding.Asset {
 	if (name == "" || name == "." || name == "/") && opt.Asset.UID != "" {
 		return opt.Asset
 	}
-	return finding.Asset{UID: format.First(name, opt.File, "unnamed scan"), Type: "filesystem"}
+	if name == "" && opt.File != "" {
+		return format.Scanned(opt, "filesystem")
+	}
+	return finding.Asset{UID: format.First(name, "unnamed scan"), Type: "filesystem"}
 }
 
 func trimRepository(s string) string {
