@@ -78,9 +78,6 @@ type measurement struct {
 	runs         int
 }
 
-// simulated says that no real server was behind it.
-func (c control) simulated() bool { return strings.Contains(c.on, "simulated") }
-
 // String is the cell of the table.
 func (m measurement) String() string {
 	s := fmt.Sprintf("%d ms", m.proof.Milliseconds())
@@ -104,7 +101,7 @@ func writeTimes(b *testing.B, measured []measurement) {
 	}
 	for _, m := range measured {
 		name, cell := m.name+"/"+m.verb, m.String()
-		if servers[name] > 1 || m.simulated() {
+		if servers[name] > 1 {
 			cell += " (" + strings.TrimPrefix(m.on, "the ") + ")"
 		}
 		if cells[name] != "" {

@@ -18,7 +18,6 @@ import (
 	"github.com/casement/casement/internal/owner/catalog"
 	"github.com/casement/casement/internal/policy"
 	"github.com/casement/casement/internal/remedy"
-	"github.com/casement/casement/internal/sim/simtest"
 )
 
 // Every action that changes a real server, under the whole engine: store,
@@ -28,7 +27,7 @@ import (
 // control is one action and the server it is proven on.
 type control struct {
 	name, verb string
-	// on is the server; a simulated one says so.
+	// on is the server.
 	on, probe, grade string
 	// watched: it has a continuity probe. final: it has no way back.
 	watched, final bool
@@ -47,7 +46,10 @@ func controls() []control {
 		}},
 		{name: "s3", verb: "remove-public-access", on: "versitygw", probe: "anonymous-get", grade: "P3", watched: true,
 			start: alone(func(t testing.TB) connectortest.Bench { return targets.StartGateway(t) })},
-		{name: "s3", verb: "block-public-access", on: "the simulated server", probe: "anonymous-get", grade: "P3", watched: true, start: alone(simtest.S3)},
+		{name: "s3", verb: "block-public-access", on: "Ceph", probe: "anonymous-get", grade: "P3", watched: true, start: func(t testing.TB) func(testing.TB) connectortest.Bench {
+			s := targets.StartCeph(t)
+			return func(t testing.TB) connectortest.Bench { return s.Bucket(t) }
+		}},
 		{name: "minio", verb: "disable-key", on: "MinIO", probe: "bogus-secret", grade: "P2", watched: true, start: func(t testing.TB) func(testing.TB) connectortest.Bench {
 			s := targets.StartMinIO(t)
 			return func(t testing.TB) connectortest.Bench { return s.Bench(t) }

@@ -25,9 +25,6 @@ import (
 // proof. The server is set up by a configuration file, as a user's is.
 func TestKillBetweenActAndRecord(t *testing.T) {
 	for _, c := range controls() {
-		if c.on == "the simulated server" {
-			continue // it lives in this process; TestControls has its runner die
-		}
 		t.Run(c.title(), func(t *testing.T) {
 			fresh := c.start(t)
 			moments := []string{"after act", "after outcome"}

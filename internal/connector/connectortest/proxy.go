@@ -60,14 +60,18 @@ func NewProxy(t testing.TB, target http.Handler) *Proxy {
 	return p
 }
 
-// NewProxyTo starts a proxy before a server. The Host header is kept, as
-// signatures cover it.
-func NewProxyTo(t testing.TB, target string) *Proxy {
+// NewProxyTo starts a proxy before a server.
+func NewProxyTo(t testing.TB, target string) *Proxy { return NewProxy(t, Forward(t, target)) }
+
+// Forward hands requests on to a server. The Host header is kept, as signatures
+// cover it.
+func Forward(t testing.TB, target string) http.Handler {
+	t.Helper()
 	u, err := url.Parse(target)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return NewProxy(t, &httputil.ReverseProxy{
+	return &httputil.ReverseProxy{
 		// A test's own server shows a certificate that it made itself.
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}},
 		Rewrite: func(r *httputil.ProxyRequest) {
@@ -78,7 +82,7 @@ func NewProxyTo(t testing.TB, target string) *Proxy {
 		ErrorHandler: func(w http.ResponseWriter, _ *http.Request, err error) {
 			http.Error(w, err.Error(), http.StatusBadGateway)
 		},
-	})
+	}
 }
 
 // Set plays a fault from now on. The channel receives when a request hangs.

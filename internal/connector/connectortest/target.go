@@ -72,36 +72,64 @@ func Start(t testing.TB, s Server) string {
 	}
 	for range 3 { // another process may take the port between our look and its start
 		addr := FreeAddr(t)
-		var out bytes.Buffer
-		cmd := exec.Command(s.Binary, s.Args(addr)...)
-		cmd.Env = append(os.Environ(), s.Env...)
-		cmd.Stdout, cmd.Stderr = &out, &out
-		// It does not outlive a test that is killed.
-		cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-		if s.UID != 0 && os.Getuid() == 0 {
-			cmd.SysProcAttr.Credential = &syscall.Credential{Uid: s.UID, Gid: s.UID}
-		}
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		ended := make(chan struct{})
-		go func() {
-			_ = cmd.Wait() // it is ended below: the error says no more
-			close(ended)
-		}()
-		if ready(addr, ended, s.Ready) {
-			t.Cleanup(func() {
-				_ = cmd.Process.Signal(s.Stop) // may have ended by itself
-				<-ended
-			})
+		p := s.launch(t, addr)
+		if ready(addr, p.ended, s.Ready) {
+			t.Cleanup(func() { p.stop(s.Stop) })
 			return addr
 		}
-		_ = cmd.Process.Kill()
-		<-ended
-		t.Logf("%s did not start on %s: %s", filepath.Base(s.Binary), addr, out.String())
+		p.stop(os.Kill)
+		t.Logf("%s did not start on %s: %s", filepath.Base(s.Binary), addr, p.out.String())
 	}
 	t.Fatalf("%s does not start", s.Binary)
 	return ""
+}
+
+// Background starts a program that nobody dials here; it is ended with the
+// test. Its Args get no address, and Ready is not asked.
+func Background(t testing.TB, s Server) {
+	t.Helper()
+	if s.Stop == nil {
+		s.Stop = os.Kill
+	}
+	p := s.launch(t, "")
+	t.Cleanup(func() {
+		p.stop(s.Stop)
+		if t.Failed() {
+			t.Logf("%s said: %s", filepath.Base(s.Binary), p.out.String())
+		}
+	})
+}
+
+// process is a server that was started.
+type process struct {
+	cmd   *exec.Cmd
+	out   bytes.Buffer
+	ended chan struct{}
+}
+
+func (s Server) launch(t testing.TB, addr string) *process {
+	t.Helper()
+	p := &process{cmd: exec.Command(s.Binary, s.Args(addr)...), ended: make(chan struct{})}
+	p.cmd.Env = append(os.Environ(), s.Env...)
+	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.out
+	// It does not outlive a test that is killed.
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if s.UID != 0 && os.Getuid() == 0 {
+		p.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: s.UID, Gid: s.UID}
+	}
+	if err := p.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = p.cmd.Wait() // it is ended by stop: the error says no more
+		close(p.ended)
+	}()
+	return p
+}
+
+func (p *process) stop(how os.Signal) {
+	_ = p.cmd.Process.Signal(how) // may have ended by itself
+	<-p.ended
 }
 
 // FreeAddr is a loopback address that nobody listened on a moment ago.
