@@ -42,6 +42,7 @@ func footprint(b *bench) ([]row, error) {
 	few := b.cases / 100
 	fill := func(n int) (outcome, error) {
 		s, err := b.measure(p, load{to: p.alerts(), conns: 16, batch: 100, limit: n / 100, plan: distinct(b.take(n))})
+		b.sayf("  %d cases in batches: %.0f/s (%.0f µs)", n, s.rate(), s.cpu)
 		return s.outcome, err
 	}
 	probe := func() (float64, error) {

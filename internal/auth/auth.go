@@ -147,7 +147,8 @@ type Service struct {
 	Web   *scs.SessionManager
 	byWho *limiter
 	byIP  *limiter
-	// hashing bounds the memory that concurrent logins may take.
+	// hashing bounds the memory that concurrent logins may take: to one hash, which
+	// has lanes for two processors.
 	hashing chan struct{}
 	// decoy is checked for unknown users; made at the first login, not at start,
 	// because it takes as long as a login.
@@ -160,7 +161,7 @@ func New(c Config) (*Service, error) {
 		c.Password = DefaultPasswordParams()
 	}
 	decoy := sync.OnceValues(func() (string, error) { return HashPassword("a password that nobody has", c.Password) })
-	s := &Service{Config: c, decoy: decoy, hashing: make(chan struct{}, 2)}
+	s := &Service{Config: c, decoy: decoy, hashing: make(chan struct{}, 1)}
 	s.byWho, s.byIP = newLimiter(loginsPerName()), newLimiter(loginsPerAddress())
 	s.Web = newSessions(c.Sessions, c.Secure)
 	return s, nil

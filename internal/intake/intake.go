@@ -21,6 +21,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sync/semaphore"
+
 	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/format"
@@ -37,6 +39,9 @@ const (
 	DefaultQuota = 256 << 20
 	// groupSize is how many findings go into one commit call.
 	groupSize = 256
+	// atWork is how many findings are placed, judged and committed at a time. Each
+	// takes some 32 kB meanwhile; those beyond wait in the order they came.
+	atWork = 2 * groupSize
 	// maxAttempts of a stored body before it is quarantined.
 	maxAttempts = 10
 	// retryAfter is when a sender whose body could not be stored is to try again.
@@ -132,6 +137,7 @@ type Intake struct {
 	Config
 	slots    chan struct{}
 	held     atomic.Int64 // bytes of bodies in memory
+	working  *semaphore.Weighted
 	readings *readings
 }
 
@@ -155,7 +161,7 @@ func New(c Config) *Intake {
 	if c.Log == nil {
 		c.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Intake{Config: c, slots: make(chan struct{}, c.Inflight), readings: newReadings()}
+	return &Intake{Config: c, slots: make(chan struct{}, c.Inflight), working: semaphore.NewWeighted(atWork), readings: newReadings()}
 }
 
 // Answer is what a sender is told.
@@ -375,7 +381,7 @@ func (in *Intake) workOne(ctx context.Context, it store.InboxItem, now time.Time
 func (in *Intake) observe(ctx context.Context, tenant string, rec *received, now time.Time, each func(i int, r ItemResult)) error {
 	fs := rec.findings
 	for lo := 0; lo < len(fs); lo += groupSize {
-		placed, err := in.Engine.Observe(ctx, tenant, fs[lo:min(lo+groupSize, len(fs))], in.raws(rec, lo), now)
+		placed, err := in.observeGroup(ctx, tenant, fs[lo:min(lo+groupSize, len(fs))], in.raws(rec, lo), now)
 		if err != nil {
 			return err
 		}
@@ -392,6 +398,16 @@ func (in *Intake) observe(ctx context.Context, tenant string, rec *received, now
 		}
 	}
 	return nil
+}
+
+// observeGroup takes in findings when there is room for them.
+func (in *Intake) observeGroup(ctx context.Context, tenant string, fs []finding.Finding, raws engine.Raws, now time.Time) ([]engine.Placed, error) {
+	n := int64(len(fs))
+	if err := in.working.Acquire(ctx, n); err != nil {
+		return nil, err
+	}
+	defer in.working.Release(n)
+	return in.Engine.Observe(ctx, tenant, fs, raws, now)
 }
 
 // bearer returns the token of an Authorization header.

@@ -31,6 +31,11 @@ const (
 	// busyMillis bounds the wait for SQLite's locks; only checkpoints and
 	// backups compete with the writer.
 	busyMillis = 10_000
+	// What each connection's page cache may hold, in KiB. In memory it is twice as
+	// much: a page with its header is 4.3 KiB, and the allocator of modernc.org/memory
+	// has slots of powers of two. So 24 MiB for the writer, 4 MiB for each of the rest;
+	// what is not in there is in the system's page cache.
+	writerCache, readerCache = 12 << 10, 2 << 10
 	// bigWAL is the size in bytes above which a checkpoint holds writers up for
 	// a moment, so that the WAL can begin anew; it is cut to this size then.
 	bigWAL = 64 << 20
@@ -114,7 +119,7 @@ func (s *SQLite) open(ctx context.Context, moved bool) error {
 	if err := f.Close(); err != nil {
 		return fmt.Errorf("open database: %w", err)
 	}
-	if s.write, err = s.connect("rw", 1, "journal_mode(wal)", "synchronous(full)", "wal_autocheckpoint(0)", "foreign_keys(1)", fmt.Sprintf("journal_size_limit(%d)", bigWAL), "cache_size(-65536)", "temp_store(memory)"); err != nil {
+	if s.write, err = s.connect("rw", 1, "journal_mode(wal)", "synchronous(full)", "wal_autocheckpoint(0)", "foreign_keys(1)", fmt.Sprintf("journal_size_limit(%d)", bigWAL), cacheSize(writerCache), "temp_store(memory)"); err != nil {
 		return err
 	}
 	if err := migrate(ctx, s.write); err != nil {
@@ -125,10 +130,10 @@ func (s *SQLite) open(ctx context.Context, moved bool) error {
 		return fmt.Errorf("open database %s: %w", s.path, err)
 	}
 	s.group.w = &writer{link: &liteLink{conn, map[string]*sql.Stmt{}}, memory: s.memory}
-	if s.check, err = s.connect("rw", 1, "wal_autocheckpoint(0)", "synchronous(full)"); err != nil {
+	if s.check, err = s.connect("rw", 1, "wal_autocheckpoint(0)", "synchronous(full)", cacheSize(readerCache)); err != nil {
 		return err
 	}
-	if s.read, err = s.connect("ro", readers, "query_only(1)", "cache_size(-16384)", "temp_store(memory)"); err != nil {
+	if s.read, err = s.connect("ro", readers, "query_only(1)", cacheSize(readerCache), "temp_store(memory)"); err != nil {
 		return err
 	}
 	if s.short.conn, err = s.read.Conn(ctx); err != nil {
@@ -144,6 +149,9 @@ func (s *SQLite) open(ctx context.Context, moved bool) error {
 	}
 	return s.takeOver(ctx)
 }
+
+// cacheSize is the pragma of a page cache of so many KiB.
+func cacheSize(kib int) string { return fmt.Sprintf("cache_size(-%d)", kib) }
 
 // connect opens a pool on the database file.
 func (s *SQLite) connect(mode string, conns int, pragmas ...string) (*sql.DB, error) {
