@@ -40,6 +40,7 @@ force, and the old ones stay where they have a fault. Other settings need a rest
 		if err != nil {
 			return err
 		}
+		cfg.OwnProcess = true
 		a, err := app.New(ctx, cfg)
 		if err != nil {
 			return c.openError(cfg.DataDir, err)

@@ -91,6 +91,9 @@ type Config struct {
 	TLS *tls.Certificate
 	// Reload reads what judges anew; nil: it stays as given.
 	Reload func() (Rules, error)
+	// OwnProcess says that the process runs nothing else, so that the garbage
+	// collector may be set by what the app does.
+	OwnProcess bool
 	// Metrics serves /metrics to this machine.
 	Metrics bool
 	// Pprof is a loopback host:port that serves profiles; "" serves none.
@@ -132,6 +135,8 @@ type App struct {
 	cfg    Config
 	keys   *keys
 	packer *intake.Packer
+	// collector is nil in a process that is not ours alone.
+	collector *collector
 	// rawCount is the last count of raw records.
 	rawCount rawCount
 	// lastReport is the report that was made last.
@@ -185,6 +190,9 @@ func New(ctx context.Context, cfg Config) (a *App, err error) {
 	node := rand.Text()[:8]
 	cfg.Log = slog.New(ids{cfg.Log.Handler()}).With("node", node)
 	a = &App{cfg: cfg, node: node, metrics: newMetrics(cfg.Version), hub: newHub(), rejudge: make(chan struct{}, 1)}
+	if cfg.OwnProcess {
+		a.collector = newCollector()
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, a.closeAll())

@@ -92,6 +92,12 @@ func (a *App) Start(ctx context.Context) error {
 	a.timed(ctx, "retention", nil, pruneEvery, a.retention())
 	a.loop(ctx, "follow", nil, followEvery, a.follow)
 	a.loop(ctx, "rejudge", a.rejudge, time.Hour, (&rejudging{a: a}).step)
+	if a.collector != nil {
+		a.loop(ctx, "memory", nil, memoryEvery, func(context.Context) (bool, error) {
+			a.collector.step()
+			return false, nil
+		})
+	}
 	last, wall := time.Now(), a.Store.Now().Round(0)
 	a.loop(ctx, "clock", nil, clockEvery, func(ctx context.Context) (bool, error) {
 		now, says := time.Now(), a.Store.Now().Round(0)

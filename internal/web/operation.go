@@ -10,6 +10,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
@@ -131,7 +132,7 @@ func (m guardedMux) HandleFunc(pattern string, h func(http.ResponseWriter, *http
 // apiVersion is the version of the API; the path has its major number.
 const apiVersion = "1"
 
-// mountAPI mounts all operations and keeps the OpenAPI document.
+// mountAPI mounts all operations; the OpenAPI document is written when it is asked for.
 func (s *server) mountAPI(mux *http.ServeMux) {
 	m := guardedMux{mux, s, map[string]auth.Permission{}}
 	schemas := huma.NewMapRegistry("#/components/schemas/", schemaName)
@@ -172,18 +173,18 @@ func (s *server) mountAPI(mux *http.ServeMux) {
 		op.Responses["202"] = &huma.Response{Description: "The body is stored and will be worked on"}
 		api.OpenAPI().AddOperation(op)
 	}
-	delete(schemas.Map(), "HumaErrorModel") // tidy turns it into Problem before it is written
-	doc, err := api.OpenAPI().MarshalJSON()
-	if err != nil {
-		panic(fmt.Sprintf("web: the API's document can't be written: %v", err)) // of our own types: a fault of ours
-	}
-	s.document = doc
+	delete(schemas.Map(), "HumaErrorModel")                 // tidy turns it into Problem before it is written
+	s.document = sync.OnceValues(api.OpenAPI().MarshalJSON) // a fifth of a start, and few ask for it
 }
 
 // openapi serves the API's document.
 func (s *server) openapi(w http.ResponseWriter, _ *http.Request) error {
+	doc, err := s.document()
+	if err != nil {
+		return fmt.Errorf("write the API's document: %w", err)
+	}
 	w.Header().Set("Content-Type", "application/openapi+json")
-	_, _ = w.Write(s.document) // the reader is gone if this fails
+	_, _ = w.Write(doc) // the reader is gone if this fails
 	return nil
 }
 

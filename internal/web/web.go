@@ -114,8 +114,8 @@ type Config struct {
 type server struct {
 	Config
 	assets assetSet
-	// document is the API in OpenAPI 3.1.
-	document []byte
+	// document writes the API in OpenAPI 3.1, once.
+	document func() ([]byte, error)
 	measure  func(pattern string, status int, took time.Duration)
 }
 

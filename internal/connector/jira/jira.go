@@ -88,7 +88,14 @@ const (
 	propertyKey = "casement"
 )
 
-var projectKey = regexp.MustCompile(`^[A-Z][A-Z0-9_]{1,254}$`)
+// projectKey reports whether a text is a project's key: a capital, then up to 254
+// capitals, digits and underscores, at least one.
+func projectKey(key string) bool {
+	if len(key) < 2 || len(key) > 255 || key[0] < 'A' || key[0] > 'Z' {
+		return false
+	}
+	return strings.Trim(key, "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_") == ""
+}
 
 // Describe is what a Jira can do, by its name.
 func Describe(name string) connector.Spec {
@@ -117,7 +124,7 @@ func New(cfg Config) (*Jira, error) {
 	if cfg.Token == "" {
 		errs = append(errs, errors.New("token: is missing (an API token of Jira Cloud with email, or a personal access token)"))
 	}
-	if !projectKey.MatchString(cfg.Project) {
+	if !projectKey(cfg.Project) {
 		errs = append(errs, fmt.Errorf("project: want the key of a project such as SEC, not %q", cfg.Project))
 	}
 	auth := rest.Bearer(cfg.Token)
@@ -233,7 +240,7 @@ const maxSummary = 255
 
 func (j *Jira) fields(q connector.TicketRequest) map[string]any {
 	project := q.Project
-	if !projectKey.MatchString(project) {
+	if !projectKey(project) {
 		project = j.cfg.Project
 	}
 	f := map[string]any{

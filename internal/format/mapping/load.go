@@ -46,7 +46,7 @@ func (e Errors) Error() string {
 // Load makes a reader of a mapping file. file is its name, for messages. The
 // error is Errors: everything that is wrong, each with its place.
 func Load(file string, data []byte) (*Reader, error) {
-	l := loader{file: file, tables: map[string]*yaml.Node{}}
+	l := loader{file: file, tables: map[string]*yaml.Node{}, targets: targets()}
 	if len(data) > maxFile {
 		return nil, Errors{{file, 1, 1, "the file is larger than 1 MiB; a mapping file is a page or two"}}
 	}
@@ -91,6 +91,8 @@ type loader struct {
 	file   string
 	errs   Errors
 	tables map[string]*yaml.Node
+	// targets are all fields there are: targets(), made once.
+	targets []target
 }
 
 func (l *loader) fail(n *yaml.Node, message string, args ...any) {
@@ -346,9 +348,9 @@ func (l *loader) table(n *yaml.Node, what string, t target) map[string]string {
 }
 
 func (l *loader) target(k *yaml.Node) (target, bool) {
-	t, ok := targetOf(k.Value)
+	t, ok := targetOf(l.targets, k.Value)
 	if !ok {
-		l.fail(k, "field %q is not known%s", k.Value, format.DidYouMean(k.Value, targetNames()))
+		l.fail(k, "field %q is not known%s", k.Value, format.DidYouMean(k.Value, targetNames(l.targets)))
 	}
 	return t, ok
 }

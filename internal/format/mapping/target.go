@@ -126,9 +126,9 @@ func otherTargets() []target {
 	}
 }
 
-// targetOf finds a target by name; a family's member is made for its word.
-func targetOf(name string) (target, bool) {
-	for _, t := range targets() {
+// targetOf finds one of all targets by name; a family's member is made for its word.
+func targetOf(all []target, name string) (target, bool) {
+	for _, t := range all {
 		if t.name == name && !t.family {
 			return t, true
 		}
@@ -165,9 +165,9 @@ func targetOf(name string) (target, bool) {
 	return target{}, false
 }
 
-func targetNames() []string {
+func targetNames(all []target) []string {
 	var out []string
-	for _, t := range targets() {
+	for _, t := range all {
 		if t.family {
 			t.name += "NAME"
 		}

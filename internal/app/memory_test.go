@@ -1,0 +1,35 @@
+package app
+
+import "testing"
+
+// TestCollectorKeepsItsDistance: the limit stays away from what lives, however much
+// that is, and garbage is collected less often only while it is collected often.
+func TestCollectorKeepsItsDistance(t *testing.T) {
+	c := &collector{}
+	percent, limit := c.tune(6<<20, 5)
+	if percent != percentIdle || limit != leastLimit {
+		t.Errorf("after the start: %d %%, limit %d", percent, limit)
+	}
+	c.begun = true
+	for _, x := range []struct {
+		live, cycles uint64
+		percent      int
+		limit        int64
+	}{
+		{20 << 20, 9, percentBusy, leastLimit},             // busy
+		{20 << 20, 10, percentBusy, leastLimit},            // in between: as before
+		{100 << 20, 20, percentBusy, 200<<20 + overhead},   // much lives
+		{95 << 20, 30, percentBusy, 200<<20 + overhead},    // hardly less
+		{1000 << 20, 40, percentBusy, 2000<<20 + overhead}, // one large body
+		{8 << 20, 40, percentIdle, leastLimit},             // quiet
+	} {
+		c.percent, c.limit = percent, limit
+		percent, limit = c.tune(x.live, x.cycles)
+		if percent != x.percent || limit != x.limit {
+			t.Errorf("%d MiB live, %d cycles: %d %%, limit %d; want %d %%, %d", x.live>>20, x.cycles, percent, limit, x.percent, x.limit)
+		}
+		if limit < 2*int64(x.live) {
+			t.Errorf("%d MiB live under a limit of %d", x.live>>20, limit)
+		}
+	}
+}
