@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/casement/casement/internal/auth"
-	"github.com/casement/casement/internal/deadline"
 	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/report"
 )
@@ -56,8 +55,7 @@ func (a *App) Report(ctx context.Context, p auth.Principal, since time.Time) (re
 		return l.out, nil
 	}
 	o := report.Options{At: now, From: from}
-	var items []report.Item
-	approvals := map[deadline.RiskClass]report.Approvals{}
+	meter := report.NewMeter(o)
 	for after := ""; ; {
 		cases, err := a.Store.States(ctx, p.Tenant, from, after, reportPage)
 		if err != nil {
@@ -68,15 +66,19 @@ func (a *App) Report(ctx context.Context, p auth.Principal, since time.Time) (re
 			if err != nil {
 				return report.Closure{}, err
 			}
-			items = append(items, more...)
-			approvals[c.RiskClass()] = approvals[c.RiskClass()].Plus(asked)
+			for _, it := range more {
+				meter.Add(it)
+			}
+			if asked.Asked > 0 {
+				meter.Asked(c.RiskClass(), asked)
+			}
 		}
 		if len(cases) < reportPage {
 			break
 		}
 		after = cases[len(cases)-1].ID
 	}
-	l.tenant, l.from, l.out = p.Tenant, from, report.ClosureOf(report.MeasureItems(items, o), approvals)
+	l.tenant, l.from, l.out = p.Tenant, from, meter.Closure()
 	return l.out, nil
 }
 

@@ -30,12 +30,19 @@ type Approvals struct {
 func (a Approvals) RejectedShare() Share { return ShareOf(a.Rejected, a.Approved+a.Rejected+a.Expired) }
 
 // AnswerTime is the distribution of the time to an answer.
-func (a Approvals) AnswerTime() Time { return timeOf(a.AnswerTimes) }
+func (a Approvals) AnswerTime() Time {
+	var s Sample
+	for _, o := range a.AnswerTimes {
+		s.Add(o)
+	}
+	return s.Time()
+}
 
-// Plus adds two counts.
-func (a Approvals) Plus(b Approvals) Approvals {
-	return Approvals{Asked: a.Asked + b.Asked, Approved: a.Approved + b.Approved, Rejected: a.Rejected + b.Rejected, Expired: a.Expired + b.Expired,
-		Voided: a.Voided + b.Voided, Waiting: a.Waiting + b.Waiting, AnswerTimes: append(append([]Observation(nil), a.AnswerTimes...), b.AnswerTimes...)}
+// Add adds another count.
+func (a *Approvals) Add(b Approvals) {
+	a.Asked, a.Approved, a.Rejected = a.Asked+b.Asked, a.Approved+b.Approved, a.Rejected+b.Rejected
+	a.Expired, a.Voided, a.Waiting = a.Expired+b.Expired, a.Voided+b.Voided, a.Waiting+b.Waiting
+	a.AnswerTimes = append(a.AnswerTimes, b.AnswerTimes...)
 }
 
 // ApprovalsOf counts the requests in the events of one case that were ended in

@@ -29,20 +29,14 @@ type Row struct {
 	Answer   Time  `json:"approval_answer"`
 }
 
-// ClosureOf joins the numbers of episodes and those of approvals by class. It
-// leaves the curves out: they have a point for every interval.
+// ClosureOf joins the numbers of episodes and those of approvals by class.
 func ClosureOf(n Numbers, approvals map[deadline.RiskClass]Approvals) Closure {
 	row := func(name string, g Group, a Approvals) Row {
-		for _, t := range []*Time{&g.Acknowledge, &g.Contain, &g.Remediate, &g.Verify, &g.Window, &g.SourceLag} {
-			t.Curve = nil
-		}
-		r := Row{Class: name, Group: g, Approvals: a, Rejected: a.RejectedShare(), Answer: a.AnswerTime()}
-		r.Answer.Curve = nil
-		return r
+		return Row{Class: name, Group: g, Approvals: a, Rejected: a.RejectedShare(), Answer: a.AnswerTime()}
 	}
 	var all Approvals
 	for _, k := range slices.Sorted(maps.Keys(approvals)) {
-		all = all.Plus(approvals[k])
+		all.Add(approvals[k])
 	}
 	c := Closure{At: n.At, From: n.From, Rows: []Row{row("all", n.All, all)}, Paused: n.Paused}
 	classes := slices.Sorted(maps.Keys(n.ByClass))

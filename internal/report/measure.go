@@ -1,9 +1,7 @@
 package report
 
 import (
-	"cmp"
 	"iter"
-	"slices"
 	"strings"
 	"time"
 
@@ -106,7 +104,6 @@ type Time struct {
 	// DoneP50 is the median of what is done alone: what a report that forgets
 	// the open ones would say.
 	DoneP50 *Seconds `json:"done_only_p50_seconds"`
-	Curve   Curve    `json:"curve,omitempty"`
 }
 
 // SLA says how a duty was kept.
@@ -143,95 +140,92 @@ func ShareOf(part, whole int) Share {
 
 // Measure folds cases, known by their state, into numbers.
 func Measure(cases iter.Seq[remedy.Case], o Options) Numbers {
-	var items []Item
+	m := NewMeter(o)
 	for c := range cases {
-		items = append(items, Items(c)...)
+		for _, it := range Items(c) {
+			m.Add(it)
+		}
 	}
-	return MeasureItems(items, o)
+	return m.Numbers()
 }
 
 // MeasureItems folds episodes into numbers. The order of items plays no part.
 func MeasureItems(items []Item, o Options) Numbers {
-	n := Numbers{At: o.At, From: o.From, ByClass: make(map[deadline.RiskClass]Group)}
-	items = slices.Clone(items)
-	slices.SortFunc(items, func(a, b Item) int {
-		return cmp.Or(a.OpenedAt.Compare(b.OpenedAt), strings.Compare(a.Tenant, b.Tenant), strings.Compare(a.Case, b.Case), cmp.Compare(a.N, b.N))
-	})
-	again := followUps(items, o.At)
-	var all folder
-	byClass := make(map[deadline.RiskClass]*folder)
-	counted := items[:0:0]
-	for i, it := range items {
-		if it.OpenedAt.After(o.At) || (!o.From.IsZero() && !it.open(o.At) && it.ClosedAt.Before(o.From)) {
-			continue
-		}
-		if byClass[it.Class] == nil {
-			byClass[it.Class] = new(folder)
-		}
-		counted = append(counted, it)
-		all.add(it, again[i], o)
-		byClass[it.Class].add(it, again[i], o)
+	m := NewMeter(o)
+	for _, it := range items {
+		m.Add(it)
 	}
-	n.All, n.Paused = all.group(), pausedCases(counted, o)
-	for class, f := range byClass {
-		n.ByClass[class] = f.group()
-	}
-	return n
-}
-
-// followUp is what came after a proven close.
-type followUp struct{ reopened, recurred bool }
-
-// followUps finds for each item (sorted by OpenedAt) whether the trouble came
-// back: at the same place as a later episode, or elsewhere with the same key.
-func followUps(items []Item, at time.Time) []followUp {
-	out := make([]followUp, len(items))
-	byKey, byCase := make(map[string][]int), make(map[string][]int)
-	for i, it := range items {
-		byKey[it.Key] = append(byKey[it.Key], i)
-		byCase[it.Tenant+"\x00"+it.Case] = append(byCase[it.Tenant+"\x00"+it.Case], i)
-	}
-	within := func(list []int, from, to time.Time, match func(Item) bool) bool {
-		first, _ := slices.BinarySearchFunc(list, from, func(i int, t time.Time) int { return items[i].OpenedAt.Compare(t) })
-		for _, i := range list[first:] {
-			if items[i].OpenedAt.After(to) {
-				return false
-			}
-			if match(items[i]) {
-				return true
-			}
-		}
-		return false
-	}
-	until := func(t time.Time, window time.Duration) time.Time {
-		if t = t.Add(window); t.After(at) {
-			return at
-		}
-		return t
-	}
-	for i, it := range items {
-		if !it.proven(at) {
-			continue
-		}
-		out[i].reopened = within(byCase[it.Tenant+"\x00"+it.Case], it.ClosedAt, until(it.ClosedAt, ReopenWindow), func(o Item) bool { return o.N > it.N })
-		out[i].recurred = within(byKey[it.Key], it.ClosedAt, until(it.ClosedAt, RecurrenceWindow), func(o Item) bool { return o.Asset != it.Asset && o.Case != it.Case })
-	}
-	return out
+	return m.Numbers()
 }
 
 // folder collects the episodes of one group.
 type folder struct {
-	g                                            Group
-	ack, contain, remediate, verify, window, lag []Observation
-	auto, reopened, recurred                     int
-	openAge                                      time.Duration
+	g                        Group
+	times                    [distributions]Sample
+	auto, reopened, recurred int
+	openAge, exposed         total
 }
 
-func (f *folder) add(it Item, again followUp, o Options) {
+// The distributions of a group.
+const (
+	acknowledge = iota
+	contain
+	remediate
+	verify
+	window
+	lag
+	distributions
+)
+
+// total is a sum of lengths of time, which may be longer than a duration can be:
+// 100,000 exposures of a month are 8,000 years.
+type total struct{ seconds, nanos int64 }
+
+func (t *total) add(d time.Duration) {
+	t.nanos += int64(d % time.Second)
+	t.seconds += int64(d/time.Second) + t.nanos/int64(time.Second)
+	t.nanos %= int64(time.Second)
+}
+
+func (t *total) plus(o total) {
+	t.seconds += o.seconds
+	t.add(time.Duration(o.nanos))
+}
+
+func (t total) hours() float64 { return (float64(t.seconds) + float64(t.nanos)/1e9) / 3600 }
+
+// plus adds the counts of another group; its distributions and shares are not
+// counts.
+func (f *folder) plus(o *folder) {
+	a, b := &f.g, &o.g
+	for _, x := range []struct {
+		into *int
+		n    int
+	}{{&a.Episodes, b.Episodes}, {&a.Dropped, b.Dropped}, {&a.OpenAtStart, b.OpenAtStart}, {&a.Opened, b.Opened}, {&a.Open, b.Open}, {&a.Accepted, b.Accepted},
+		{&a.Proven, b.Proven}, {&a.Attested, b.Attested}, {&a.AutoAcknowledged, b.AutoAcknowledged}, {&f.auto, o.auto}, {&f.reopened, o.reopened}, {&f.recurred, o.recurred}} {
+		*x.into += x.n
+	}
+	a.Ack.plus(b.Ack)
+	a.Cont.plus(b.Cont)
+	a.Fix.plus(b.Fix)
+	a.Paused.add(b.Paused)
+	f.openAge.plus(o.openAge)
+	f.exposed.plus(o.exposed)
+}
+
+// plus adds counts.
+func (s *SLA) plus(o SLA) {
+	s.Met, s.Missed, s.OpenPastDue = s.Met+o.Met, s.Missed+o.Missed, s.OpenPastDue+o.OpenPastDue
+	s.NotYetDue, s.Excused = s.NotYetDue+o.NotYetDue, s.Excused+o.Excused
+}
+
+// add folds an episode in, and tells whether it counts as closed by proof in the
+// window.
+func (f *folder) add(it Item, o Options) (closed bool) {
 	f.g.Episodes++
 	if it.dropped(o.At) {
 		f.g.Dropped++
-		return
+		return false
 	}
 	within := func(t time.Time) bool { return happened(t, o.At) && !t.Before(o.From) }
 	if it.OpenedAt.Before(o.From) {
@@ -242,30 +236,30 @@ func (f *folder) add(it Item, again followUp, o Options) {
 	switch proven := it.proven(o.At); {
 	case it.open(o.At):
 		f.g.Open++
-		f.openAge += o.At.Sub(it.DetectedAt)
+		f.openAge.add(o.At.Sub(it.DetectedAt))
 		if it.accepted(o.At) {
 			f.g.Accepted++
 		}
 	case proven && within(it.ClosedAt):
 		f.g.Proven++
 		f.auto += count(!it.Human)
-		f.reopened += count(again.reopened)
-		f.recurred += count(again.recurred)
+		closed = true
 	case !proven:
 		f.g.Attested++
 	}
-	f.times(it, o)
+	f.intervals(it, o)
 	f.duties(it, o)
-	f.g.ExposureHours += exposed(it, o).Hours()
+	f.exposed.add(exposed(it, o))
 	f.g.Paused.add(paused(it, o))
+	return closed
 }
 
-// times notes the intervals of an episode.
-func (f *folder) times(it Item, o Options) {
+// intervals notes the intervals of an episode.
+func (f *folder) intervals(it Item, o Options) {
 	left := it.leftAt(o.At)
 	proof, proven := it.ClosedAt, it.proven(o.At)
 	// note takes an interval from start to done, or censors it.
-	note := func(list *[]Observation, start, done time.Time) {
+	note := func(which int, start, done time.Time) {
 		x := Observation{Exit: left.Sub(start)}
 		if x.Event = happened(done, left); x.Event {
 			x.Exit = done.Sub(start)
@@ -274,7 +268,7 @@ func (f *folder) times(it Item, o Options) {
 			x.Entry = max(0, o.From.Sub(start))
 		}
 		if x.Exit = max(x.Exit, 0); x.Exit >= x.Entry {
-			*list = append(*list, x)
+			f.times[which].Add(x)
 		}
 	}
 	ended := func(otherwise time.Time) time.Time { // proof ends it as well
@@ -285,22 +279,22 @@ func (f *folder) times(it Item, o Options) {
 	}
 	if byPolicy(it.AckBy) && happened(it.AckAt, o.At) {
 		f.g.AutoAcknowledged++
-		note(&f.ack, it.OpenedAt, time.Time{})
+		note(acknowledge, it.OpenedAt, time.Time{})
 	} else {
-		note(&f.ack, it.OpenedAt, it.AckAt)
+		note(acknowledge, it.OpenedAt, it.AckAt)
 	}
-	note(&f.contain, it.OpenedAt, ended(it.ContainedAt))
+	note(contain, it.OpenedAt, ended(it.ContainedAt))
 	if it.ActedAt.IsZero() {
-		note(&f.remediate, it.OpenedAt, ended(time.Time{}))
+		note(remediate, it.OpenedAt, ended(time.Time{}))
 	} else {
-		note(&f.remediate, it.OpenedAt, it.ActedAt)
+		note(remediate, it.OpenedAt, it.ActedAt)
 	}
 	if happened(it.ActedAt, o.At) {
-		note(&f.verify, it.ActedAt, ended(time.Time{}))
+		note(verify, it.ActedAt, ended(time.Time{}))
 	}
-	note(&f.window, it.DetectedAt, ended(time.Time{}))
+	note(window, it.DetectedAt, ended(time.Time{}))
 	if !it.OpenedAt.Before(o.From) {
-		f.lag = append(f.lag, Observation{Exit: max(0, it.OpenedAt.Sub(it.DetectedAt)), Event: true})
+		f.times[lag].Add(Observation{Exit: max(0, it.OpenedAt.Sub(it.DetectedAt)), Event: true})
 	}
 }
 
@@ -368,12 +362,14 @@ func exposed(it Item, o Options) time.Duration {
 	return max(0, end.Sub(start))
 }
 
-func (f *folder) group() Group {
+// group is the numbers of all that was folded in; time gives its distributions.
+func (f *folder) group(time func(which int) Time) Group {
 	g := f.g
-	g.Acknowledge, g.Contain, g.Remediate = timeOf(f.ack), timeOf(f.contain), timeOf(f.remediate)
-	g.Verify, g.Window, g.SourceLag = timeOf(f.verify), timeOf(f.window), timeOf(f.lag)
+	g.Acknowledge, g.Contain, g.Remediate = time(acknowledge), time(contain), time(remediate)
+	g.Verify, g.Window, g.SourceLag = time(verify), time(window), time(lag)
+	g.ExposureHours = f.exposed.hours()
 	if g.Open > 0 {
-		mean := seconds(f.openAge / time.Duration(g.Open))
+		mean := Seconds(f.openAge.seconds / int64(g.Open))
 		g.MeanOpenAge = &mean
 	}
 	for _, s := range []*SLA{&g.Ack, &g.Cont, &g.Fix} {
@@ -381,33 +377,6 @@ func (f *folder) group() Group {
 	}
 	g.AutoResolved, g.Reopened, g.Recurred = ShareOf(f.auto, g.Proven), ShareOf(f.reopened, g.Proven), ShareOf(f.recurred, g.Proven)
 	return g
-}
-
-// timeOf is the distribution of intervals.
-func timeOf(list []Observation) Time {
-	t := Time{N: len(list), Curve: Survival(list)}
-	var done []time.Duration
-	for _, x := range list {
-		if x.Event {
-			done = append(done, x.Exit)
-		}
-	}
-	t.Done = len(done)
-	for _, q := range []struct {
-		share float64
-		into  **Seconds
-	}{{0.5, &t.P50}, {0.9, &t.P90}, {0.99, &t.P99}} {
-		if age, ok := t.Curve.Quantile(q.share); ok {
-			s := seconds(age)
-			*q.into = &s
-		}
-	}
-	if len(done) > 0 {
-		slices.Sort(done)
-		s := seconds(done[(len(done)-1)/2])
-		t.DoneP50 = &s
-	}
-	return t
 }
 
 func seconds(d time.Duration) Seconds { return Seconds(d / time.Second) }

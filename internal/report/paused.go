@@ -1,10 +1,6 @@
 package report
 
 import (
-	"cmp"
-	"slices"
-	"strings"
-
 	"github.com/casement/casement/internal/deadline"
 	"github.com/casement/casement/internal/remedy"
 )
@@ -46,27 +42,4 @@ func (p *Paused) add(o Paused) {
 		}
 		p.ByReason[r] += s
 	}
-}
-
-// pausedCases are the cases whose clock stood still, in order of their ids.
-func pausedCases(items []Item, o Options) []PausedCase {
-	var out []PausedCase
-	at := map[[2]string]int{}
-	for _, it := range items {
-		p := paused(it, o)
-		if p.Seconds == 0 || it.dropped(o.At) {
-			continue
-		}
-		key := [2]string{it.Tenant, it.Case}
-		i, ok := at[key]
-		if !ok {
-			i, at[key] = len(out), len(out)
-			out = append(out, PausedCase{Tenant: it.Tenant, Case: it.Case})
-		}
-		out[i].add(p)
-	}
-	slices.SortFunc(out, func(a, b PausedCase) int {
-		return cmp.Or(strings.Compare(a.Tenant, b.Tenant), strings.Compare(a.Case, b.Case))
-	})
-	return out
 }

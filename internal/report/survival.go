@@ -1,7 +1,6 @@
 package report
 
 import (
-	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -39,49 +38,20 @@ type Curve []Point
 // z95 is the 97.5 % quantile of the normal distribution.
 const z95 = 1.959963984540054
 
-// Survival estimates the curve (Kaplan and Meier 1958). What is still open
-// stays in the count until its present age; what ended at the age at which
-// another was censored ended first.
+// Survival estimates the curve of intervals.
 func Survival(observations []Observation) Curve {
-	// An interval of no length that began before the window was never at risk.
-	obs := slices.DeleteFunc(slices.Clone(observations), func(o Observation) bool {
-		return o.Exit < 0 || o.Exit < o.Entry || (o.Exit == o.Entry && o.Entry > 0)
-	})
-	exits := slices.Clone(obs)
-	slices.SortFunc(exits, func(a, b Observation) int { return cmp.Compare(a.Exit, b.Exit) })
-	entries := slices.Clone(obs)
-	slices.SortFunc(entries, func(a, b Observation) int { return cmp.Compare(a.Entry, b.Entry) })
-
-	var curve Curve
-	open, variance := 1.0, 0.0
-	in, out := 0, 0 // entered, left
-	for out < len(exits) {
-		age := exits[out].Exit
-		// What enters at this very age is at risk only later, unless it was there
-		// from the start.
-		for in < len(entries) && (entries[in].Entry < age || entries[in].Entry <= 0) {
-			in++
-		}
-		atRisk, events := in-out, 0
-		for ; out < len(exits) && exits[out].Exit == age; out++ {
-			events += count(exits[out].Event)
-		}
-		if events == 0 {
-			continue
-		}
-		open *= 1 - float64(events)/float64(atRisk)
-		if atRisk > events {
-			variance += float64(events) / (float64(atRisk) * float64(atRisk-events))
-		}
-		p := Point{Age: age, AtRisk: atRisk, Events: events, Open: open}
-		if open > 0 && open < 1 {
-			theta := z95 * math.Sqrt(variance) / math.Log(open)
-			p.Low, p.High = math.Pow(open, math.Exp(-theta)), math.Pow(open, math.Exp(theta))
-			p.Low, p.High = min(p.Low, p.High), max(p.Low, p.High)
-		}
-		curve = append(curve, p)
+	var s Sample
+	for _, o := range observations {
+		s.Add(o)
 	}
-	return curve
+	return slices.Collect(s.curve())
+}
+
+// reached tells whether the share q (0..1) has ended at a step.
+func (p Point) reached(q float64) bool {
+	// Products of fractions miss a round share by the last bits.
+	const tolerance = 1e-12
+	return p.Open <= 1-q+tolerance
 }
 
 // At returns the share still open at an age.
@@ -99,10 +69,8 @@ func (c Curve) At(age time.Duration) float64 {
 // Quantile returns the age at which the share q (0..1) has ended. ok is false
 // when it never did: nothing is extrapolated.
 func (c Curve) Quantile(q float64) (age time.Duration, ok bool) {
-	// Products of fractions miss a round share by the last bits.
-	const tolerance = 1e-12
 	for _, p := range c {
-		if p.Open <= 1-q+tolerance {
+		if p.reached(q) {
 			return p.Age, true
 		}
 	}
