@@ -214,8 +214,14 @@ operations_lead: anna
 // newCluster starts n nodes at once on an empty database.
 func newCluster(t *testing.T, at place, n, takeover int) *cluster {
 	t.Helper()
-	c := &cluster{t: t, place: at, srv: pgtest.StartOn(t, at.host), sink: newCountingSink(t, at.host), acked: map[int]bool{}, held: map[int]bool{}}
-	c.url = c.srv.Database(t)
+	srv := pgtest.StartOn(t, at.host)
+	return newClusterOn(t, at, srv, srv.Database(t), n, takeover)
+}
+
+// newClusterOn starts n nodes at once on a database.
+func newClusterOn(t *testing.T, at place, srv *pgtest.Server, url string, n, takeover int) *cluster {
+	t.Helper()
+	c := &cluster{t: t, place: at, srv: srv, url: url, sink: newCountingSink(t, at.host), acked: map[int]bool{}, held: map[int]bool{}}
 	dir := t.TempDir()
 	self, err := os.Executable()
 	if err != nil {

@@ -50,21 +50,8 @@ func StartOn(t testing.TB, host string) *Server {
 		need.Missing(t, "PostgreSQL is not here: scripts/setup.sh installs it")
 	}
 	slices.Sort(bins)
-	// Not t.TempDir: its parent is closed to other users.
-	dir, err := os.MkdirTemp("", "casement-pg")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &Server{Dir: dir, bin: filepath.Dir(bins[len(bins)-1])}
-	t.Cleanup(func() {
-		s.Stop(t)
-		_ = os.RemoveAll(dir)
-	})
-	if os.Getuid() == 0 {
-		if err := os.Chown(dir, nobody, nobody); err != nil {
-			t.Fatal(err)
-		}
-	}
+	s := &Server{bin: filepath.Dir(bins[len(bins)-1])}
+	s.folder(t)
 	if out, err := s.command("initdb", "-D", s.data(), "-U", "casement", "-A", "trust", "-E", "UTF8", "--no-locale").CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
@@ -99,6 +86,22 @@ func freeAddr(t testing.TB, host string) string {
 }
 
 func (s *Server) data() string { return filepath.Join(s.Dir, "data") }
+
+// folder makes the server's folder, which goes with the server when the test
+// ends. Not t.TempDir: its parent is closed to other users.
+func (s *Server) folder(t testing.TB) {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "casement-pg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Dir = dir
+	t.Cleanup(func() {
+		s.Stop(t)
+		_ = os.RemoveAll(dir)
+	})
+	s.own(t, dir)
+}
 
 func (s *Server) command(name string, args ...string) *exec.Cmd {
 	c := exec.Command(filepath.Join(s.bin, name), args...)

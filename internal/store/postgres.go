@@ -112,6 +112,9 @@ func openPostgres(ctx context.Context, url, program string) (*Postgres, error) {
 	}
 	cfg.ConnConfig.RuntimeParams["application_name"] = program
 	cfg.ConnConfig.DialFunc = (&net.Dialer{Timeout: pgDial, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: pgAlive, Interval: pgAlive, Count: 2}, Control: pgSocket}).DialContext
+	if cfg.ConnConfig.ValidateConnect == nil { // the URL does not ask for another kind
+		cfg.ConnConfig.ValidateConnect = new(primary).check
+	}
 	pool, err := pgxpool.NewWithConfig(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("database: %w", err)
