@@ -38,6 +38,7 @@ func scenarios() []scenario {
 		{"p6", "kill half way: exactly once", exactlyOnce},
 		{"p7", "another alert's data", confusion},
 		{"p8", "memory and start", footprint},
+		{"streams", "alerts from NATS and Kafka", streamed},
 		{"p10", "size", size},
 		{"p12", "three times the capacity", overload},
 		{"steps", "case steps", steps},

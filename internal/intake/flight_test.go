@@ -26,6 +26,7 @@ type slowEngine struct {
 	observed map[string]int // by uid
 	repeated int
 	commits  int
+	most     int // under way at a time
 	// fails says which commits fail.
 	fails  func(n int) bool
 	failed bool
@@ -41,6 +42,7 @@ func (e *slowEngine) Observe(_ context.Context, _ string, fs []finding.Finding, 
 		}
 		e.under[f.UID] = true
 	}
+	e.most = max(e.most, len(e.under))
 	e.mu.Unlock()
 	time.Sleep(time.Second)
 	e.mu.Lock()
@@ -171,4 +173,29 @@ func TestSameAlertsAtOnce(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestFindingsAtWork: however many come at once, 512 are placed, judged and
+// committed at a time; the others wait for their turn, and all are answered.
+func TestFindingsAtWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bodies := make([][]int, 20)
+		for i := range bodies {
+			for k := range 100 {
+				bodies[i] = append(bodies[i], 100*i+k)
+			}
+		}
+		e, answers := fly(t, func(int) bool { return false }, bodies...)
+		if e.most > 512 || e.most <= 400 {
+			t.Errorf("%d findings at a time, want up to 512", e.most)
+		}
+		if len(e.observed) != 2001 {
+			t.Errorf("%d findings observed", len(e.observed))
+		}
+		for i, a := range answers {
+			if a.Status != http.StatusOK || a.Kept != 100 {
+				t.Errorf("body %d: %+v", i, a)
+			}
+		}
+	})
 }

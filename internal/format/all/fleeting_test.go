@@ -50,8 +50,9 @@ func TestFleetingPlacesDecideNothing(t *testing.T) {
 		var one []string
 		for _, s := range sketches {
 			part, err := r.Read(s.Value, opt)
-			if err != nil {
-				t.Fatalf("%s: a value alone: %v", path, err)
+			if err != nil { // intake reads the whole body then
+				one = repeatIdentity(t, whole)
+				break
 			}
 			one = append(one, repeatIdentity(t, part)...)
 			var doc map[string]any
@@ -127,8 +128,12 @@ func set(doc any, path []string, value string) int {
 		case len(path) > 1:
 			n += set(x, path[1:], value)
 		default:
-			if _, text := x.(string); text {
+			switch x.(type) {
+			case string:
 				v[path[0]] = value
+				n++
+			case float64:
+				v[path[0]] = 1924992000000 // milliseconds, 2031
 				n++
 			}
 		}
