@@ -117,7 +117,7 @@ func (s *Server) Run(t testing.TB) {
 	t.Helper()
 	host, port, _ := net.SplitHostPort(s.Addr)
 	s.cmd = s.command("postgres", "-D", s.data(), "-h", host, "-p", port, "-c", "unix_socket_directories=", "-c", "max_connections=300",
-		"-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "shared_buffers=128MB", "-c", "deadlock_timeout=200ms")
+		"-c", "fsync=on", "-c", "synchronous_commit=on", "-c", "shared_buffers=128MB", "-c", "deadlock_timeout=200ms", "-c", "wal_retrieve_retry_interval=100ms")
 	log := &bytes.Buffer{}
 	s.cmd.Stderr = log
 	if err := s.cmd.Start(); err != nil {

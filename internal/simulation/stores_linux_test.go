@@ -53,22 +53,26 @@ func TestOnSQLite(t *testing.T) {
 }
 
 // TestOnPostgres lives seeds on a real server whose connections are cut at any
-// moment, and which is crashed and started anew.
+// moment, which is crashed and started anew, or is lost and replaced by the one
+// that follows it.
 func TestOnPostgres(t *testing.T) {
-	srv := pgtest.Start(t)
-	sum := map[string]int{}
+	c := &cuts{t: t, srv: pgtest.Start(t), made: map[string]int{}}
+	sum := c.made
 	for seed := *from; seed < *from+max(1, *stores/2); seed++ { // a tenth of the speed
-		url := srv.Database(t)
-		s, err := store.OpenPostgres(t.Context(), url)
+		if c.spare == nil {
+			c.spare = c.srv.Standby(t)
+		}
+		url := c.srv.Database(t)
+		s, err := store.OpenPostgres(t.Context(), c.srv.With(c.spare, url))
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := &cuts{t: t, srv: srv, name: url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")], made: sum}
+		c.name = url[strings.LastIndex(url, "/")+1 : strings.Index(url, "?")]
 		lifeOn(t, seed, s, c.trouble, sum)
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
-		srv.Drop(t, url)
+		c.srv.Drop(t, c.srv.URL(c.name))
 	}
 	t.Log(counted(sum))
 	if sum["cuts"] == 0 || sum["intents"] == 0 {
@@ -178,14 +182,17 @@ func (d *disk) lock() {
 
 // cuts ends connections to a server, and the server.
 type cuts struct {
-	t    *testing.T
-	srv  *pgtest.Server
-	name string
-	made map[string]int
-	wait sync.WaitGroup
+	t   *testing.T
+	srv *pgtest.Server
+	// spare follows srv, until it replaces it.
+	spare *pgtest.Server
+	name  string
+	made  map[string]int
+	wait  sync.WaitGroup
 }
 
-// trouble ends all connections while the life goes on, or crashes the server.
+// trouble ends all connections while the life goes on, crashes the server, or
+// loses it for good.
 func (c *cuts) trouble(op Op, heal bool) {
 	c.wait.Wait()
 	switch {
@@ -201,5 +208,10 @@ func (c *cuts) trouble(op Op, heal bool) {
 		c.made["server crashes"]++
 		c.srv.Stop(c.t)
 		c.srv.Run(c.t)
+	case op.Seed%50 == 2 && c.spare != nil:
+		c.made["failovers"]++
+		c.srv.Stop(c.t)
+		c.spare.Promote(c.t)
+		c.srv, c.spare = c.spare, nil
 	}
 }
