@@ -113,13 +113,9 @@ func spool(name string, r io.Reader) (input, error) {
 	if len(head) <= maxHeld {
 		return memory{bytes.NewReader(head)}, nil
 	}
-	f, err := os.CreateTemp("", "casement-input-*") // 0600
+	f, remove, err := nameless()
 	if err != nil {
 		return nil, failf(codeError, "name a file instead", "standard input is too long to be held in memory: %w", err)
-	}
-	remove := f.Close
-	if os.Remove(f.Name()) != nil {
-		remove = func() error { return errors.Join(f.Close(), os.Remove(f.Name())) }
 	}
 	n, err := io.Copy(f, io.MultiReader(bytes.NewReader(head), io.LimitReader(r, maxInput+1-int64(len(head)))))
 	if err == nil && n > maxInput {
@@ -129,6 +125,19 @@ func spool(name string, r io.Reader) (input, error) {
 		return nil, firstOf(err, remove())
 	}
 	return section{io.NewSectionReader(f, 0, n), remove}, nil
+}
+
+// nameless makes a file for this process alone, without a name where the system
+// allows it. remove closes it, and then it is gone.
+func nameless() (f *os.File, remove func() error, err error) {
+	if f, err = os.CreateTemp("", "casement-*"); err != nil { // 0600
+		return nil, nil, err
+	}
+	remove = f.Close
+	if os.Remove(f.Name()) != nil {
+		remove = func() error { return errors.Join(f.Close(), os.Remove(f.Name())) }
+	}
+	return f, remove, nil
 }
 
 // readNamed reads a whole file, or standard input for "-".

@@ -1,8 +1,13 @@
 package main
 
 import (
+	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"slices"
 	"sort"
 	"strings"
@@ -12,6 +17,7 @@ import (
 	"github.com/casement/casement/internal/backtest"
 	"github.com/casement/casement/internal/deadline"
 	"github.com/casement/casement/internal/finding"
+	"github.com/casement/casement/internal/judge"
 )
 
 func (c *cli) tryCommand() *cobra.Command {
@@ -51,22 +57,7 @@ Exit code 9: some records could not be read; 1: none.`,
 		if verdict != nil && a.summary.Kept == 0 {
 			return verdict
 		}
-		keep := top // a table needs no more
-		if f.word == "json" || f.word == "jsonl" {
-			keep = 0
-		}
-		trial, err := backtest.Try(jd, &pile, c.now(), keep)
-		if err != nil {
-			return err
-		}
-		switch f.word {
-		case "json":
-			err = emitJSON(c, trial)
-		case "jsonl":
-			err = emit(c, f, trial.Items, nil)
-		default:
-			c.showTrial(trial, top)
-		}
+		trial, err := c.trial(jd, &pile, f, top)
 		if err != nil {
 			return err
 		}
@@ -77,6 +68,117 @@ Exit code 9: some records could not be read; 1: none.`,
 		return verdict
 	})
 	return cmd
+}
+
+// trial judges what is on the pile and prints it: a table of the first ones, or
+// all cases by way of a file, so that not all are in memory at once.
+func (c *cli) trial(j judge.Judge, pile *finding.Pile, f *formats, top int) (trial backtest.Trial, err error) {
+	if f.word == "table" {
+		if trial, err = backtest.Try(j, pile, c.now(), top, nil); err == nil {
+			c.showTrial(trial, top)
+		}
+		return trial, err
+	}
+	file, remove, err := nameless()
+	if err != nil {
+		return trial, noOrder(err)
+	}
+	defer func() { err = firstOf(err, remove()) }()
+	cases := tried{file: file, w: bufio.NewWriter(file)}
+	if trial, err = backtest.Try(j, pile, c.now(), 1, cases.add); err != nil { // one, for the next command
+		return trial, err
+	}
+	w := bufio.NewWriter(c.out)
+	if f.word == "jsonl" {
+		err = cases.each(func(line []byte) error {
+			_, err := w.Write(line)
+			return err
+		})
+	} else {
+		err = writeTrial(w, trial, &cases)
+	}
+	return trial, firstOf(err, w.Flush())
+}
+
+// noOrder words that the file in which cases wait can't be had.
+func noOrder(err error) error {
+	return failf(codeError, "make room for temporary files, or set TMPDIR to a folder with room", "cases can't be put in order: %w", err)
+}
+
+// writeTrial writes a trial with all its cases as one JSON document.
+func writeTrial(w *bufio.Writer, trial backtest.Trial, cases *tried) error {
+	trial.Items = []backtest.TrialCase{}
+	b, err := json.MarshalIndent(trial, "", "  ")
+	if err != nil {
+		return err
+	}
+	b, last := bytes.CutSuffix(b, []byte("]\n}"))
+	if !last {
+		return errors.New("the items are not the last of a trial")
+	}
+	if _, err := w.Write(b); err != nil {
+		return err
+	}
+	between, end := "\n    ", "]\n}\n"
+	err = cases.each(func(line []byte) error {
+		var out bytes.Buffer
+		if err := json.Indent(&out, bytes.TrimSpace(line), "    ", "  "); err != nil {
+			return err
+		}
+		_, err := w.WriteString(between + out.String())
+		between, end = ",\n    ", "\n  ]\n}\n"
+		return err
+	})
+	_, werr := w.WriteString(end)
+	return firstOf(err, werr)
+}
+
+// tried is the cases of a trial in a file, and where each stands there.
+type tried struct {
+	file io.ReaderAt
+	w    *bufio.Writer
+	at   int64
+	list []triedCase
+}
+
+type triedCase struct {
+	rank backtest.Rank
+	at   int64
+	n    int
+}
+
+// add puts a case into the file.
+func (t *tried) add(k backtest.TrialCase) error {
+	b, err := json.Marshal(k)
+	if err != nil {
+		return err
+	}
+	b = append(b, '\n')
+	t.list = append(t.list, triedCase{k.Rank(), t.at, len(b)})
+	t.at += int64(len(b))
+	if _, err := t.w.Write(b); err != nil {
+		return noOrder(err)
+	}
+	return nil
+}
+
+// each hands out the cases as lines, the most pressing first.
+func (t *tried) each(do func(line []byte) error) error {
+	if err := t.w.Flush(); err != nil {
+		return noOrder(err)
+	}
+	slices.SortFunc(t.list, func(a, b triedCase) int { return a.rank.Compare(b.rank) })
+	var line []byte
+	for _, k := range t.list {
+		line = slices.Grow(line[:0], k.n)[:k.n]
+		if n, err := t.file.ReadAt(line, k.at); n < k.n {
+			return err
+		}
+		if err := do(line); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // shortKey is enough of an exposure key to name it.

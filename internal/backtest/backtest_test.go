@@ -77,7 +77,7 @@ func pile(t failer, fs []finding.Finding) *finding.Pile {
 }
 
 func tryOf(t failer, j judge.Judge, fs []finding.Finding, at time.Time) backtest.Trial {
-	trial, err := backtest.Try(j, pile(t, fs), at, 0)
+	trial, err := backtest.Try(j, pile(t, fs), at, 0, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,7 +103,7 @@ func TestTryManyCases(t *testing.T) {
 		fs = append(fs, f)
 	}
 	all := tryOf(t, j, fs, policytest.At())
-	few, err := backtest.Try(j, pile(t, fs), policytest.At(), 5)
+	few, err := backtest.Try(j, pile(t, fs), policytest.At(), 5, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -281,15 +281,34 @@ type TrialCase struct {
 	first int
 }
 
+// Rank is the place of a case in a trial: by risk, then volume, then appearance.
+type Rank struct {
+	Risk          deadline.RiskClass
+	Alerts, First int
+}
+
+// Rank returns the case's place.
+func (c TrialCase) Rank() Rank { return Rank{c.Risk, c.Alerts, c.first} }
+
+// Compare is below 0 when r presses more than o.
+func (r Rank) Compare(o Rank) int {
+	return cmp.Or(cmp.Compare(r.Risk, o.Risk), cmp.Compare(o.Alerts, r.Alerts), cmp.Compare(r.First, o.First))
+}
+
 // Try judges findings as if every rule had mode enforce, as of at. Limits by
 // unknown facts stay, so what it counts as enforced really would be. It keeps
-// the most pressing items, as many as asked for; 0 keeps all.
-func Try(j judge.Judge, p *finding.Pile, at time.Time, keep int) (Trial, error) {
+// the most pressing items, as many as asked for; 0 keeps all. Each, if it is not
+// nil, gets every case as it is judged, in no order; its error ends it.
+func Try(j judge.Judge, p *finding.Pile, at time.Time, keep int, each func(TrialCase) error) (Trial, error) {
 	trusted := j
 	trusted.IgnoreModes = true
 	out := Trial{Policy: j.Pack.Version(), Alerts: p.Len(), Paths: map[remedy.Path]int{}, Items: []TrialCase{}, Owned: map[remedy.Path]int{},
 		Unowned: map[remedy.Path]int{}, Held: map[string]int{}, Relax: map[string]int{}, Failed: map[string]int{}}
+	var failed error
 	err := eachGroup(p, func(g Group) {
+		if failed != nil {
+			return
+		}
 		would, e := trusted.Judge(g.Finding, policy.CaseFacts{Members: len(g.UIDs)}, at)
 		now, _ := j.Judge(g.Finding, policy.CaseFacts{Members: len(g.UIDs)}, at)
 		d := would.Decision
@@ -309,13 +328,16 @@ func Try(j judge.Judge, p *finding.Pile, at time.Time, keep int) (Trial, error) 
 			c.Actions = append(c.Actions, a.Connector+"/"+a.Verb+" ("+string(a.Auth)+")")
 		}
 		out.count(c)
+		if each != nil {
+			failed = each(c)
+		}
 		out.Items = append(out.Items, c)
 		if keep > 0 && len(out.Items) >= 2*keep+1000 {
 			out.Items = mostPressing(out.Items, keep)
 		}
 	})
 	out.Items = mostPressing(out.Items, keep)
-	return out, err
+	return out, cmp.Or(failed, err)
 }
 
 func (t *Trial) count(c TrialCase) {
@@ -341,9 +363,7 @@ func (t *Trial) count(c TrialCase) {
 
 // mostPressing orders cases by risk, then volume, then appearance.
 func mostPressing(list []TrialCase, keep int) []TrialCase {
-	slices.SortFunc(list, func(a, b TrialCase) int {
-		return cmp.Or(cmp.Compare(a.Risk, b.Risk), cmp.Compare(b.Alerts, a.Alerts), cmp.Compare(a.first, b.first))
-	})
+	slices.SortFunc(list, func(a, b TrialCase) int { return a.Rank().Compare(b.Rank()) })
 	if keep > 0 && len(list) > keep {
 		clear(list[keep:])
 		list = list[:keep]
