@@ -235,6 +235,26 @@ func (in *install) send(body []byte) []string {
 	return ids
 }
 
+// unread sends what no reader knows, and returns the page of what was kept.
+func (in *install) unread(body string) string {
+	in.t.Helper()
+	req, err := http.NewRequestWithContext(in.t.Context(), "POST", in.url+"/api/v1/alerts", strings.NewReader(body))
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+in.token)
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		in.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }() // read to its end
+	var a struct{ Quarantine int64 }
+	if err := json.NewDecoder(resp.Body).Decode(&a); err != nil || a.Quarantine == 0 {
+		in.t.Fatalf("%s: %+v (%v)", resp.Status, a, err)
+	}
+	return fmt.Sprint("/quarantine/", a.Quarantine)
+}
+
 // bucket makes a bucket public, and a scanner report it.
 func (in *install) bucket(name, application string) string {
 	in.t.Helper()
@@ -282,12 +302,13 @@ func TestPages(t *testing.T) {
 		{name: "setup-expired", path: "/setup?token=gone", see: errorCard},
 		{name: "not-found-signed-out", path: "/nowhere", see: errorCard},
 	})
-	for name, role := range map[string]string{"anna": "approver", "ben": "responder", "vic": "viewer"} {
+	for name, role := range map[string]string{"anna": "approver", "ben": "responder", "vic": "viewer", "adam": "admin"} {
 		body := fmt.Sprintf(`{"name":%q,"password":%q,"roles":%q,"mail":"%s@example.com"}`, name, installPassword, role, name)
 		in.call("POST", "/api/v1/users", []byte(body), nil)
 	}
 	p.walk([]view{{name: "empty", path: "/cases", see: ".empty", who: "anna"}, {name: "empty-approvals", path: "/approvals", see: ".empty", who: "anna"},
-		{name: "empty-tickets", path: "/tickets", see: ".empty", who: "anna"}})
+		{name: "empty-tickets", path: "/tickets", see: ".empty", who: "anna"},
+		{name: "empty-quarantine", path: "/quarantine", see: ".empty", who: "anna"}, {name: "empty-report", path: "/report", see: ".kinds", who: "anna"}})
 
 	proven := in.bucket("acme-payroll", "payroll")
 	expired := in.bucket("acme-archive", "archive")
@@ -341,6 +362,17 @@ func TestPages(t *testing.T) {
 		{name: "bad-filter", path: "/cases?risk=K9", see: errorCard, who: "anna"},
 		{name: "tickets", path: "/tickets", see: "table.list", who: "anna"},
 		{name: "ticket", path: ticket, see: "#to-check", who: "anna", keep: map[string]pagetest.Look{"": {Width: 1180}}},
+	})
+
+	body := in.unread(`{"scanner":"acme-posture","run":"2026-11-28","api_key":"canary-of-the-page","items":[{"bucket":"acme-invoices","state":"world readable"},{"bucket":"acme-mail","state":"private"}]}`)
+	in.unread(`{"check":"tls","hosts":[`)
+	p.walk([]view{
+		{name: "report", path: "/report", see: ".measure", who: "anna", keep: map[string]pagetest.Look{"": light, "-narrow": phone}},
+		{name: "quarantine", path: "/quarantine", see: "table.list", who: "anna", keep: map[string]pagetest.Look{"": {Width: 1180}}},
+		{name: "quarantine-body", path: body, see: ".unread", who: "adam", keep: map[string]pagetest.Look{"": {Width: 1180}, "-narrow": phone}},
+		{name: "quarantine-body-responder", path: body, see: ".unread", who: "ben"},
+		{name: "quarantine-body-viewer", path: body, see: errorCard, who: "vic"},
+		{name: "quarantine-nowhere", path: "/quarantine/999", see: errorCard, who: "adam"},
 	})
 
 	var many strings.Builder

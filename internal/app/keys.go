@@ -131,3 +131,6 @@ func (k *keys) HashSecret(secret string) string {
 	m.Write([]byte(secret))
 	return hex.EncodeToString(m.Sum(nil)[:16])
 }
+
+// overhead is how many bytes Seal adds.
+func (k *keys) overhead() int { return k.aead.Overhead() }

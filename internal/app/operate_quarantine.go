@@ -37,7 +37,7 @@ func (d desk) Quarantined(ctx context.Context, tenant string) (int, error) {
 }
 
 func (d desk) bodyOf(it store.InboxItem) web.Body {
-	return web.Body{ID: it.ID, Source: it.Source, ReceivedAt: it.ReceivedAt, Bytes: it.Size, Owner: reminders{d.a}.owner(it.Owner), Why: it.Error, Event: it.Headers["event"]}
+	return web.Body{ID: it.ID, Source: it.Source, ReceivedAt: it.ReceivedAt, Bytes: max(0, it.Size-d.a.keys.overhead()), Owner: reminders{d.a}.owner(it.Owner), Why: it.Error, Event: it.Headers["event"]}
 }
 
 // Bodies implements web.Quarantine.

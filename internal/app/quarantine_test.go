@@ -26,7 +26,7 @@ func quarantineOperations(t *testing.T, database string) {
 		}
 	}
 	s.want(200, "vic", "GET", "/api/v1/quarantine", "", &list)
-	if len(list.Bodies) != 2 || list.Bodies[0].Bytes == 0 || list.Bodies[0].Owner == "" || !strings.Contains(list.Bodies[1].Why, "XML") {
+	if len(list.Bodies) != 2 || list.Bodies[0].Bytes != 49 || list.Bodies[0].Owner == "" || !strings.Contains(list.Bodies[1].Why, "XML") {
 		t.Fatalf("listed %+v", list)
 	}
 	path := func(i int, verb string) string {

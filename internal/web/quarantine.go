@@ -36,7 +36,7 @@ type Body struct {
 	ID         int64     `json:"id"`
 	Source     string    `json:"source"`
 	ReceivedAt time.Time `json:"received_at"`
-	Bytes      int       `json:"bytes" doc:"As stored, sealed."`
+	Bytes      int       `json:"bytes" doc:"Bytes of the body as it was received."`
 	Owner      string    `json:"owner" doc:"Whom it waits for."`
 	Why        string    `json:"why" doc:"Why it could not be read."`
 	Event      string    `json:"event,omitempty" doc:"The sender's event name."`
