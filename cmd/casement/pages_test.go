@@ -350,7 +350,7 @@ func TestPages(t *testing.T) {
 		{name: "merge", path: "/cases/" + incident + "/merge", see: "input[name=case]", who: "anna"},
 		{name: "merge-alias", path: "/cases/" + incident + "/merge?case=" + weak, see: "#merge", who: "anna"},
 		{name: "merge-alias-responder", path: "/cases/" + incident + "/merge?case=" + weak, see: ".notice", who: "ben"},
-		{name: "approvals", path: "/approvals", see: ".asks", who: "anna"},
+		{name: "approvals", path: "/approvals", see: ".asks", who: "anna", keep: map[string]pagetest.Look{"": {Width: 1180}}},
 		{name: "approval", path: "/approvals/" + asking + "/e1.1", see: "#approve", who: "anna", keep: map[string]pagetest.Look{"": {Width: 1180}, "-narrow": phone}},
 		{name: "approval-expired", path: "/approvals/" + expired + "/e1.1", see: ".approval", who: "anna"},
 		{name: "approval-used", path: "/approvals/" + proven + "/e1.1?plan=0123456789ab", see: ".decided", who: "anna"},
