@@ -8,8 +8,8 @@ import (
 )
 
 // How garbage is collected in a process of ours alone. Under load it is collected
-// half as often as Go would, which saves an eighth of the CPU of a repeat; when
-// nothing goes on, as Go would.
+// half as often as Go would, which saves up to an eighth of the CPU of a repeat; when
+// nothing goes on, or so much lives that it would not fit below the limit, as Go would.
 const (
 	percentStart, percentIdle, percentBusy = 400, 100, 200
 	// leastLimit is the soft limit of what Go takes. Beside it there are the page
@@ -65,10 +65,10 @@ func (c *collector) step() {
 func (c *collector) tune(live, cycles uint64) (percent int, limit int64) {
 	percent = c.percent
 	switch n := cycles - c.cycles; {
-	case n > 1 && c.begun:
-		percent = percentBusy
-	case n == 0 || !c.begun:
+	case n == 0 || !c.begun || int64(live)*(100+percentBusy)/100+overhead > leastLimit:
 		percent = percentIdle
+	case n > 1:
+		percent = percentBusy
 	}
 	c.cycles = cycles
 	limit = max(leastLimit, 2*int64(live)+overhead)

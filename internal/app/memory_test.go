@@ -3,7 +3,7 @@ package app
 import "testing"
 
 // TestCollectorKeepsItsDistance: the limit stays away from what lives, however much
-// that is, and garbage is collected less often only while it is collected often.
+// that is, and garbage is collected less often only while it is collected often and there is room for it.
 func TestCollectorKeepsItsDistance(t *testing.T) {
 	c := &collector{}
 	percent, limit := c.tune(6<<20, 5)
@@ -18,9 +18,9 @@ func TestCollectorKeepsItsDistance(t *testing.T) {
 	}{
 		{20 << 20, 9, percentBusy, leastLimit},             // busy
 		{20 << 20, 10, percentBusy, leastLimit},            // in between: as before
-		{100 << 20, 20, percentBusy, 200<<20 + overhead},   // much lives
-		{95 << 20, 30, percentBusy, 200<<20 + overhead},    // hardly less
-		{1000 << 20, 40, percentBusy, 2000<<20 + overhead}, // one large body
+		{100 << 20, 20, percentIdle, 200<<20 + overhead},   // much lives
+		{95 << 20, 30, percentIdle, 200<<20 + overhead},    // hardly less
+		{1000 << 20, 40, percentIdle, 2000<<20 + overhead}, // one large body
 		{8 << 20, 40, percentIdle, leastLimit},             // quiet
 	} {
 		c.percent, c.limit = percent, limit

@@ -175,7 +175,7 @@ func TestSameAlertsAtOnce(t *testing.T) {
 	}
 }
 
-// TestFindingsAtWork: however many come at once, 512 are placed, judged and
+// TestFindingsAtWork: however many come at once, 256 are placed, judged and
 // committed at a time; the others wait for their turn, and all are answered.
 func TestFindingsAtWork(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -186,8 +186,8 @@ func TestFindingsAtWork(t *testing.T) {
 			}
 		}
 		e, answers := fly(t, func(int) bool { return false }, bodies...)
-		if e.most > 512 || e.most <= 400 {
-			t.Errorf("%d findings at a time, want up to 512", e.most)
+		if e.most > 256 || e.most <= 100 {
+			t.Errorf("%d findings at a time, want up to 256", e.most)
 		}
 		if len(e.observed) != 2001 {
 			t.Errorf("%d findings observed", len(e.observed))

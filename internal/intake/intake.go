@@ -41,7 +41,7 @@ const (
 	groupSize = 256
 	// atWork is how many findings are placed, judged and committed at a time. Each
 	// takes some 32 kB meanwhile; those beyond wait in the order they came.
-	atWork = 2 * groupSize
+	atWork = groupSize
 	// maxAttempts of a stored body before it is quarantined.
 	maxAttempts = 10
 	// retryAfter is when a sender whose body could not be stored is to try again.
