@@ -163,14 +163,26 @@ func (s *tables) VerifySample(ctx context.Context, every int) (int, error) {
 	return n, nil
 }
 
+// replay compares a case with its events as they are at one instant: it may move
+// meanwhile.
 func (s *tables) replay(ctx context.Context, tenant, id string) error {
-	stored, err := s.Load(ctx, id)
-	if err != nil {
+	var stored remedy.Case
+	var events []StoredEvent
+	err := s.db.snapshot(ctx, func(q querier) error {
+		err := q.each(func(row scanner) error {
+			var state []byte
+			if err := row.Scan(&state); err != nil {
+				return err
+			}
+			return json.Unmarshal(state, &stored)
+		}, "SELECT state FROM case_state WHERE id = ?", id)
+		if err == nil {
+			events, err = s.stream(q.each, tenant, CaseStream(id), 0, -1)
+		}
 		return err
-	}
-	events, err := s.Events(ctx, tenant, id)
+	})
 	if err != nil {
-		return err
+		return fmt.Errorf("case %s: %w", id, err)
 	}
 	var c remedy.Case
 	for _, e := range events {

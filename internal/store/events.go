@@ -136,8 +136,12 @@ func limit(n int) int64 {
 // Stream returns up to n events of a stream after number seq, oldest first; a
 // negative n returns all.
 func (s *tables) Stream(ctx context.Context, tenant, stream string, seq uint64, n int) ([]StoredEvent, error) {
+	return s.stream(func(f func(scanner) error, text string, args ...any) error { return s.db.each(ctx, f, text, args...) }, tenant, stream, seq, n)
+}
+
+func (s *tables) stream(each func(func(scanner) error, string, ...any) error, tenant, stream string, seq uint64, n int) ([]StoredEvent, error) {
 	var list []StoredEvent
-	err := s.db.each(ctx, func(row scanner) error {
+	err := each(func(row scanner) error {
 		e, err := scanEvent(row)
 		if err != nil {
 			return err
