@@ -51,8 +51,9 @@ type cluster struct {
 
 // place is where a cluster lives.
 type place struct {
-	// host is the address of the database and of the target.
-	host string
+	// host is the address of the database and of the target; params are added to the
+	// URL of the database.
+	host, params string
 	// node is the address of node i, and what starts a program there.
 	node func(i int) (addr string, prefix []string)
 	// owner names the node behind a connection to the target.
@@ -215,7 +216,7 @@ operations_lead: anna
 func newCluster(t *testing.T, at place, n, takeover int) *cluster {
 	t.Helper()
 	srv := pgtest.StartOn(t, at.host)
-	return newClusterOn(t, at, srv, srv.Database(t), n, takeover)
+	return newClusterOn(t, at, srv, srv.Database(t)+at.params, n, takeover)
 }
 
 // newClusterOn starts n nodes at once on a database.

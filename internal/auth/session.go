@@ -29,6 +29,7 @@ func newSessions(st Sessions, secure bool) *scs.SessionManager {
 	m := &scs.SessionManager{Lifetime: sessionLife, Store: sessionStore{st}, Codec: scs.GobCodec{}, HashTokenInStore: true}
 	m.Cookie = scs.SessionCookie{Name: CookieName, HttpOnly: true, Path: "/", SameSite: http.SameSiteLaxMode, Secure: secure, Persist: true}
 	m.ErrorFunc = func(w http.ResponseWriter, _ *http.Request, _ error) {
+		w.Header().Set("Retry-After", "2")
 		http.Error(w, "the session can't be read or stored now; try again", http.StatusServiceUnavailable)
 	}
 	return m

@@ -39,6 +39,9 @@ var (
 	ErrPaused   = record.ErrPaused
 	ErrNotFound = record.ErrNotFound
 	ErrFull     = record.ErrFull
+	// ErrUnavailable and ErrUnsure are of a database that can't be reached.
+	ErrUnavailable = record.ErrUnavailable
+	ErrUnsure      = record.ErrUnsure
 )
 
 // Store keeps cases. All methods may be called concurrently.

@@ -3,6 +3,7 @@ package intake_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"reflect"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/intake"
 )
@@ -247,6 +249,20 @@ func TestNothingCanBeStored(t *testing.T) {
 		}
 	}
 	d.want("nothing can be stored", held{})
+	// The database is away: its address is not for senders, and what may have been
+	// stored is not called lost.
+	at := errors.New("dial tcp 10.1.2.3:5432: connection refused")
+	for err, says := range map[error]string{
+		fmt.Errorf("%w: %w", engine.ErrUnavailable, at): "nothing was stored: the database does not answer",
+		fmt.Errorf("%w: %w", engine.ErrUnsure, at):      "it is not known whether all of it was stored, send it again: the database does not answer",
+	} {
+		d.fail = err
+		r := d.send(alert("1"))
+		if r.status != http.StatusServiceUnavailable || r.Stored || r.header.Get("Retry-After") != "10" || r.Error != says {
+			t.Errorf("%v: %d %v %s", err, r.status, r.header, r.text)
+		}
+	}
+	d.want("the database is away", held{})
 	// The disk fails between two commits of one body.
 	d.fail, d.failInbox = nil, nil
 	d.at = func(at string) {

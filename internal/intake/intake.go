@@ -262,6 +262,9 @@ func (in *Intake) read(rec *received, src Source, event string, body []byte, now
 
 // keep stores the raw body after a failure of ours, to be worked on later.
 func (in *Intake) keep(ctx context.Context, src Source, event string, body []byte, now time.Time, a Answer, cause error) Answer {
+	if errors.Is(cause, engine.ErrUnavailable) { // there is nowhere to keep it
+		return notStored(a, cause)
+	}
 	a.Error = "not all of it could be committed now: " + cause.Error()
 	headers := map[string]string{"event": event}
 	if a.Quarantine != 0 {
@@ -286,13 +289,20 @@ const quarantinedAs = "quarantined"
 // notStored turns a failure to store into the status that says so. What was
 // committed before the failure is a sighting when the sender tries again.
 func notStored(a Answer, err error) Answer {
-	a.Status, a.retryAfter, a.Error = http.StatusServiceUnavailable, retryAfter, "nothing was stored: "+err.Error()
+	why := err.Error()
+	if errors.Is(err, engine.ErrUnavailable) {
+		why = engine.ErrUnavailable.Error() // where the database is, is not for senders
+	}
+	a.Status, a.retryAfter, a.Error = http.StatusServiceUnavailable, retryAfter, "nothing was stored: "+why
 	if errors.Is(err, engine.ErrFull) {
 		a.Status, a.retryAfter = http.StatusInsufficientStorage, 0
 	}
 	a.Stored = a.Quarantine != 0 || slices.ContainsFunc(a.Results, func(r ItemResult) bool { return r.Error == "" })
-	if a.Stored {
-		a.Error = "not all of it was stored, send it again: " + err.Error()
+	switch {
+	case errors.Is(err, engine.ErrUnsure):
+		a.Error = "it is not known whether all of it was stored, send it again: " + why
+	case a.Stored:
+		a.Error = "not all of it was stored, send it again: " + why
 	}
 	return a
 }

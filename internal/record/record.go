@@ -9,6 +9,7 @@ package record
 
 import (
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/casement/casement/internal/finding"
@@ -33,6 +34,12 @@ var (
 	ErrPruned = errors.New("is not kept any more")
 	// ErrFull: no room to store; nothing was stored.
 	ErrFull = errors.New("storage is full")
+	// ErrUnavailable: the database can't be reached. Nothing was stored, unless it
+	// is ErrUnsure; try again later.
+	ErrUnavailable = errors.New("the database does not answer")
+	// ErrUnsure: the database went away in mid-commit. It is ErrUnavailable too;
+	// what was stored is found by its keys when the same is tried again.
+	ErrUnsure = fmt.Errorf("%w, and it is not known whether the last commit was stored", ErrUnavailable)
 )
 
 // Unit is all steps of one case in one commit: it is stored whole or not at

@@ -29,6 +29,13 @@ func (s *SQLite) Queued() int {
 	return len(s.group.queue)
 }
 
+// Queued returns how many requests wait for the next group.
+func (s *Postgres) Queued() int {
+	s.group.mu.Lock()
+	defer s.group.mu.Unlock()
+	return len(s.group.queue)
+}
+
 // CountSome counts the repeats of up to n findings.
 func (s *SQLite) CountSome(ctx context.Context, n int) error {
 	return s.put(ctx, func(w *writer) error { return w.fold(n) })

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -158,8 +159,16 @@ func (g *group) withdraw(r *request) bool {
 func (g *group) lead() {
 	batch := g.take()
 	written := false
+	var away error // the database can't be reached
 	defer func() {
 		g.mu.Lock()
+		if away != nil { // who queues behind would only wait for the same
+			for _, r := range g.queue {
+				r.err = away
+				r.turn <- false
+			}
+			g.queue = nil
+		}
 		for _, r := range batch[1:] {
 			if !written { // a panic passes through
 				r.err = fmt.Errorf("%w: the commit was interrupted", ErrClosed)
@@ -176,7 +185,7 @@ func (g *group) lead() {
 	}()
 	g.tx.Lock()
 	defer g.tx.Unlock()
-	g.write(batch)
+	away = g.write(batch)
 	written = true
 }
 
@@ -201,30 +210,65 @@ func (r *request) size() int {
 	return len(r.parts)
 }
 
-// write stores the requests in one transaction: first without savepoints,
-// because they cost as much as the writing itself and are rarely needed. If a
-// part fails after it changed something, all is taken back and done again with
-// a savepoint for each. If that dies as a whole, nothing of it is stored and
-// each request is replayed alone, so that one of them cannot take the others
-// with it.
-func (g *group) write(batch []*request) {
-	err := g.attempt(batch, false)
-	if errors.Is(err, errUndo) {
-		err = g.attempt(batch, true)
+// write stores the requests in one transaction. A connection that was lost before
+// the commit is tried once more. If the transaction dies as a whole, nothing of
+// it is stored and each request is replayed alone, so that one of them cannot
+// take the others with it. The error says that the database can't be reached:
+// then what is left is refused with it at once.
+func (g *group) write(batch []*request) error {
+	err := g.whole(batch)
+	if pgLost(err) && !pgGone(err) && !errors.Is(err, record.ErrUnsure) {
+		err = g.whole(batch)
 	}
 	if err == nil {
-		return
+		return nil
+	}
+	if pgGone(err) {
+		for _, r := range batch {
+			r.err = err
+		}
+		return errAway
 	}
 	if len(batch) == 1 && !pgAgain(err) {
 		batch[0].err = err
-		return
+		return nil
 	}
-	for _, r := range batch {
+	for i, r := range batch {
 		r.err = g.attempt([]*request{r}, true)
 		for try := 1; pgAgain(r.err) && try < pgTries; try++ {
 			r.err = g.attempt([]*request{r}, true)
 		}
+		if pgGone(r.err) { // whether the first transaction was stored may not be known
+			r.err = cmp.Or(unsureOf(err), r.err)
+			for _, left := range batch[i+1:] {
+				left.err = cmp.Or(unsureOf(err), errAway)
+			}
+			return errAway
+		}
 	}
+	return nil
+}
+
+// whole is one transaction: first without savepoints, because they cost as much
+// as the writing itself and are rarely needed. If a part fails after it changed
+// something, all is taken back and done again with a savepoint for each.
+func (g *group) whole(batch []*request) error {
+	err := g.attempt(batch, false)
+	if errors.Is(err, errUndo) {
+		err = g.attempt(batch, true)
+	}
+	return err
+}
+
+// errAway refuses requests that were not begun.
+var errAway = fmt.Errorf("%w: an attempt just before failed", record.ErrUnavailable)
+
+// unsureOf is err if it leaves in doubt what was stored.
+func unsureOf(err error) error {
+	if errors.Is(err, record.ErrUnsure) {
+		return err
+	}
+	return nil
 }
 
 // errUndo: a part failed half way and there is no savepoint to go back to.
@@ -254,7 +298,7 @@ func (g *group) attempt(batch []*request, savepoints bool) (err error) {
 		if g.w.ahead, err = l.readAhead(batch); err != nil {
 			return g.failed(err)
 		}
-		if g.w.ahead.sent, err = l.sendAhead(batch); err != nil && !pgAgain(err) {
+		if g.w.ahead.sent, err = l.sendAhead(batch); err != nil && !pgDead(err) {
 			return errUndo // what carries effects must not keep them from being stored
 		} else if err != nil {
 			return g.failed(err)
@@ -281,8 +325,8 @@ func (g *group) attempt(batch []*request, savepoints bool) (err error) {
 		return g.failed(err)
 	}
 	if l, ok := g.w.link.(*pgLink); ok {
-		if err := l.flush(); pgAgain(err) {
-			return err
+		if err := l.flush(); pgDead(err) {
+			return g.failed(err)
 		} else if err != nil {
 			return errUndo
 		}
@@ -402,7 +446,7 @@ func (g *group) plainly(_ string, f part) (lost, err error) {
 	if l, ok := errors.AsType[lostError](err); ok {
 		return l.error, nil
 	}
-	if pgAgain(err) {
+	if pgDead(err) {
 		return err, nil
 	}
 	if err != nil && g.w.changed != before {
@@ -430,8 +474,8 @@ func (g *group) savepoint(name string, f part) (lost, err error) {
 		if l, ok := errors.AsType[lostError](err); ok {
 			return l.error, nil
 		}
-		if pgAgain(err) {
-			return err, nil // somebody else's locks, no fault of this part: all is done again
+		if pgDead(err) {
+			return err, nil // no fault of this part: all is done again
 		}
 		if _, gone := g.w.exec("ROLLBACK TO " + name); gone != nil {
 			return err, nil
@@ -458,12 +502,12 @@ func (g *group) atOnce(l *pgLink, name string, f part) (done bool, lost error) {
 			err = l.flush()
 		}
 	}
-	if err == nil || pgAgain(err) {
+	if err == nil || pgDead(err) {
 		return err == nil, err
 	}
 	l.lazy = false
 	if l.queue.Len() > 0 { // the savepoint may be in it
-		if err := l.flush(); pgAgain(err) {
+		if err := l.flush(); pgDead(err) {
 			return false, err
 		}
 	}
@@ -491,7 +535,8 @@ func (g *group) failed(err error) error {
 	return storageError(err)
 }
 
-// storageError maps the database's "no room" to record.ErrFull and keeps the rest.
+// storageError maps the database's "no room" to record.ErrFull, a lost connection
+// to record.ErrUnavailable, and keeps the rest.
 func storageError(err error) error {
 	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code()&0xff == sqlite3.SQLITE_FULL {
 		return fmt.Errorf("%w: %w", record.ErrFull, err)
@@ -499,7 +544,7 @@ func storageError(err error) error {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == pgDiskFull {
 		return fmt.Errorf("%w: %w", record.ErrFull, err)
 	}
-	return err
+	return unreached(err, false)
 }
 
 // isUnique reports a violated unique index or primary key.

@@ -52,16 +52,12 @@ func pgSession() map[string]string {
 	return map[string]string{
 		"synchronous_commit":                  "on",
 		"idle_in_transaction_session_timeout": "5000",                                                           // ms
-		"tcp_user_timeout":                    "10000",                                                          // ms
 		"tcp_keepalives_idle":                 "5", "tcp_keepalives_interval": "5", "tcp_keepalives_count": "2", // s, s, tries
 	}
 }
 
-// How long connecting may take, and how often a silent connection is tried.
-const (
-	pgDial  = 5 * time.Second
-	pgAlive = 5 * time.Second
-)
+// pgAlive is how often a silent connection is tried.
+const pgAlive = 5 * time.Second
 
 // Postgres is the store of several machines: one PostgreSQL database, any
 // number of equal processes, each of which may die at any moment. Nothing that
@@ -111,11 +107,13 @@ func openPostgres(ctx context.Context, url, program string) (*Postgres, error) {
 		cfg.ConnConfig.RuntimeParams[name] = value
 	}
 	cfg.ConnConfig.RuntimeParams["application_name"] = program
-	cfg.ConnConfig.DialFunc = (&net.Dialer{Timeout: pgDial, KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: pgAlive, Interval: pgAlive, Count: 2}, Control: pgSocket}).DialContext
 	if cfg.ConnConfig.ValidateConnect == nil { // the URL does not ask for another kind
 		cfg.ConnConfig.ValidateConnect = new(primary).check
 	}
-	pool, err := pgxpool.NewWithConfig(ctx, cfg)
+	if err := reachable(cfg); err != nil {
+		return nil, err
+	}
+	pool, err := pgPool(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("database: %w", err)
 	}
@@ -312,11 +310,11 @@ func pgEach(ctx context.Context, q pgQuerier, f func(scanner) error, text string
 }
 
 func (s *Postgres) one(ctx context.Context, dest []any, text string, args ...any) error {
-	return pgRow{s.pool.QueryRow(ctx, dialect(text), pgArgs(args)...)}.Scan(dest...)
+	return unreached(pgRow{s.pool.QueryRow(ctx, dialect(text), pgArgs(args)...)}.Scan(dest...), false)
 }
 
 func (s *Postgres) each(ctx context.Context, f func(scanner) error, text string, args ...any) error {
-	return pgEach(ctx, s.pool, f, text, args)
+	return unreached(pgEach(ctx, s.pool, f, text, args), false)
 }
 
 // pgReads runs reads on a connection, a pool or a transaction.
@@ -330,13 +328,13 @@ func (r pgReads) each(f func(scanner) error, text string, args ...any) error {
 }
 
 func (s *Postgres) reads(ctx context.Context, f func(q querier) error) error {
-	return f(pgReads{ctx, s.pool})
+	return unreached(f(pgReads{ctx, s.pool}), false)
 }
 
 func (s *Postgres) snapshot(ctx context.Context, f func(q querier) error) error {
-	return pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+	return unreached(pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
 		return f(pgReads{ctx, tx})
-	})
+	}), false)
 }
 
 func (s *Postgres) ledgerText() (place, order string) {
@@ -352,7 +350,8 @@ func (s *Postgres) put(ctx context.Context, p part) error {
 	for try := 1; ; try++ {
 		w := &writer{link: &pgLink{pool: s.pool, ctx: ctx}}
 		err := w.alone(p)
-		if !pgAgain(err) || try == pgTries {
+		anew := pgAgain(err) && try < pgTries || try == 1 && pgLost(err) && !pgGone(err) && !errors.Is(err, record.ErrUnsure)
+		if !anew {
 			return storageError(err)
 		}
 	}
@@ -375,6 +374,10 @@ func pgAgain(err error) bool {
 	e, ok := errors.AsType[*pgconn.PgError](err)
 	return ok && (e.Code == pgDeadlock || e.Code == pgSerialization)
 }
+
+// pgDead reports whether the transaction is lost for a reason outside of it:
+// somebody else's locks, or the connection.
+func pgDead(err error) bool { return pgAgain(err) || pgLost(err) }
 
 // pgLink writes on a connection that it takes from the pool for one
 // transaction. Without a context a transaction that has begun runs to its end.
@@ -414,7 +417,8 @@ func (l *pgLink) commit() error {
 		return err
 	}
 	// Once it is sent the outcome is awaited: it can no longer be taken back.
-	return l.tx.Commit(context.WithoutCancel(l.context()))
+	sent := !l.tx.Conn().IsClosed()
+	return unreached(l.tx.Commit(context.WithoutCancel(l.context())), sent)
 }
 
 func (l *pgLink) rollback() {

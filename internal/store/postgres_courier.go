@@ -40,7 +40,7 @@ func (s *Postgres) Carry(now func() time.Time, open func() bool, send Couriers) 
 func (s *Postgres) Pool(ctx context.Context, n int32) (*pgxpool.Pool, error) {
 	cfg := s.pool.Config()
 	cfg.MaxConns = n
-	return pgxpool.NewWithConfig(ctx, cfg)
+	return pgPool(ctx, cfg)
 }
 
 // sent is when couriers went off, and the job of each effect.

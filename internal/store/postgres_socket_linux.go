@@ -3,22 +3,20 @@ package store
 import (
 	"errors"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
 
-// pgUnheard is how long what we sent may stay unconfirmed, in milliseconds: a
-// server that was cut off is given up then, not after a quarter of an hour.
-const pgUnheard = 10_000
-
-// pgSocket prepares a socket to the database.
-func pgSocket(network, _ string, c syscall.RawConn) error {
+// pgSocket prepares a socket to the database; unheard is how long what is sent
+// may stay unconfirmed.
+func pgSocket(network string, c syscall.RawConn, unheard time.Duration) error {
 	if network == "unix" {
 		return nil
 	}
 	var set error
 	err := c.Control(func(fd uintptr) {
-		set = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, pgUnheard)
+		set = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(unheard.Milliseconds()))
 	})
 	return errors.Join(err, set)
 }

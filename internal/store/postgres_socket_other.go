@@ -2,7 +2,10 @@
 
 package store
 
-import "syscall"
+import (
+	"syscall"
+	"time"
+)
 
 // pgSocket leaves a socket to the database as it is.
-func pgSocket(string, string, syscall.RawConn) error { return nil }
+func pgSocket(string, syscall.RawConn, time.Duration) error { return nil }

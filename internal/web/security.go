@@ -108,6 +108,13 @@ func (s *server) problemOf(ctx context.Context, method, path string, err error) 
 		return &problem{Status: http.StatusConflict, Title: "The case changed meanwhile", Detail: "Nothing was done. Load it again and look."}
 	case errors.Is(err, engine.ErrFull):
 		return &problem{Status: http.StatusInsufficientStorage, Title: "There is no room left to store", Detail: "Nothing was done."}
+	case errors.Is(err, engine.ErrUnavailable):
+		s.Log.WarnContext(ctx, "request refused", "method", method, "path", path, "err", err)
+		p := &problem{Status: http.StatusServiceUnavailable, Title: "The database does not answer", Detail: "Nothing was done. Try again in a moment.", retry: time.Second}
+		if errors.Is(err, engine.ErrUnsure) {
+			p.Detail = "It went away while this was being stored, and it is not known whether it was: look before you repeat it."
+		}
+		return p
 	}
 	if code := remedy.CodeOf(err); code != "" {
 		return &problem{Status: statusOf(code), Title: titleOf(code), Detail: err.Error(), Code: string(code)}
