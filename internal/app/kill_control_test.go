@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -53,17 +55,8 @@ func killControl(t *testing.T, c control, b connectortest.Configured, at string)
 	tellChild(t, addr, token, b.Request(c.verb))
 	dead := make(chan struct{})
 	go func() { _ = cmd.Wait(); close(dead) }()
-	for alive := true; alive; { // a request is in flight whenever it dies
-		select {
-		case <-dead:
-			alive = false
-		default:
-			_, _, _ = askChild(http.MethodGet, addr+"/api/v1/health", token, "") // fails when it dies
-		}
-	}
-	if s, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || s.Signal() != syscall.SIGKILL {
-		t.Fatalf("the server ended by itself: %s\n%s", cmd.ProcessState, cmd.Stderr)
-	}
+	askUntil(dead, addr, token)
+	wantKilled(t, cmd)
 	want := 1
 	if at == "before act" {
 		want = 0
@@ -72,6 +65,9 @@ func killControl(t *testing.T, c control, b connectortest.Configured, at string)
 		t.Fatalf("when the server died the target had made %d changes, want %d\n%s", n, want, b.Log())
 	}
 	x := loadKilled(t, dir)
+	if len(x.Actions) == 0 {
+		t.Fatalf("case %s has no action", x.ID)
+	}
 	if a := x.Actions[0]; at != "after outcome" && (a.Status != remedy.ActionIntended || a.UndoHandle != "") {
 		t.Fatalf("died %s: the action is %s already", at, a.Status)
 	}
@@ -106,33 +102,62 @@ func killControl(t *testing.T, c control, b connectortest.Configured, at string)
 	}
 }
 
+// askUntil asks a child until it is dead: a request is in flight whenever it dies.
+func askUntil(dead <-chan struct{}, addr, token string) {
+	for {
+		select {
+		case <-dead:
+			return
+		default:
+			_, _, _ = askChild(http.MethodGet, addr+"/api/v1/health", token, "") // fails when it dies
+		}
+	}
+}
+
+func wantKilled(t *testing.T, cmd *exec.Cmd) {
+	t.Helper()
+	if s, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || s.Signal() != syscall.SIGKILL {
+		t.Fatalf("the server ended by itself: %s\n%s", cmd.ProcessState, cmd.Stderr)
+	}
+}
+
 // killFiles writes a configuration with the bench's connector, a policy that
 // enforces its action, and owners; it returns the environment of a server with
 // it.
 func killFiles(t *testing.T, c control, b connectortest.Configured, data string) []string {
 	t.Helper()
 	params, values := b.Config()
-	dir := t.TempDir()
-	file := filepath.Join(dir, "casement.yaml")
-	env := []string{"CASEMENT_KILL_CONFIG=" + file}
-	if x, ok := b.(interface{ Environ() []string }); ok {
-		env = append(env, x.Environ()...)
-	}
-	secrets, watch, opt := map[string]string{}, "", ""
+	watch, opt := "", ""
 	if c.final {
 		opt = ", opt_in: [change]"
 	}
 	if c.watched {
 		watch = ", watch: 1s, watch_every: 1s"
 	}
+	env := childFiles(t, data, c.name, params, values, fmt.Appendf(nil, deskPolicy, c.name, c.verb, c.probe, c.grade, "enforce", watch, opt), nil)
+	if x, ok := b.(interface{ Environ() []string }); ok {
+		env = append(env, x.Environ()...)
+	}
+	return env
+}
+
+// childFiles writes a configuration with one connector, a policy, and owners; it
+// returns the environment of a child with it. More is put into the configuration.
+func childFiles(t *testing.T, data, kind string, params map[string]any, values map[string]string, policy []byte, more map[string]any) []string {
+	t.Helper()
+	dir := t.TempDir()
+	file := filepath.Join(dir, "casement.yaml")
+	env, secrets := []string{"CASEMENT_KILL_CONFIG=" + file}, map[string]string{}
 	for name, v := range values {
 		variable := "KILL_SECRET_" + strings.ToUpper(name)
 		secrets[name], env = "env:"+variable, append(env, variable+"="+v)
 	}
-	text, err := json.Marshal(map[string]any{ // JSON is YAML
-		"server": map[string]any{"listen": "127.0.0.1:0"}, "data": map[string]any{"dir": data},
+	all := map[string]any{
+		"server": map[string]any{"listen": "127.0.0.1:0", "base_url": "https://casement.example"}, "data": map[string]any{"dir": data},
 		"policy": map[string]any{"dir": filepath.Join(dir, "policy")}, "owners": map[string]any{"files": []string{filepath.Join(dir, "owners.yaml")}},
-		"connectors": map[string]any{c.name: map[string]any{"kind": c.name, "params": params, "secrets": secrets, "allow": []string{"127.0.0.0/8", "10.77.0.0/16"}}}})
+		"connectors": map[string]any{kind: map[string]any{"kind": kind, "params": params, "secrets": secrets, "allow": []string{"127.0.0.0/8", "10.77.0.0/16"}}}}
+	maps.Copy(all, more)
+	text, err := json.Marshal(all) // JSON is YAML
 	if err == nil {
 		err = os.Mkdir(filepath.Join(dir, "policy"), 0o700)
 	}
@@ -140,7 +165,7 @@ func killFiles(t *testing.T, c control, b connectortest.Configured, data string)
 		t.Fatal(err)
 	}
 	for name, b := range map[string][]byte{file: text, filepath.Join(dir, "owners.yaml"): []byte(killOwners),
-		filepath.Join(dir, "policy", "policy.yaml"): fmt.Appendf(nil, deskPolicy, c.name, c.verb, c.probe, c.grade, "enforce", watch, opt)} {
+		filepath.Join(dir, "policy", "policy.yaml"): policy} {
 		if err := os.WriteFile(name, b, 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -202,8 +227,8 @@ func loadKilled(t *testing.T, dir string) remedy.Case {
 		t.Fatalf("%d cases, %v", len(list.Cases), err)
 	}
 	c, err := s.Load(ctx, list.Cases[0].ID)
-	if err != nil || len(c.Actions) == 0 {
-		t.Fatalf("case %s: %d actions, %v", c.ID, len(c.Actions), err)
+	if err != nil {
+		t.Fatal(err)
 	}
 	return c
 }
