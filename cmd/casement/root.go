@@ -56,11 +56,7 @@ acts within limits or asks a person, and proves that the risk is gone.
 	for _, cmd := range root.Commands() {
 		cmd.Hidden = cmd.Hidden || cmd.Name() == "help" // the last line of the help says it
 	}
-	// A group of commands does nothing by itself: its usage is that of its commands.
-	root.SetUsageTemplate(strings.NewReplacer(
-		"{{if .HasAvailableSubCommands}}\n\nUse", "{{if not .HasAvailableSubCommands}}\n\nExit codes: casement help exit-codes{{end}}{{if .HasAvailableSubCommands}}\n\nUse",
-		"{{if .Runnable}}", "{{if and .Runnable (not .HasAvailableSubCommands)}}",
-		`(or .IsAvailableCommand (eq .Name "help"))`, ".IsAvailableCommand").Replace(root.UsageTemplate()))
+	root.SetUsageFunc(writeUsage)
 	walk(root, func(cmd *cobra.Command) {
 		if cmd.HasSubCommands() {
 			needsSub(cmd)
