@@ -72,23 +72,7 @@ func killControl(t *testing.T, c control, b connectortest.Configured, at string)
 		t.Fatalf("died %s: the action is %s already", at, a.Status)
 	}
 
-	cmd, in, addr = startChild(t, dir, "", "", env...)
-	defer in.Close()
-	last := ""
-	defer func() {
-		if t.Failed() {
-			t.Logf("the case as it was last seen: %s\nthe server said: %s", last, cmd.Stderr)
-		}
-	}()
-	eventually(t, "the case is closed", func() bool {
-		status, body, err := askChild(http.MethodGet, addr+"/api/v1/cases/"+x.ID, localToken(t, dir), "")
-		last = body
-		return err == nil && status == http.StatusOK && strings.Contains(body, `"state":"closed"`)
-	})
-	if err := cmd.Process.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	_ = cmd.Wait()
+	goesOn(t, dir, env, x.ID, "the case is closed", func(body string) bool { return strings.Contains(body, `"state":"closed"`) })
 	if n := b.Changes(); n != 1 {
 		t.Errorf("the target made %d changes:\n%s", n, b.Log())
 	}

@@ -161,7 +161,14 @@ func killRecord(t *testing.T, p *reaper, dir, failpoint string, env []string, do
 	wantKilled(t, cmd)
 	x := loadKilled(t, dir)
 
-	cmd, in, addr = startChild(t, dir, "", "", env...)
+	goesOn(t, dir, env, x.ID, "the case is told of it", done)
+}
+
+// goesOn starts a killed server again, waits until its case is as it should be,
+// and ends it.
+func goesOn(t *testing.T, dir string, env []string, id, what string, done func(body string) bool) {
+	t.Helper()
+	cmd, in, addr := startChild(t, dir, "", "", env...)
 	defer in.Close()
 	last := ""
 	defer func() {
@@ -169,13 +176,13 @@ func killRecord(t *testing.T, p *reaper, dir, failpoint string, env []string, do
 			t.Logf("the case as it was last seen: %s\nthe server said: %s", last, cmd.Stderr)
 		}
 	}()
-	eventually(t, "the case is told of it", func() bool {
-		status, body, err := askChild(http.MethodGet, addr+"/api/v1/cases/"+x.ID, localToken(t, dir), "")
+	eventually(t, what, func() bool {
+		status, body, err := askChild(http.MethodGet, addr+"/api/v1/cases/"+id, localToken(t, dir), "")
 		last = body
 		return err == nil && status == http.StatusOK && done(body)
 	})
 	if err := cmd.Process.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	_ = cmd.Wait()
+	_ = cmd.Wait() // it was killed
 }
