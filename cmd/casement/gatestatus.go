@@ -48,18 +48,22 @@ func (v gateVerdict) status(err error) commitstatus.Status {
 	return s
 }
 
-// gateAndTell runs the gate and tells the forge. A status that is not taken
-// fails a build that would pass: the merge stays shut and somebody has to know
-// why.
+// gateAndTell runs the gate and tells the forge. It takes back the verdict of an
+// earlier run first, so that one that dies under way leaves the merge shut. A
+// status that is not taken fails a build that would pass: the merge stays shut
+// and somebody has to know why.
 func (c *cli) gateAndTell(ctx context.Context, g *gating, f *formats, args []string) error {
 	token := c.env(statusToken)
 	if g.status != "" && token == "" {
 		return failf(codeUsage, "set "+statusToken+" to a token that may set statuses", "--status is given, but %s is not set", statusToken)
 	}
-	v, err := c.gate(ctx, g, f, args)
 	if g.status == "" {
+		_, err := c.gate(ctx, g, f, args)
 		return err
 	}
+	// A forge that does not take this one is told of at the verdict.
+	_ = commitstatus.Post(ctx, g.status, token, commitstatus.Status{State: "pending", Context: gateContext, Description: "the gate judges"}, c.now)
+	v, err := c.gate(ctx, g, f, args)
 	told := commitstatus.Post(ctx, g.status, token, v.status(err), c.now)
 	switch {
 	case told == nil:

@@ -21,7 +21,8 @@ import (
 
 // Status is what a forge shows beside a commit.
 type Status struct {
-	// State is success, failure (the check says no) or error (it could not tell).
+	// State is pending, success, failure (the check says no) or error (it could
+	// not tell). Only success lets a required check pass.
 	State string `json:"state"`
 	// Context names the check as branch protection requires it.
 	Context string `json:"context"`

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/casement/casement/internal/connector/connectortest"
 	"github.com/casement/casement/internal/need"
@@ -134,17 +135,59 @@ func (g *Gitea) repository(t testing.TB) {
 	g.must(t, http.MethodPost, "/users/olga/tokens", map[string]any{"name": "ci", "scopes": []string{"write:repository", "write:user"}}, &token)
 	g.Token = token.Sha1
 	g.must(t, http.MethodPost, "/user/repos", map[string]any{"name": "shop", "auto_init": true, "default_branch": "main"}, nil)
-	g.must(t, http.MethodPost, "/repos/olga/shop/contents/go.mod", map[string]any{"content": base64.StdEncoding.EncodeToString([]byte("module shop\n")),
-		"branch": "main", "new_branch": "upgrade", "message": "Add a dependency"}, nil)
 	g.must(t, http.MethodPost, "/repos/olga/shop/branch_protections", map[string]any{"rule_name": "main", "enable_push": false, "enable_status_check": true,
 		"status_check_contexts": []string{"casement/gate"}, "block_admin_merge_override": true}, nil)
+	_, g.Head = g.Pull(t, "upgrade")
+}
+
+// Pull opens a pull request from a new branch that adds a file of its name. It
+// returns its number and its commit.
+func (g *Gitea) Pull(t testing.TB, branch string) (number int, head string) {
+	t.Helper()
+	g.must(t, http.MethodPost, "/repos/olga/shop/contents/"+branch+".mod", map[string]any{"content": base64.StdEncoding.EncodeToString([]byte("module shop\n")),
+		"branch": "main", "new_branch": branch, "message": "Add a dependency"}, nil)
 	var pull struct {
-		Head struct {
+		Number int `json:"number"`
+		Head   struct {
 			Sha string `json:"sha"`
 		} `json:"head"`
 	}
-	g.must(t, http.MethodPost, "/repos/olga/shop/pulls", map[string]any{"head": "upgrade", "base": "main", "title": "Add a dependency"}, &pull)
-	g.Head = pull.Head.Sha
+	g.must(t, http.MethodPost, "/repos/olga/shop/pulls", map[string]any{"head": branch, "base": "main", "title": "Add a dependency"}, &pull)
+	return pull.Number, pull.Head.Sha
+}
+
+// Merge tries to merge a pull request and returns the answer, once the forge
+// has found out whether the branches fit.
+func (g *Gitea) Merge(t testing.TB, number int) (status int, text []byte) {
+	t.Helper()
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for range 400 {
+		status, text = g.Do(t, http.MethodPost, fmt.Sprintf("/repos/olga/shop/pulls/%d/merge", number), map[string]string{"Do": "merge"})
+		if !bytes.Contains(text, []byte("try again later")) {
+			break
+		}
+		<-tick.C
+	}
+	return status, text
+}
+
+// GiteaStatus is what the forge says of one check of a commit.
+type GiteaStatus struct {
+	State   string `json:"status"`
+	Context string `json:"context"`
+	Link    string `json:"target_url"`
+}
+
+// Effective returns the newest status of each check of a commit, which is what a
+// merge is held by.
+func (g *Gitea) Effective(t testing.TB, head string) []GiteaStatus {
+	t.Helper()
+	var all struct {
+		Statuses []GiteaStatus `json:"statuses"`
+	}
+	g.must(t, http.MethodGet, "/repos/olga/shop/commits/"+head+"/status", nil, &all)
+	return all.Statuses
 }
 
 func (g *Gitea) must(t testing.TB, method, path string, body, out any) {
@@ -189,5 +232,5 @@ func (g *Gitea) Do(t testing.TB, method, path string, body any) (status int, tex
 	return resp.StatusCode, text
 }
 
-// Statuses is the address of the statuses of the pull request's commit.
-func (g *Gitea) Statuses() string { return g.URL + "/api/v1/repos/olga/shop/statuses/" + g.Head }
+// StatusPath is the path of the statuses of a commit.
+func (g *Gitea) StatusPath(head string) string { return "/api/v1/repos/olga/shop/statuses/" + head }
