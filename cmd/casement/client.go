@@ -317,6 +317,8 @@ func refusal(resp *http.Response) error {
 		code = codeConflict
 	case http.StatusRequestEntityTooLarge:
 		code = codeError
+	case http.StatusInsufficientStorage:
+		code, mend = codeFolder, "make room, or name another disk"
 	}
 	return failf(code, mend, "%s", msg)
 }

@@ -56,7 +56,7 @@ func exitCodes() []struct {
 		{codeRemote, "remote", "an outside system or the server could not be reached or failed"},
 		{codePartial, "partial", "some of it worked; what did not is listed"},
 		{codeUnverified, "not verified", "a check said no: the risk is still there, or a ledger does not hold"},
-		{codeFolder, "data folder", "the data folder can't be written: no rights, no room, or a disk for reading only"},
+		{codeFolder, "data folder", "the data folder, or the folder of a backup, can't be written: no rights, no room, or a disk for reading only"},
 		{codeTimeout, "timeout", "it took longer than allowed"},
 		{codeInterrupt, "interrupted", "it was stopped by a signal"},
 	}

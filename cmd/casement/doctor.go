@@ -15,6 +15,7 @@ import (
 	"github.com/casement/casement/internal/config"
 	"github.com/casement/casement/internal/owner/catalog"
 	"github.com/casement/casement/internal/policy"
+	"github.com/casement/casement/internal/store"
 )
 
 // check is one thing the doctor looked at.
@@ -203,7 +204,7 @@ func (c *cli) examineFolder(p *patient, l *config.Loaded) {
 	}
 	c.examineFiles(p, dir, l)
 	c.examineDisk(p, dir)
-	room, ok := diskRoom(dir)
+	room, ok := store.Room(dir)
 	switch {
 	case !ok:
 	case room < leastRoom:

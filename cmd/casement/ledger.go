@@ -210,7 +210,8 @@ func (c *cli) backupCommand() *cobra.Command {
 		Short: "Copy database and install key into a new folder, while it runs",
 		Long: `Make a complete, consistent copy of the data folder in a new folder, while the server goes
 on working. casement restore brings it back. It holds the install key: keep it as safe as
-the data folder itself.`,
+the data folder itself. Where it does not fit (exit code 11), or too much is written while
+it is made (7; docs/operate.md), nothing of it is left.`,
 		Example: "  casement backup /backups/casement-2027-01-31",
 		Args:    exactly("FOLDER"),
 	}

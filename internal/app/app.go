@@ -155,6 +155,8 @@ type App struct {
 	// reloading guards Reload, rejudge hints that it changed something.
 	reloading sync.Mutex
 	rejudge   chan struct{}
+	// backing is held while a backup is made.
+	backing sync.Mutex
 
 	// held is true after a restore until somebody resumes.
 	held atomic.Bool

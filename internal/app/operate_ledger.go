@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"slices"
 	"time"
 
@@ -17,7 +15,6 @@ import (
 	"github.com/casement/casement/internal/intake/stream"
 	"github.com/casement/casement/internal/ledger"
 	"github.com/casement/casement/internal/record"
-	"github.com/casement/casement/internal/remedy"
 	"github.com/casement/casement/internal/store"
 )
 
@@ -92,58 +89,6 @@ func (a *App) exportLedger(ctx context.Context, _ auth.Principal, w io.Writer) {
 		a.cfg.Log.Error("ledger export ended early", "err", err)
 		_ = json.NewEncoder(w).Encode(map[string]string{"error": "the export ended early: " + err.Error()})
 	}
-}
-
-// backupIn names the folder of a backup.
-type backupIn struct {
-	Body struct {
-		Folder string `json:"folder" doc:"Full path of a folder that is not there yet."`
-	}
-}
-
-// backupDone is a backup that was made.
-type backupDone struct {
-	Folder string `json:"folder"`
-	Bytes  int64  `json:"bytes"`
-}
-
-// backup copies database and install key into a new folder of this machine. It
-// is for the machine's own operator: only the local token may name a path.
-func (a *App) backup(ctx context.Context, p auth.Principal, in *backupIn) (backupDone, error) {
-	folder := in.Body.Folder
-	if p.ID != auth.LocalID {
-		return backupDone{}, &remedy.Refusal{Code: remedy.Forbidden, Msg: "a backup is made by casement backup on the server's own machine"}
-	}
-	db, ok := a.Store.(backups)
-	if !ok {
-		return backupDone{}, badInput("the cases are in PostgreSQL: back it up by its own means (base backups and archived WAL, so that any point in time can be restored), and keep install.key of this node beside it")
-	}
-	if !filepath.IsAbs(folder) {
-		return backupDone{}, badInput("name the folder by its full path")
-	}
-	if err := os.Mkdir(folder, 0o700); err != nil {
-		return backupDone{}, badInput("%v", err)
-	}
-	file := filepath.Join(folder, "casement.db")
-	mark, err := a.mark(ctx)
-	if err == nil {
-		err = db.Backup(ctx, file, mark)
-	}
-	if err != nil {
-		return backupDone{}, err
-	}
-	key, err := os.ReadFile(filepath.Join(a.cfg.DataDir, keyFile))
-	if err != nil {
-		return backupDone{}, err
-	}
-	if err := writeNew(filepath.Join(folder, keyFile), key); err != nil {
-		return backupDone{}, err
-	}
-	info, err := os.Stat(file)
-	if err != nil {
-		return backupDone{}, err
-	}
-	return backupDone{folder, info.Size()}, nil
 }
 
 // Health is what the doctor asks a running install.

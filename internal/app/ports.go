@@ -138,5 +138,5 @@ type upkeep interface {
 
 // backups is a store that copies itself to a file; PostgreSQL has better ways.
 type backups interface {
-	Backup(ctx context.Context, path string, mark store.BackupMark) error
+	Backup(ctx context.Context, path string, mark store.BackupMark, begun func()) error
 }

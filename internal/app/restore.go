@@ -225,11 +225,7 @@ func Restore(ctx context.Context, from string, cfg Config, moved bool) (rep Rest
 	}
 	defer func() {
 		if err != nil {
-			for _, name := range []string{store.DatabaseFile, store.DatabaseFile + "-wal", store.DatabaseFile + "-shm", keyFile} {
-				if rerr := os.Remove(filepath.Join(to, name)); rerr != nil && !errors.Is(rerr, os.ErrNotExist) {
-					err = errors.Join(err, rerr)
-				}
-			}
+			err = errors.Join(err, removeInstall(to))
 		}
 	}()
 	for _, name := range []string{store.DatabaseFile, store.DatabaseFile + "-wal", keyFile} {

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -105,13 +104,8 @@ type disk struct {
 
 func newDisk(t *testing.T) *disk {
 	d := &disk{t: t, dir: t.TempDir(), made: map[string]int{}}
-	if err := syscall.Mount("tmpfs", d.dir, "tmpfs", 0, "size=64m,mode=0700"); err == nil {
+	if err := need.Mount(t, d.dir, "64m"); err == nil {
 		d.small = true
-		t.Cleanup(func() {
-			if err := syscall.Unmount(d.dir, 0); err != nil {
-				t.Error(err)
-			}
-		})
 	} else {
 		need.Part(t, "full disk", "a small disk needs the right to mount: %v", err)
 	}

@@ -6,7 +6,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"path/filepath"
+	"syscall"
 
 	"github.com/casement/casement/internal/ledger"
 	"github.com/casement/casement/internal/record"
@@ -28,24 +31,140 @@ type BackupMark struct {
 	Checkpoint ledger.Hash `json:"checkpoint,omitzero"`
 }
 
+// RoomError says that a copy of the database does not fit on a disk; it is
+// record.ErrFull.
+type RoomError struct {
+	// Folder is where the copy was to be, Need what it may take at most, Free the
+	// room before it was begun; bytes.
+	Folder     string
+	Need, Free int64
+	// Begun is true when others took the room while it was written.
+	Begun bool
+}
+
+// Error says how many bytes are missing where.
+func (e *RoomError) Error() string {
+	if e.Begun {
+		return fmt.Sprintf("%s ran full while the copy was written: it had room for %d bytes before, and the copy takes up to %d", e.Folder, e.Free, e.Need)
+	}
+	return fmt.Sprintf("%s has room for %d bytes, and the copy takes up to %d", e.Folder, e.Free, e.Need)
+}
+
+// Unwrap returns record.ErrFull.
+func (e *RoomError) Unwrap() error { return record.ErrFull }
+
+// ErrOutgrown: a backup was given up because the write-ahead log had grown to its
+// bound meanwhile.
+var ErrOutgrown = errors.New("so much was written while the copy was made that the write-ahead log reached its bound")
+
+const (
+	// copySlack is the room that a copy takes beside the pages of the database: its
+	// journal while it is marked, and the install key.
+	copySlack = 256 << 10
+	// leastGrowth is how far the WAL may grow during a backup of a small database, in
+	// bytes.
+	leastGrowth = 256 << 20
+)
+
+// walBound ends a backup when the WAL outgrows it: the WAL can't begin anew while
+// a copy of the database is read.
+type walBound struct {
+	path  string
+	limit int64
+	end   context.CancelCauseFunc
+}
+
+// look is called after each commit.
+func (b *walBound) look() {
+	if b != nil && fileSize(b.path) > b.limit {
+		b.end(ErrOutgrown)
+	}
+}
+
 // Backup writes a complete, consistent copy of the database to path, which
-// must not exist, while the store goes on working. The copy is marked as one.
-func (s *SQLite) Backup(ctx context.Context, path string, mark BackupMark) error {
+// must not exist, while the store goes on working; one at a time. The copy is
+// marked as one. begun is called before the first byte is read, nil for nobody.
+//
+// It is a *RoomError when the copy does not fit, and ErrOutgrown when the WAL grew
+// too far: by the size of the database, at least leastGrowth, at most half of
+// the room that is left. Nothing is left at path then.
+func (s *SQLite) Backup(ctx context.Context, path string, mark BackupMark, begun func()) (err error) {
+	s.backing.Lock()
+	defer s.backing.Unlock()
+	if err := s.Checkpoint(ctx); err != nil { // most of the WAL need not be kept for it
+		return fmt.Errorf("backup: %w", err)
+	}
+	var pages, size int64
+	if err := s.one(ctx, []any{&pages, &size}, "SELECT page_count - freelist_count, page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"); err != nil {
+		return fmt.Errorf("backup: %w", err)
+	}
+	room := &RoomError{Folder: filepath.Dir(path), Need: pages*size + copySlack}
+	growth := max(leastGrowth, pages*size)
+	if free, ok := Room(room.Folder); ok {
+		if room.Free = free; free < room.Need {
+			return fmt.Errorf("backup: %w", room)
+		}
+	}
+	if free, ok := Room(filepath.Dir(s.path)); ok {
+		if sameDisk(room.Folder, filepath.Dir(s.path)) {
+			free -= room.Need
+		}
+		growth = min(growth, free/2)
+	}
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	wal := s.path + "-wal"
+	s.group.bound.Store(&walBound{wal, fileSize(wal) + growth, end})
+	defer s.group.bound.Store(nil)
+	if begun != nil {
+		begun()
+	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return fmt.Errorf("backup: %w", err)
 	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("backup: %w", err)
+	if err = f.Close(); err == nil {
+		err = s.copyTo(ctx, path, mark)
 	}
-	if _, err := s.check.ExecContext(ctx, "VACUUM INTO ?", path); err != nil {
-		return errors.Join(fmt.Errorf("backup: %w", storageError(err)), os.Remove(path))
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(context.Cause(ctx), ErrOutgrown):
+		err = fmt.Errorf("%w (%d bytes)", ErrOutgrown, fileSize(wal))
+	case errors.Is(storageError(err), record.ErrFull), errors.Is(err, syscall.ENOSPC):
+		room.Begun, err = true, room
+	}
+	return errors.Join(fmt.Errorf("backup: %w", err), removeCopy(path))
+}
+
+// removeCopy removes a database that nobody has opened.
+func removeCopy(path string) error {
+	var errs []error
+	for _, end := range []string{"", "-journal", "-wal", "-shm"} {
+		if err := os.Remove(path + end); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// copyTo makes the copy in an empty file and puts it on the disk.
+func (s *SQLite) copyTo(ctx context.Context, path string, mark BackupMark) error {
+	// A connection of its own: those for checkpoints and reads are needed meanwhile.
+	db, err := s.connect("ro", 1, cacheSize(readerCache), "temp_store(memory)")
+	if err != nil {
+		return err
+	}
+	_, err = db.ExecContext(ctx, "VACUUM INTO ?", path)
+	if err = errors.Join(err, db.Close()); err != nil {
+		return err
 	}
 	if err := markCopy(ctx, path, mark); err != nil {
-		return errors.Join(err, os.Remove(path))
+		return err
 	}
-	if f, err = os.OpenFile(path, os.O_RDWR, 0); err != nil {
-		return fmt.Errorf("backup: %w", err)
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
 }

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -92,6 +93,8 @@ type group struct {
 	w *writer
 	// tx is held while a transaction runs.
 	tx sync.Mutex
+	// bound ends a backup whose reading makes the WAL grow; nil without one.
+	bound atomic.Pointer[walBound]
 
 	mu      sync.Mutex
 	queue   []*request
@@ -336,6 +339,7 @@ func (g *group) attempt(batch []*request, savepoints bool) (err error) {
 		return g.failed(err)
 	}
 	done = true
+	g.bound.Load().look()
 	now := time.Now()
 	g.mu.Lock()
 	g.stats.add(now.Sub(before), now.Sub(begun), parts)

@@ -215,10 +215,10 @@ func TestCheckpointBackupAndStats(t *testing.T) {
 	}
 	copyFolder := t.TempDir()
 	file := filepath.Join(copyFolder, "casement.db")
-	if err := s.Backup(t.Context(), file, store.BackupMark{At: "2026-01-02T03:04:05Z"}); err != nil {
+	if err := s.Backup(t.Context(), file, store.BackupMark{At: "2026-01-02T03:04:05Z"}, nil); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Backup(t.Context(), file, store.BackupMark{At: "2026-01-02T03:04:05Z"}); err == nil {
+	if err := s.Backup(t.Context(), file, store.BackupMark{At: "2026-01-02T03:04:05Z"}, nil); err == nil {
 		t.Error("a backup overwrote a file")
 	}
 	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {

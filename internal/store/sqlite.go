@@ -50,6 +50,8 @@ type SQLite struct {
 	group group
 	read  *sql.DB
 	check *sql.DB
+	// backing is held while a backup is made.
+	backing sync.Mutex
 	// memory holds what was committed and would be read again.
 	memory *memory
 	// short serves the engine's short reads.

@@ -85,6 +85,7 @@ func (s *server) problemOf(ctx context.Context, method, path string, err error) 
 	var retry *auth.RetryError
 	var tooLarge *http.MaxBytesError
 	var input *auth.InputError
+	var room *store.RoomError
 	switch {
 	case errors.As(err, &p):
 		return p
@@ -106,6 +107,8 @@ func (s *server) problemOf(ctx context.Context, method, path string, err error) 
 		return &problem{Status: http.StatusUnprocessableEntity, Title: "That can't be done as asked", Detail: err.Error()}
 	case errors.Is(err, engine.ErrConflict):
 		return &problem{Status: http.StatusConflict, Title: "The case changed meanwhile", Detail: "Nothing was done. Load it again and look."}
+	case errors.As(err, &room):
+		return &problem{Status: http.StatusInsufficientStorage, Title: "There is no room left to store", Detail: room.Error() + "; nothing of it is left there"}
 	case errors.Is(err, engine.ErrFull):
 		return &problem{Status: http.StatusInsufficientStorage, Title: "There is no room left to store", Detail: "Nothing was done."}
 	case errors.Is(err, engine.ErrUnavailable):
