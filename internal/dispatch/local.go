@@ -38,9 +38,10 @@ type Source interface {
 // follows from a commit then needs none of its own to be begun.
 type Rider interface {
 	// Ride asks want before each such commit for the time (UTC), the end of the
-	// leases and how many there may be, and tells got what was leased once it is
-	// stored, or nothing. nil ends it; afterwards none is called any more.
-	Ride(want func() (now, until time.Time, n int), got func([]record.Lease))
+	// leases and how many there may be, given how many effects the commit ends, and
+	// tells got what was leased once it is stored, or nothing. nil ends it;
+	// afterwards none is called any more.
+	Ride(want func(ending int) (now, until time.Time, n int), got func([]record.Lease))
 }
 
 // Doer does one leased effect and commits its outcome, or gives it back
@@ -160,7 +161,7 @@ func (d *Local) Run(ctx context.Context) error {
 	d.setUp()
 	work, stop := context.WithCancel(context.WithoutCancel(ctx))
 	defer stop()
-	c := &crew{d: d, work: work, slots: make(chan struct{}, d.Workers), freed: make(chan struct{}, 1), next: make(chan record.Lease), over: make(chan struct{})}
+	c := newCrew(d, work)
 	r, rides := d.Source.(Rider)
 	if rides {
 		r.Ride(c.want, c.start)
@@ -206,12 +207,11 @@ func (d *Local) Run(ctx context.Context) error {
 }
 
 // crew is the workers of one Run. A worker is set aside before an effect is
-// leased, so that no lease ever waits for one.
+// leased, so that no lease waits for one longer than for the end of an effect whose
+// outcome is on disk.
 type crew struct {
-	d    *Local
-	work context.Context
-	// slots holds a token for each worker that is busy or set aside.
-	slots chan struct{}
+	d     *Local
+	work  context.Context
 	freed chan struct{}
 	// next is read by goroutines that ended an effect, until over is closed.
 	next chan record.Lease
@@ -220,10 +220,19 @@ type crew struct {
 
 	mu     sync.Mutex
 	closed bool
-	// aside are the workers that a ride has set aside.
-	aside int
+	// used are the workers that are busy or set aside; aside are those for a ride.
+	used, aside int
 	// missed: there were fewer workers than effects, as far as is known.
 	missed bool
+	// asking counts couriers that wait for a worker; room tells them.
+	asking int
+	room   *sync.Cond
+}
+
+func newCrew(d *Local, work context.Context) *crew {
+	c := &crew{d: d, work: work, freed: make(chan struct{}, 1), next: make(chan record.Lease), over: make(chan struct{})}
+	c.room = sync.NewCond(&c.mu)
+	return c
 }
 
 // short reports whether effects wait for a worker.
@@ -233,25 +242,49 @@ func (c *crew) short() bool {
 	return c.missed
 }
 
-// take sets all free workers aside.
-func (c *crew) take() int {
-	if c.closed {
+// full reports whether no worker is free.
+func (c *crew) full() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.used >= c.d.Workers
+}
+
+// take sets n workers aside; mu is held.
+func (c *crew) take(n int) int {
+	if c.closed || n <= 0 {
 		return 0
 	}
-	n := cap(c.slots) - len(c.slots)
-	for range n {
-		c.slots <- struct{}{} // only takers fill it, one at a time
-	}
+	c.used += n
 	c.busy.Add(n)
 	return n
 }
 
-// free gives n workers back.
+// free gives n workers back; mu is held.
 func (c *crew) free(n int) {
+	c.used -= n
 	for range n {
-		<-c.slots
 		c.busy.Done()
+		c.room.Signal()
 	}
+}
+
+// enter waits for a worker for a courier, false if there are none any more.
+func (c *crew) enter() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.asking++
+	for c.used >= c.d.Workers && !c.closed {
+		c.room.Wait()
+	}
+	c.asking--
+	return c.take(1) == 1
+}
+
+// leave gives the worker of a courier back.
+func (c *crew) leave() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.free(1)
 }
 
 // wake has the loop look for effects.
@@ -265,7 +298,7 @@ func (c *crew) wake() {
 // claim leases as many effects as there are free workers and starts them.
 func (c *crew) claim() error {
 	c.mu.Lock()
-	n := c.take()
+	n := c.take(c.d.Workers - c.used)
 	c.missed = n == 0
 	c.mu.Unlock()
 	if n == 0 {
@@ -284,11 +317,13 @@ func (c *crew) claim() error {
 	return err
 }
 
-// want sets workers aside for a ride.
-func (c *crew) want() (now, until time.Time, n int) {
+// want sets workers aside for a ride: those that are free, and those that will be
+// with its commit; of these couriers that wait get half.
+func (c *crew) want(ending int) (now, until time.Time, n int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.aside = c.take()
+	n = max(0, c.d.Workers-c.used+ending)
+	c.aside = c.take(n - min(c.asking, (n+1)/2))
 	now = c.d.Clock()
 	return now, now.Add(c.d.Lease), c.aside
 }
@@ -325,7 +360,7 @@ func (c *crew) serve(l record.Lease) {
 	defer rest.Stop()
 	for {
 		c.d.doOne(c.work, l)
-		c.free(1)
+		c.leave()
 		c.wake()
 		rest.Reset(rested)
 		select {
@@ -338,11 +373,17 @@ func (c *crew) serve(l record.Lease) {
 	}
 }
 
+// shut takes no more effects.
+func (c *crew) shut() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+	c.room.Broadcast()
+}
+
 // close takes no more effects and waits for those under way.
 func (c *crew) close() {
-	c.mu.Lock()
-	c.closed = true
-	c.mu.Unlock()
+	c.shut()
 	c.busy.Wait()
 	close(c.over)
 }

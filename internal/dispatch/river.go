@@ -28,6 +28,7 @@ type Couriers = func(ctx context.Context, tx pgx.Tx, effects []string, old []int
 // Carried is a source whose effects River carries; *store.Postgres is one.
 type Carried interface {
 	Source
+	Rider
 	// Carry has every commit send couriers for the effects it adds, in the same
 	// transaction, while open says that there is room; nil ends that.
 	Carry(now func() time.Time, open func() bool, send Couriers)
@@ -41,11 +42,13 @@ type Carried interface {
 	ClaimThese(ctx context.Context, now time.Time, lease time.Duration, ids []string) ([]record.Lease, error)
 }
 
-// River runs effects of several nodes: River (the queue in PostgreSQL) carries
-// the id of each to one of the nodes, and the rows of the store stay the truth.
-// A courier that is lost, late or doubled does no harm: the effect is leased
-// when one arrives, and sent again when none did. The fields of Local but Source
-// are its settings.
+// River runs effects of several nodes. The node whose commit calls for an effect
+// leases it with that commit and begins at once, as far as it has workers. What it
+// can't take, what is due later, is tried again or was left by a node that died is
+// carried by River (the queue in PostgreSQL): the id of each effect to one of the
+// nodes, while the rows of the store stay the truth. A courier that is lost, late
+// or doubled does no harm: the effect is leased when one arrives, and sent again
+// when none did. The fields of Local but Source are its settings.
 type River struct {
 	Local
 	Store Carried
@@ -64,8 +67,10 @@ const (
 	// riverCooldown is the least time between two looks of a node for jobs: it
 	// decides how soon an effect starts (reference: 1 to 5 ms).
 	riverCooldown = 2 * time.Millisecond
-	// riverSweep is the least time between two looks for effects to send.
+	// riverSweep is the least time between two looks for effects to send, while
+	// this node leaves some to others; else it is riverCalm.
 	riverSweep = 5 * time.Millisecond
+	riverCalm  = 20 * time.Millisecond
 	riverQueue = "effects"
 	// riverAgain is the wait after a start that failed.
 	riverAgain = 2 * time.Second
@@ -129,11 +134,15 @@ func (d *River) Run(ctx context.Context) error {
 }
 
 func (d *River) run(ctx context.Context) error {
+	work, cut := context.WithCancel(context.WithoutCancel(ctx))
+	defer cut()
+	c := newCrew(&d.Local, work)
 	workers := river.NewWorkers()
 	river.AddWorker(workers, river.WorkFunc(func(work context.Context, j *river.Job[errand]) error {
-		if ctx.Err() != nil {
+		if ctx.Err() != nil || !c.enter() {
 			return river.JobSnooze(0) // another node may have it
 		}
+		defer c.leave()
 		return d.carry(work, j.Args.Effect)
 	}))
 	client, err := river.NewClient(riverpgxv5.New(d.Pool), &river.Config{
@@ -153,10 +162,15 @@ func (d *River) run(ctx context.Context) error {
 		d.room.Add(-int64(len(effects)))
 		return send(ctx, tx, effects, old)
 	})
-	d.sends(ctx, send)
-	d.Store.Carry(nil, nil, nil) // what is added from now on is for other nodes
+	d.Store.Ride(c.want, c.start)
+	d.sends(ctx, c, send)
+	d.Store.Ride(nil, nil) // what is added from now on is for other nodes
+	d.Store.Carry(nil, nil, nil)
 	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), d.Grace)
 	defer cancel()
+	context.AfterFunc(end, cut)
+	defer c.close()
+	c.shut() // couriers that wait go to another node
 	if err := client.Stop(end); errors.Is(err, context.DeadlineExceeded) {
 		return client.StopAndCancel(context.WithoutCancel(ctx))
 	} else if err != nil {
@@ -216,7 +230,7 @@ func stillWaiting(ctx context.Context, tx pgx.Tx, client *river.Client[pgx.Tx], 
 
 // sends sends what is due and was not sent by the commit that added it, until
 // ctx ends. A failing store is logged and asked again.
-func (d *River) sends(ctx context.Context, send Couriers) {
+func (d *River) sends(ctx context.Context, c *crew, send Couriers) {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	hint := d.hint
@@ -228,7 +242,11 @@ func (d *River) sends(ctx context.Context, send Couriers) {
 			hint = d.hint
 		case <-hint:
 			hint = nil // others that come soon are met by one look
-			timer.Reset(riverSweep)
+			if c.full() {
+				timer.Reset(riverSweep)
+			} else {
+				timer.Reset(riverCalm)
+			}
 			continue
 		}
 		n, err := d.sweep(ctx, send)

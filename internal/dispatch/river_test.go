@@ -98,8 +98,8 @@ func (h *held) done(t *testing.T, c carried, n int) {
 
 const jobs = "SELECT count(*) FROM river_job WHERE kind = 'casement_effect'"
 
-// TestCommitSendsTheCourier: the job is there with the effect, in one
-// transaction; nobody has to look for it.
+// TestCommitSendsTheCourier: while this node has no worker for an effect its job is
+// there with it, in one transaction; nobody has to look for it.
 func TestCommitSendsTheCourier(t *testing.T) {
 	c := openCarried(t, pgtest.Start(t).Database(t))
 	r := riverRig(t, c)
@@ -107,9 +107,9 @@ func TestCommitSendsTheCourier(t *testing.T) {
 	x := r.Runner(h).(*dispatch.River)
 	x.Poll = time.Hour
 	stop := running(t, x)
-	eventually(t, "River runs", func() bool {
+	eventually(t, "River runs and all workers are busy", func() bool {
 		r.Add(fmt.Sprint("before ", time.Now().UnixNano()), "", 1)
-		return c.count(t, jobs) > 0
+		return c.count(t, jobs) > 0 && c.count(t, "SELECT count(*) FROM effect WHERE lease_until > 0") >= r.Workers
 	})
 	before := c.count(t, jobs)
 	r.Add("case", "", 3)

@@ -28,7 +28,7 @@ func (e *Engine) Do(ctx context.Context, l Lease, now time.Time) error {
 	if l.Row.Effect.Kind == record.EffectReminder {
 		return e.remind(ctx, l, now)
 	}
-	c, err := e.Store.Load(ctx, l.Row.CaseID)
+	c, err := e.caseOf(ctx, l)
 	if err != nil {
 		return err
 	}
@@ -70,6 +70,16 @@ func (e *Engine) Do(ctx context.Context, l Lease, now time.Time) error {
 		return ignoreStale(e.Effects.Release(ctx, l, now, "planned anew"))
 	}
 	return err
+}
+
+// caseOf is the case of an effect. One that comes with the lease is as new as one
+// that is read: in both cases it may change right afterwards, and the commit of
+// what is made of it says so.
+func (e *Engine) caseOf(ctx context.Context, l Lease) (remedy.Case, error) {
+	if l.Case != nil {
+		return *l.Case, nil
+	}
+	return e.Store.Load(ctx, l.Row.CaseID)
 }
 
 func isPending(c remedy.Case, id string) bool {

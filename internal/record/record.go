@@ -170,6 +170,9 @@ type Lease struct {
 	Epoch   uint64
 	Attempt int
 	Until   time.Time
+	// Case is the case as the commit left it that leased the effect; nil if it has
+	// to be read.
+	Case *remedy.Case
 }
 
 // Reservation takes N from the budget Key if no more than Limit are taken in

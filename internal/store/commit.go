@@ -141,6 +141,7 @@ func (w *writer) unit(u *unit) error {
 	if err := w.effects(u); err != nil {
 		return err
 	}
+	w.riding.stepped(u)
 	return w.attachments(u)
 }
 

@@ -340,6 +340,9 @@ func (c *Copy) Prepare(ctx context.Context, m Move) error {
 			}
 		}
 	}
+	if _, err := c.tx.Exec(ctx, "SELECT setval('effect_epoch', n) FROM counter WHERE name = $1 AND n > 0", epochCounter); err != nil {
+		return fmt.Errorf("epochs: %w", err)
+	}
 	w := &writer{link: &pgLink{tx: c.tx, ctx: ctx}}
 	return w.setMove(m)
 }

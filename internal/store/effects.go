@@ -12,7 +12,8 @@ import (
 )
 
 // epochCounter numbers claims over the life of the store, so that an epoch
-// grows even for an effect that was removed and called for again.
+// grows even for an effect that was removed and called for again. On PostgreSQL it
+// is a sequence.
 const epochCounter = "effect-epoch"
 
 const effectColumns = "id, tenant, case_id, effect_id, kind, action, n, object, not_before, epoch, lease_until, next_at, attempt, last_error, door, trace, dead_since"
@@ -37,6 +38,7 @@ func (w *writer) settleLease(u *unit) error {
 		return w.holds(*l)
 	}
 	w.txn.due = true
+	w.txn.ended++
 	if epoch, known := w.ahead.lease(u); known {
 		if epoch != l.Epoch {
 			return staleError(*l)
@@ -88,6 +90,9 @@ func (w *writer) effects(u *unit) error {
 	for _, e := range u.AddEffects {
 		at := nanos(e.NotBefore)
 		w.txn.due = w.txn.due || !e.NotBefore.After(u.Case.At)
+		if w.aboard(u, e) {
+			continue
+		}
 		// A dropped effect that is called for again is a new one (epoch 0) that
 		// waits for the end of the old lease.
 		columns, values, again := "", "", ""
@@ -169,12 +174,12 @@ func (w *writer) claim(now int64, until time.Time, n int, only []string) ([]reco
 		l.lazy = true // nothing below is looked at
 	}
 	leases := make([]record.Lease, 0, len(found))
-	last, err := w.draw(epochCounter, len(found))
+	epochs, err := w.epochs(len(found))
 	if err != nil {
 		return nil, err
 	}
 	for i, e := range found {
-		l := record.Lease{Row: e.EffectRow, Attempt: e.Attempt + 1, Until: utc(until), Epoch: last - uint64(len(found)-1-i)}
+		l := record.Lease{Row: e.EffectRow, Attempt: e.Attempt + 1, Until: utc(until), Epoch: epochs[i]}
 		if err := w.send("UPDATE effect SET epoch = ?, attempt = ?, lease_until = ?, next_at = ? WHERE id = ?", l.Epoch, l.Attempt, nanos(until), nanos(until), e.ID); err != nil {
 			return nil, err
 		}
@@ -185,6 +190,23 @@ func (w *writer) claim(now int64, until time.Time, n int, only []string) ([]reco
 
 // errEnough ends an iteration early.
 var errEnough = errors.New("enough")
+
+// epochs draws count epochs, each greater than the one before.
+func (w *writer) epochs(count int) ([]uint64, error) {
+	list := make([]uint64, 0, count)
+	if _, ok := w.link.(*pgLink); ok {
+		err := w.each(func(row scanner) error {
+			list = append(list, 0)
+			return row.Scan(&list[len(list)-1])
+		}, "SELECT nextval('effect_epoch') FROM generate_series(1, ?)", count)
+		return list, err
+	}
+	last, err := w.draw(epochCounter, count)
+	for i := range count {
+		list = append(list, last-uint64(count-1-i))
+	}
+	return list, err
+}
 
 // next draws the next number of a counter, from 1.
 func (w *writer) next(name string) (uint64, error) { return w.draw(name, 1) }

@@ -34,6 +34,8 @@ type writer struct {
 	txn txn
 	// ahead is what it has read for its units.
 	ahead ahead
+	// riding are the leases that it takes along; PostgreSQL's alone.
+	riding *riding
 }
 
 // exec runs a statement and returns the number of rows it changed.
@@ -284,7 +286,7 @@ func (g *group) attempt(batch []*request, savepoints bool) (err error) {
 		return err
 	}
 	begun, parts := time.Now(), 0
-	g.w.txn, g.w.ahead = txn{}, ahead{}
+	g.w.txn, g.w.ahead, g.w.riding = txn{}, ahead{}, nil
 	if err := g.w.begin(); err != nil {
 		return g.failed(err)
 	}
@@ -295,13 +297,15 @@ func (g *group) attempt(batch []*request, savepoints bool) (err error) {
 		}
 	}()
 	if l, ok := g.w.link.(*pgLink); ok {
-		l.inOrder(batch, savepoints)
+		told := g.board(batch, savepoints)
+		defer func() { told(done) }()
+		l.inOrder(batch, savepoints, g.w.riding)
 	}
 	if l, ok := g.w.link.(*pgLink); ok && !savepoints {
 		if g.w.ahead, err = l.readAhead(batch); err != nil {
 			return g.failed(err)
 		}
-		if g.w.ahead.sent, err = l.sendAhead(batch); err != nil && !pgDead(err) {
+		if g.w.ahead.sent, err = l.sendAhead(batch, g.w.riding); err != nil && !pgDead(err) {
 			return errUndo // what carries effects must not keep them from being stored
 		} else if err != nil {
 			return g.failed(err)
@@ -328,6 +332,7 @@ func (g *group) attempt(batch []*request, savepoints bool) (err error) {
 		return g.failed(err)
 	}
 	if l, ok := g.w.link.(*pgLink); ok {
+		g.w.rideAlong(l)
 		if err := l.flush(); pgDead(err) {
 			return g.failed(err)
 		} else if err != nil {

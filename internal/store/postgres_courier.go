@@ -50,9 +50,10 @@ type sent struct {
 }
 
 // sendAhead sends couriers for what the units of a group will add: one for each
-// case and object, because they do one thing at a time. An effect that is not
-// stored in the end costs a courier who finds nothing to do.
-func (l *pgLink) sendAhead(batch []*request) (out sent, err error) {
+// case and object, because they do one thing at a time, and none for what this
+// node leases along. An effect that is not stored in the end costs a courier who
+// finds nothing to do.
+func (l *pgLink) sendAhead(batch []*request, ride *riding) (out sent, err error) {
 	c := l.carriage.Load()
 	if c == nil || !c.open() {
 		return out, nil
@@ -63,7 +64,7 @@ func (l *pgLink) sendAhead(batch []*request) (out sent, err error) {
 	for _, r := range batch {
 		for _, u := range slices.Concat(r.units...) {
 			for _, e := range u.AddEffects {
-				if u.Hold || e.NotBefore.After(now) || busy["case "+e.CaseID] || e.Object != "" && busy["object "+e.Object] {
+				if u.Hold || ride.covers(e.CaseID) || e.NotBefore.After(now) || busy["case "+e.CaseID] || e.Object != "" && busy["object "+e.Object] {
 					continue
 				}
 				busy["case "+e.CaseID], busy["object "+e.Object] = true, true

@@ -14,7 +14,7 @@ import (
 //  1. lockGroups, shared, or alone where the rows are not written in this order:
 //     with savepoints, where each part is written whole, and where findings
 //     move or a case has other keys than its own;
-//  2. lockClaims, lockPauses, and the budgets by their names;
+//  2. lockClaims, lockPauses, the budgets and the outside objects by their names;
 //  3. the effects whose outcomes it brings by id, then the cases by id;
 //  4. what only belongs to these cases, in any order;
 //  5. rows that cases share, by table and key (see sharedTable).
@@ -68,8 +68,8 @@ func (l *pgLink) sorted() {
 }
 
 // inOrder queues the locks that a group needs beside those of rows.
-func (l *pgLink) inOrder(batch []*request, savepoints bool) {
-	alone, claims, pauses := savepoints, false, false
+func (l *pgLink) inOrder(batch []*request, savepoints bool, ride *riding) {
+	alone, claims, pauses := savepoints, ride != nil, false
 	var budgets []string
 	for _, r := range batch {
 		for _, part := range r.units {
@@ -91,6 +91,11 @@ func (l *pgLink) inOrder(batch []*request, savepoints bool) {
 	}
 	for _, key := range distinct(budgets) {
 		l.queueLock("budget/"+key, false)
+	}
+	if ride != nil {
+		for _, object := range distinct(ride.objects) {
+			l.queueLock("object/"+object, false)
+		}
 	}
 }
 

@@ -24,7 +24,7 @@ func TestRide(t *testing.T) {
 	now := storetest.Epoch()
 	room, asked := 2, 0
 	var told [][]record.Lease
-	s.Ride(func() (time.Time, time.Time, int) { asked++; return now, now.Add(time.Minute), room }, func(l []record.Lease) { told = append(told, l) })
+	s.Ride(func(int) (time.Time, time.Time, int) { asked++; return now, now.Add(time.Minute), room }, func(l []record.Lease) { told = append(told, l) })
 	open := func(id string, effects ...record.EffectRow) error {
 		u := storetest.NewCase(id, "key of "+id)
 		u.AddEffects = effects

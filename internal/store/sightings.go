@@ -133,8 +133,9 @@ type txn struct {
 	// counted are the repeats it counts.
 	counted []uidKey
 	// due: it called for an effect that can be done at once, or ended one that
-	// others of its case may have waited for.
-	due bool
+	// others of its case may have waited for; ended counts those.
+	due   bool
+	ended int
 }
 
 func (t *txn) wrote(u *unit) {
