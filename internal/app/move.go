@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/casement/casement/internal/engine"
+	"github.com/casement/casement/internal/ledger"
 	"github.com/casement/casement/internal/store"
 )
 
@@ -82,6 +83,10 @@ type mover struct {
 	// before is what an earlier run left in the data folder.
 	before store.Move
 	marked bool
+	// passed is when the last pass beside the server ended, and lasted how long it
+	// took.
+	passed time.Time
+	lasted time.Duration
 	// stopped is when the data folder became ours.
 	stopped time.Time
 }
@@ -197,24 +202,57 @@ func (m *mover) settle(ctx context.Context, arrived store.Move, came bool) (done
 	return false, m.copy.Empty(ctx)
 }
 
-// beside copies what is there while the server works on.
+// beside copies what is there while the server works on, and then what changed
+// meanwhile.
 func (m *mover) beside(ctx context.Context) error {
 	begun := time.Now()
-	r, err := store.OpenReader(ctx, m.cfg.DataDir)
+	err := m.pass(ctx, func() { m.o.Say("Copying beside the running server to %s.", m.rep.Target) })
 	if errors.Is(err, store.ErrOtherRelease) {
 		m.o.Say("The server is of another release: everything is copied after it ended.")
 		return nil
 	}
-	if err != nil {
-		return err
-	}
-	m.o.Say("Copying beside the running server to %s.", m.rep.Target)
-	if err = errors.Join(m.copy.Bulk(ctx, r), r.Close()); err == nil {
+	if err == nil {
 		err = m.copy.Analyze(ctx)
+	}
+	if err == nil {
+		err = m.pass(ctx, func() {})
 	}
 	m.rep.Beside = time.Since(begun).Milliseconds()
 	m.reach("copied beside")
 	return err
+}
+
+// pass copies once what is new or changed, beside the running server.
+func (m *mover) pass(ctx context.Context, begins func()) error {
+	begun := time.Now()
+	r, err := store.OpenReader(ctx, m.cfg.DataDir)
+	if err != nil {
+		return err
+	}
+	begins()
+	if err = errors.Join(m.copy.Bulk(ctx, r), r.Close()); err == nil {
+		err = m.audit(ctx)
+	}
+	m.passed, m.lasted = time.Now(), time.Since(begun)
+	return err
+}
+
+// audit verifies the part of the ledger that is there.
+func (m *mover) audit(ctx context.Context) error {
+	checks, fault, err := signed(ctx, m.keys.Verifier, m.copy)
+	if err != nil {
+		return err
+	}
+	if fault == "" {
+		if err = m.copy.Audit(ctx, checks...); err == nil {
+			return nil
+		}
+		if _, ok := errors.AsType[*ledger.Fault](err); !ok {
+			return err
+		}
+		fault = err.Error()
+	}
+	return fmt.Errorf("%w: %s", ErrLedger, fault)
 }
 
 // count adds up what was copied.
@@ -224,10 +262,18 @@ func (m *mover) count() {
 	}
 }
 
+// passRest is how many times longer than a pass the rest after it is: the running
+// server has the better part of the machine. It is at least leastRest.
+const (
+	passRest  = 4
+	leastRest = 2 * time.Second
+)
+
 // lookAgain is how often the data folder is tried while its server ends.
 const lookAgain = 200 * time.Millisecond
 
-// drain waits until the server has finished what is under way and ended.
+// drain waits until the server has finished what is under way and ended, and goes
+// on copying what changes, so that little is left when it has.
 func (m *mover) drain(ctx context.Context) error {
 	begun := time.Now()
 	m.o.Say("Now stop the server: it finishes what is under way. The copy goes on by itself when it has ended\n(within %s; after that everything stays as it was).", m.o.Wait)
@@ -241,6 +287,12 @@ func (m *mover) drain(ctx context.Context) error {
 		}
 		if !running {
 			break
+		}
+		if m.rep.Beside > 0 && time.Since(m.passed) > max(leastRest, passRest*m.lasted) {
+			if err := m.pass(ctx, func() {}); err != nil {
+				return err
+			}
+			continue
 		}
 		select {
 		case <-ctx.Done():

@@ -48,35 +48,44 @@ func (a *App) VerifyLedger(ctx context.Context) (LedgerReport, error) {
 
 func verifyLedger(ctx context.Context, verifier string, s verifiable) (LedgerReport, error) {
 	rep := LedgerReport{Verifier: verifier}
-	known, err := note.NewVerifier(verifier)
-	if err != nil {
+	checks, fault, err := signed(ctx, verifier, s)
+	if rep.Fault = fault; err != nil || fault != "" {
 		return rep, err
 	}
-	stored, err := s.Checkpoints(ctx, maxCheckpoints)
-	if err != nil {
-		return rep, err
-	}
-	var checks []ledger.Checkpoint
-	for _, x := range stored {
-		c, err := ledger.Open(x.Note, note.VerifierList(known))
-		if err != nil {
-			rep.Fault = fmt.Sprintf("the checkpoint of %s at size %d is not signed by this install: %v", x.At.Format(time.RFC3339), x.Size, err)
-			return rep, nil
-		}
-		checks = append(checks, c)
+	for _, c := range checks {
 		if c.At.After(rep.Newest) {
 			rep.Newest = c.At
 		}
 	}
 	rep.Checkpoints = len(checks)
 	rep.AuditReport, err = s.VerifyLedger(ctx, checks...)
-	var fault *ledger.Fault
-	if errors.As(err, &fault) {
+	if _, ok := errors.AsType[*ledger.Fault](err); ok {
 		rep.Fault = err.Error()
 		return rep, nil
 	}
 	rep.OK = err == nil
 	return rep, err
+}
+
+// signed returns the checkpoints of a store, newest first; fault names the first
+// one that this install did not sign.
+func signed(ctx context.Context, verifier string, s verifiable) (checks []ledger.Checkpoint, fault string, err error) {
+	known, err := note.NewVerifier(verifier)
+	if err != nil {
+		return nil, "", err
+	}
+	stored, err := s.Checkpoints(ctx, maxCheckpoints)
+	if err != nil {
+		return nil, "", err
+	}
+	for _, x := range stored {
+		c, err := ledger.Open(x.Note, note.VerifierList(known))
+		if err != nil {
+			return nil, fmt.Sprintf("the checkpoint of %s at size %d is not signed by this install: %v", x.At.Format(time.RFC3339), x.Size, err), nil
+		}
+		checks = append(checks, c)
+	}
+	return checks, "", nil
 }
 
 func (a *App) verifyLedger(ctx context.Context, _ auth.Principal, _ *struct{}) (LedgerReport, error) {

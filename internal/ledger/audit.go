@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"slices"
+	"strconv"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -20,7 +21,8 @@ type Auditor struct {
 	chains      map[string]link
 	edge        []subtree
 	size        int64
-	sequenced   bool // false once an unsequenced record came
+	held        map[Hash]bool // digests of the checkpoints that were compared
+	sequenced   bool          // false once an unsequenced record came
 	fault       error
 }
 
@@ -53,8 +55,28 @@ func NewAuditor(checkpoints ...Checkpoint) (*Auditor, error) {
 			return nil, fmt.Errorf("checkpoints of %q and of %q belong to different trees: audit one at a time", cs[0].Origin, c.Origin)
 		}
 	}
-	a := &Auditor{checkpoints: cs, chains: make(map[string]link), sequenced: true}
+	a := &Auditor{checkpoints: cs, chains: make(map[string]link), held: make(map[Hash]bool), sequenced: true}
 	a.compare()
+	return a, nil
+}
+
+// Continue returns an Auditor that goes on where a is, held against the
+// checkpoints that are known now. a is not used any more; nil is one that looked
+// at nothing. Where a passed the size of a checkpoint that it did not know, the
+// Auditor begins anew: look at its Size.
+func (a *Auditor) Continue(checkpoints ...Checkpoint) (*Auditor, error) {
+	b, err := NewAuditor(checkpoints...)
+	if err != nil || a == nil || !a.sequenced {
+		return b, err
+	}
+	left := b.checkpoints
+	for len(left) > 0 && left[0].Size <= a.size {
+		if !a.held[left[0].Digest()] {
+			return b, nil
+		}
+		left = left[1:]
+	}
+	a.checkpoints = left
 	return a, nil
 }
 
@@ -122,10 +144,22 @@ func (a *Auditor) Root() Hash {
 	return Hash(root)
 }
 
+// End returns number and hash of the last record of a stream so far; 0 if there
+// is none.
+func (a *Auditor) End(tenant, stream string) (seq uint64, hash Hash) {
+	end := a.chains[chainKey(tenant, stream)]
+	return end.seq, end.hash
+}
+
+// chainKey names a stream. The length keeps the names "a/b" + "c" and "a" + "b/c"
+// apart.
+func chainKey(tenant, stream string) string {
+	return strconv.Itoa(len(tenant)) + "/" + tenant + "/" + stream
+}
+
 // chain checks a record against the chain of its stream.
 func (a *Auditor) chain(index int64, r Record) error {
-	// The length keeps the names "a/b" + "c" and "a" + "b/c" apart.
-	key := fmt.Sprintf("%d/%s/%s", len(r.Tenant), r.Tenant, r.Stream)
+	key := chainKey(r.Tenant, r.Stream)
 	if f := a.chains[key].step(r); f != nil {
 		f.Index = index
 		return a.fail(f)
@@ -139,6 +173,7 @@ func (a *Auditor) compare() {
 	for len(a.checkpoints) > 0 && a.checkpoints[0].Size == a.size {
 		c := a.checkpoints[0]
 		a.checkpoints = a.checkpoints[1:]
+		a.held[c.Digest()] = true
 		if a.Root() != c.Root && a.fault == nil {
 			a.fault = &Fault{Kind: Forked, Index: a.size - 1,
 				Detail: fmt.Sprintf("the first %d records are not those signed on %s: some were rewritten, or this is another history", c.Size, stamp(c.At))}

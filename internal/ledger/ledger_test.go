@@ -357,6 +357,49 @@ func TestAuditorOrder(t *testing.T) {
 	}
 }
 
+// TestAuditorContinues: an audit in two parts says what one in one part does,
+// whatever was signed and known at the cut.
+func TestAuditorContinues(t *testing.T) {
+	records := history(12, 3)
+	_, cs := plant(t, records, 4)
+	bad := slices.Clone(cs)
+	bad[0].Root[0] ^= 1
+	for cut := range records {
+		for known := range len(cs) + 1 {
+			for _, final := range [][]Checkpoint{cs, bad} {
+				a, err := NewAuditor(cs[:known]...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for i, r := range records[:cut] {
+					if err := a.Add(int64(i), r); err != nil {
+						t.Fatal(err)
+					}
+				}
+				b, err := a.Continue(final...)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if passed := cut / 4; (b.Size() == 0) != (cut == 0 || passed > known || passed > 0 && final[0] != cs[0]) {
+					t.Errorf("cut %d, %d checkpoints known: it goes on at %d", cut, known, b.Size())
+				}
+				for i := b.Size(); i < int64(len(records)) && err == nil; i++ {
+					err = b.Add(i, records[i])
+				}
+				if err == nil {
+					err = b.Finish()
+				}
+				if want := audit(t, records, final...); kindOf(err) != kindOf(want) {
+					t.Errorf("cut %d, %d checkpoints known: %v, in one part %v", cut, known, err, want)
+				}
+				if seq, hash := b.End(records[11].Tenant, records[11].Stream); err == nil && (seq != records[11].Seq || hash != records[11].Hash) {
+					t.Errorf("cut %d: the last stream ends at %d", cut, seq)
+				}
+			}
+		}
+	}
+}
+
 func TestProofs(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		n := rapid.IntRange(1, 50).Draw(r, "records")

@@ -32,8 +32,9 @@ func scanRecord(row scanner) (int64, ledger.Record, error) {
 	return pos, r, err
 }
 
-// recordsText reads all records with their places in the tree.
-func (s *tables) recordsText() string {
+// recordsText reads records with their places in the tree, those of a condition
+// or all.
+func (s *tables) recordsText(where string) string {
 	place, order := s.db.ledgerText()
-	return "SELECT " + place + ", tenant, stream, seq, type, schema, at, by, body, prev, hash FROM event ORDER BY " + order
+	return "SELECT " + place + ", tenant, stream, seq, type, schema, at, by, body, prev, hash FROM event" + where + " ORDER BY " + order
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
+
+	"github.com/casement/casement/internal/ledger"
 )
 
 // Errors of a copy.
@@ -33,6 +35,8 @@ type Copy struct {
 	tx   pgx.Tx
 	list []*copyTable
 	buf  []byte
+	// auditor has seen what was audited beside the server.
+	auditor *ledger.Auditor
 	// last are the numbers of rows that PostgreSQL goes on from.
 	last map[string]int64
 }
@@ -122,7 +126,7 @@ func (c *Copy) Empty(ctx context.Context) error {
 func (c *Copy) Bulk(ctx context.Context, from *Reader) error {
 	err := c.pass(ctx, from.db, false)
 	for _, t := range c.list {
-		if err == nil && t.grows >= 0 {
+		if err == nil {
 			err = c.readBack(ctx, t) // no server has to wait for it later
 		}
 	}
@@ -216,7 +220,7 @@ func (c *Copy) more(ctx context.Context, from *sql.DB, t *copyTable, size int64,
 // removes those that are gone.
 func (c *Copy) changed(ctx context.Context, from *sql.DB, t *copyTable, last bool) error {
 	if len(t.seen) > 0 {
-		if err := c.drop(ctx, from, t); err != nil {
+		if whole, err := c.difference(ctx, from, t, last); err != nil || whole {
 			return err
 		}
 	}
@@ -242,15 +246,22 @@ func (c *Copy) changed(ctx context.Context, from *sql.DB, t *copyTable, last boo
 
 func short(h [32]byte) rowHash { return rowHash(h[:16]) }
 
-// drop removes the rows of a table that are no longer in the source as they were
-// copied.
-func (c *Copy) drop(ctx context.Context, from *sql.DB, t *copyTable) error {
+// heldBytes bounds the rows that are kept between two statements.
+const heldBytes = 32 << 20
+
+// difference removes the rows that are no longer in the source as they were
+// copied, and copies those that are new or changed. whole is false when these
+// were too many to be kept meanwhile: they are not copied then.
+func (c *Copy) difference(ctx context.Context, from *sql.DB, t *copyTable, last bool) (whole bool, err error) {
+	t.rows, t.sum, t.replaced = 0, rowSum{}, 0
 	rows, err := from.QueryContext(ctx, t.liteText())
 	if err != nil {
-		return err
+		return false, err
 	}
 	stale := maps.Clone(t.seen)
-	row := t.places()
+	var held [][]any
+	fresh := map[rowHash]rowHash{}
+	room, row, all := heldBytes, t.places(), t.all()
 	err = eachRow(rows, nil, func(r scanner) error {
 		if err := r.Scan(row...); err != nil {
 			return err
@@ -258,23 +269,53 @@ func (c *Copy) drop(ctx context.Context, from *sql.DB, t *copyTable) error {
 		if err := t.mend(row); err != nil {
 			return err
 		}
-		whole := short(t.hash(row, &c.buf, t.all()))
-		if key := short(t.hash(row, &c.buf, t.key)); t.seen[key] == whole {
+		hash := t.hash(row, &c.buf, all)
+		size := len(c.buf)
+		t.rows++
+		t.sum.add(hash)
+		key := short(t.hash(row, &c.buf, t.key))
+		if t.seen[key] == short(hash) {
 			delete(stale, key)
+			return nil
+		}
+		if room -= size; room >= 0 {
+			held = append(held, t.values(row, make([]any, len(row))))
+			fresh[key] = short(hash)
 		}
 		return nil
 	})
-	if err != nil || len(stale) == 0 {
-		return err
+	if err == nil {
+		err = c.drop(ctx, t, stale)
 	}
-	found, err := c.tx.Query(ctx, "SELECT ctid::text, "+t.list(func(col copyColumn) string { return col.pg })+" FROM "+quoted(t.name))
-	if err != nil {
-		return err
+	if err != nil || room < 0 || len(held) == 0 {
+		return room >= 0, err
+	}
+	if !last {
+		maps.Copy(t.seen, fresh)
+	}
+	_, err = c.tx.CopyFrom(ctx, pgx.Identifier{t.name}, t.names(), pgx.CopyFromRows(held))
+	return true, err
+}
+
+// drop removes rows by the hashes of their keys.
+func (c *Copy) drop(ctx context.Context, t *copyTable, stale map[rowHash]rowHash) error {
+	if len(stale) == 0 {
+		return nil
+	}
+	key := t.places()
+	var words []string
+	var places []any
+	for _, i := range t.key {
+		words, places = append(words, t.cols[i].pg), append(places, key[i])
 	}
 	var ids []string
 	var id string
-	_, err = pgx.ForEachRow(found, append([]any{&id}, row...), func() error {
-		if _, ok := stale[short(t.hash(row, &c.buf, t.key))]; ok {
+	found, err := c.tx.Query(ctx, "SELECT ctid::text, "+strings.Join(words, ", ")+" FROM "+quoted(t.name))
+	if err != nil {
+		return err
+	}
+	_, err = pgx.ForEachRow(found, append([]any{&id}, places...), func() error {
+		if _, ok := stale[short(t.hash(key, &c.buf, t.key))]; ok {
 			ids = append(ids, id)
 		}
 		return nil
@@ -282,9 +323,19 @@ func (c *Copy) drop(ctx context.Context, from *sql.DB, t *copyTable) error {
 	if err == nil && len(ids) != len(stale) {
 		err = fmt.Errorf("%w: %d of %d changed rows are there", ErrDiffers, len(ids), len(stale))
 	}
-	if err == nil {
-		_, err = c.tx.Exec(ctx, "DELETE FROM "+quoted(t.name)+" WHERE ctid = ANY ($1::text[]::tid[])", ids)
+	if err != nil {
+		return err
 	}
+	gone, err := c.tx.Query(ctx, "DELETE FROM "+quoted(t.name)+" WHERE ctid = ANY ($1::text[]::tid[]) RETURNING "+t.list(func(col copyColumn) string { return col.pg }), ids)
+	if err != nil {
+		return err
+	}
+	row, all := t.places(), t.all()
+	_, err = pgx.ForEachRow(gone, row, func() error {
+		t.backSum.sub(t.hash(row, &c.buf, all)) // Bulk had read it back
+		t.backRows--
+		return nil
+	})
 	for key := range stale {
 		delete(t.seen, key)
 	}
@@ -294,10 +345,6 @@ func (c *Copy) drop(ctx context.Context, from *sql.DB, t *copyTable) error {
 // send copies the rows that want says; it is called for each.
 func (c *Copy) send(ctx context.Context, t *copyTable, rows *sql.Rows, want func(row []any, hash [32]byte) bool) error {
 	defer rows.Close()
-	names := make([]string, len(t.cols))
-	for i, col := range t.cols {
-		names[i] = col.name
-	}
 	row, all := t.places(), t.all()
 	out := make([]any, len(row))
 	var fault error // of the source; the server's is about it only
@@ -316,7 +363,7 @@ func (c *Copy) send(ctx context.Context, t *copyTable, rows *sql.Rows, want func
 		}
 		return nil, rows.Err()
 	}
-	_, err := c.tx.CopyFrom(ctx, pgx.Identifier{t.name}, names, pgx.CopyFromFunc(next))
+	_, err := c.tx.CopyFrom(ctx, pgx.Identifier{t.name}, t.names(), pgx.CopyFromFunc(next))
 	return cmp.Or(fault, err)
 }
 

@@ -42,8 +42,8 @@ type copyTable struct {
 	// rows and sum are those of the source, as they went out.
 	rows int64
 	sum  rowSum
-	// backRows and backSum are those that were read back from PostgreSQL, of a
-	// growing table up to back.
+	// backRows and backSum are those that were read back from PostgreSQL: of a
+	// growing table up to back, of others those of commands up to it.
 	backRows int64
 	backSum  rowSum
 	back     int64
@@ -60,6 +60,13 @@ type rowSum [4]uint64
 func (s *rowSum) add(hash [32]byte) {
 	for i := range s {
 		s[i] += binary.LittleEndian.Uint64(hash[8*i:])
+	}
+}
+
+// sub takes a row away.
+func (s *rowSum) sub(hash [32]byte) {
+	for i := range s {
+		s[i] -= binary.LittleEndian.Uint64(hash[8*i:])
 	}
 }
 
@@ -90,7 +97,7 @@ func copyTables(ctx context.Context, lite *sql.DB, pg pgx.Tx) ([]*copyTable, err
 		if err != nil {
 			return nil, fmt.Errorf("read the schema: %w", err)
 		}
-		t := &copyTable{name: name, grows: -1, seen: map[rowHash]rowHash{}}
+		t := &copyTable{name: name, grows: -1, back: -1, seen: map[rowHash]rowHash{}}
 		if err := t.join(ctx, cols, pg); err != nil {
 			return nil, fmt.Errorf("table %s: %w", name, err)
 		}
@@ -177,6 +184,15 @@ func (t *copyTable) readKey(ctx context.Context, pg pgx.Tx) error {
 	return err
 }
 
+// names are the columns' names.
+func (t *copyTable) names() []string {
+	out := make([]string, len(t.cols))
+	for i, c := range t.cols {
+		out[i] = c.name
+	}
+	return out
+}
+
 // column returns the index of a column, -1 if there is none.
 func (t *copyTable) column(name string) int {
 	return slices.IndexFunc(t.cols, func(c copyColumn) bool { return c.name == name })
@@ -196,11 +212,6 @@ func (t *copyTable) list(f func(copyColumn) string) string {
 // liteText reads the table from SQLite; ?1 is the size of the ledger's tree.
 func (t *copyTable) liteText() string {
 	return "SELECT " + t.list(func(c copyColumn) string { return c.lite }) + " FROM " + quoted(t.name)
-}
-
-// pgText reads it from PostgreSQL.
-func (t *copyTable) pgText() string {
-	return "SELECT " + t.list(func(c copyColumn) string { return c.pg }) + " FROM " + quoted(t.name)
 }
 
 // places are variables for a row.

@@ -53,32 +53,56 @@ func (c *Copy) Verify(ctx context.Context, from *SQLite) ([]CopiedTable, error) 
 	return list, err
 }
 
-// readBack reads what is in PostgreSQL, of a table that only grows what was not
-// read yet: nobody else can change it.
+// readBack reads what is in PostgreSQL and was not read yet: nobody else can
+// change it.
 func (c *Copy) readBack(ctx context.Context, t *copyTable) error {
-	text := t.pgText()
-	if t.grows < 0 {
-		t.backRows, t.backSum = 0, rowSum{}
-	} else if t.backRows > 0 {
-		text += fmt.Sprintf(" WHERE %s > %d", t.cols[t.grows].pg, t.back)
+	// The command of this transaction that wrote a row.
+	place := "cmin::text::bigint"
+	if t.grows >= 0 {
+		place = t.cols[t.grows].pg
 	}
-	rows, err := c.tx.Query(ctx, text)
+	rows, err := c.tx.Query(ctx, "SELECT "+place+", "+t.list(func(col copyColumn) string { return col.pg })+" FROM "+quoted(t.name)+" WHERE "+place+" > $1", t.back)
 	if err != nil {
 		return fmt.Errorf("read %s: %w", t.name, err)
 	}
 	row, all := t.places(), t.all()
-	_, err = pgx.ForEachRow(rows, row, func() error {
+	var at int64
+	_, err = pgx.ForEachRow(rows, append([]any{&at}, row...), func() error {
 		t.backSum.add(t.hash(row, &c.buf, all))
 		t.backRows++
-		if t.grows >= 0 {
-			t.back = max(t.back, *row[t.grows].(*int64))
-		}
+		t.back = max(t.back, at)
 		return nil
 	})
 	if err != nil {
 		return fmt.Errorf("read %s: %w", t.name, err)
 	}
 	return nil
+}
+
+// Audit looks at the records of the ledger's tree that were copied beside the
+// server, so that no server has to wait for it later. The checkpoints are those
+// that are known so far.
+func (c *Copy) Audit(ctx context.Context, checkpoints ...ledger.Checkpoint) (err error) {
+	if c.auditor, err = c.auditor.Continue(checkpoints...); err != nil {
+		return fmt.Errorf("verify: %w", err)
+	}
+	return c.db.each(ctx, func(row scanner) error {
+		place, r, err := scanRecord(row)
+		if err != nil {
+			return err
+		}
+		return c.auditor.Add(place, r)
+	}, c.recordsText(" WHERE tree_index >= ?"), c.auditor.Size())
+}
+
+// VerifyLedger goes on from Audit and verifies as that of any store does.
+func (c *Copy) VerifyLedger(ctx context.Context, checkpoints ...ledger.Checkpoint) (AuditReport, error) {
+	a, err := c.auditor.Continue(checkpoints...)
+	if err != nil {
+		return AuditReport{}, fmt.Errorf("verify: %w", err)
+	}
+	c.auditor = nil
+	return c.audit(ctx, a, c.recordsText(" WHERE tree_index >= ? OR tree_index IS NULL"), a.Size())
 }
 
 // root is the root of the ledger's tree, by its stored hashes.
