@@ -16,8 +16,10 @@ func TestCollectorKeepsItsDistance(t *testing.T) {
 		percent      int
 		limit        int64
 	}{
-		{20 << 20, 9, percentBusy, leastLimit},             // busy
-		{20 << 20, 10, percentBusy, leastLimit},            // in between: as before
+		{20 << 20, 9, 300, leastLimit},                     // busy: 80 MiB and what else it takes
+		{20 << 20, 10, 300, leastLimit},                    // in between: as before
+		{20<<20 + 1, 11, 200, leastLimit},                  // in between, but it does not fit any more
+		{15 << 20, 15, percentMost, leastLimit},            // busy, little lives
 		{100 << 20, 20, percentIdle, 200<<20 + overhead},   // much lives
 		{95 << 20, 30, percentIdle, 200<<20 + overhead},    // hardly less
 		{1000 << 20, 40, percentIdle, 2000<<20 + overhead}, // one large body
