@@ -258,8 +258,8 @@ func (s *SQLite) takeOver(ctx context.Context) error {
 }
 
 // VerifyReplay applies the events of every case to nothing and compares the
-// result with the stored case, byte for byte. It returns how many it compared
-// and the first case that differs.
+// result with the case as it is stored and remembered, byte for byte. It returns
+// how many it compared and the first case that differs.
 func (s *tables) VerifyReplay(ctx context.Context) (int, error) { return s.VerifySample(ctx, 1) }
 
 // VerifySample is VerifyReplay for every n-th case.
@@ -285,16 +285,10 @@ func (s *tables) VerifySample(ctx context.Context, every int) (int, error) {
 // replay compares a case with its events as they are at one instant: it may move
 // meanwhile.
 func (s *tables) replay(ctx context.Context, tenant, id string) error {
-	var stored remedy.Case
+	row := storedCase{id: id}
 	var events []StoredEvent
 	err := s.db.snapshot(ctx, func(q querier) error {
-		err := q.each(func(row scanner) error {
-			var state []byte
-			if err := row.Scan(&state); err != nil {
-				return err
-			}
-			return json.Unmarshal(state, &stored)
-		}, "SELECT state FROM case_state WHERE id = ?", id)
+		err := q.each(func(r scanner) error { return r.Scan(row.dest()...) }, "SELECT "+storedCaseColumns+" FROM case_state WHERE id = ?", id)
 		if err == nil {
 			events, err = s.stream(q.each, tenant, CaseStream(id), 0, -1)
 		}
@@ -303,17 +297,41 @@ func (s *tables) replay(ctx context.Context, tenant, id string) error {
 	if err != nil {
 		return fmt.Errorf("case %s: %w", id, err)
 	}
-	var c remedy.Case
-	for _, e := range events {
-		c = remedy.Apply(c, remedy.Event{At: e.At, By: e.By, Body: e.Decoded})
+	snap, err := row.snapshot()
+	if err != nil {
+		return err
 	}
-	a, err1 := json.Marshal(c)
-	b, err2 := json.Marshal(stored)
+	var c remedy.Case
+	for i, e := range events {
+		c = remedy.Apply(c, remedy.Event{At: e.At, By: e.By, Body: e.Decoded})
+		if c.Version == snap.Version {
+			err = sameCase(c, snap, i+1)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if c.Version != row.version || snap.Version > c.Version {
+		return fmt.Errorf("case %s is at version %d, its state at %d, and it has %d events", id, row.version, snap.Version, len(events))
+	}
+	if s.memory == nil {
+		return nil
+	}
+	if held, ok := ofLate(s.memory, &s.memory.cases, id); ok && held.Version == c.Version {
+		return sameCase(c, held, len(events))
+	}
+	return nil
+}
+
+// sameCase compares what n events make of a case with the case as it is held.
+func sameCase(made, held remedy.Case, n int) error {
+	a, err1 := json.Marshal(made)
+	b, err2 := json.Marshal(held)
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
 	if !bytes.Equal(a, b) {
-		return fmt.Errorf("case %s is not what its %d events make of it", id, len(events))
+		return fmt.Errorf("case %s is not what its %d events make of it", made.ID, n)
 	}
 	return nil
 }

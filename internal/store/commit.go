@@ -16,20 +16,21 @@ import (
 // that is unknown, or whose case is no longer quiet, is ErrConflict of the
 // whole commit: what was thought to be a repeat has to be looked at anew.
 func (s *SQLite) Commit(ctx context.Context, units []record.Unit, seen []record.Sighting) ([]error, error) {
-	return commitTo(ctx, &s.group, units, seen)
+	return commitTo(ctx, &s.group, units, seen, false)
 }
 
 // Commit stores units and sightings (engine.Store); see SQLite.Commit.
 func (s *Postgres) Commit(ctx context.Context, units []record.Unit, seen []record.Sighting) ([]error, error) {
-	return commitTo(ctx, &s.group, units, seen)
+	return commitTo(ctx, &s.group, units, seen, true)
 }
 
-func commitTo(ctx context.Context, g *group, units []record.Unit, seen []record.Sighting) ([]error, error) {
+// commitTo stores through g, with the whole state of each case or when it is due.
+func commitTo(ctx context.Context, g *group, units []record.Unit, seen []record.Sighting, whole bool) ([]error, error) {
 	errs := make([]error, len(units))
 	r := request{}
 	at := make([][]int, 0, len(units)) // part i is the units at[i]
 	for _, which := range together(units) {
-		ready, err := prepareAll(units, which)
+		ready, err := prepareAll(units, which, whole)
 		if err != nil {
 			for _, i := range which {
 				errs[i] = err
@@ -89,10 +90,10 @@ func together(units []record.Unit) [][]int {
 }
 
 // prepareAll prepares the units at which, or fails with the first fault.
-func prepareAll(units []record.Unit, which []int) ([]*unit, error) {
+func prepareAll(units []record.Unit, which []int, whole bool) ([]*unit, error) {
 	out := make([]*unit, len(which))
 	for n, i := range which {
-		u, err := prepare(units[i])
+		u, err := prepare(units[i], whole)
 		if err != nil {
 			return nil, err
 		}
@@ -210,7 +211,7 @@ func (w *writer) caseState(u *unit, before *projection, head [32]byte) error {
 		err := w.send(`INSERT INTO case_state (id, tenant, version, head, state, open, quiet, word, title, class, domain, path,
 			risk, severity, owner, asset, environment, waits_for, waits_who, waits_since, next_due, fix_due, created_at,
 			opened_at, closed_at, how, updated_at, wake_at, urgency) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
-			r.ID, r.Tenant, u.Case.Version, head[:], u.state, r.Open, u.quiet, r.State, r.Title, string(r.Class), string(r.Domain), string(r.Path),
+			r.ID, r.Tenant, u.Case.Version, head[:], orNone(u.state), r.Open, u.quiet, r.State, r.Title, string(r.Class), string(r.Domain), string(r.Path),
 			int(u.risk), int(r.Severity), r.Owner, r.Asset, r.Environment, r.Bottleneck.Kind, r.Bottleneck.Who, nanos(r.Bottleneck.Since),
 			nanos(r.NextDue), nanos(r.FixDue), nanos(u.created), nanos(r.OpenedAt), nanos(r.ClosedAt), string(r.How), nanos(r.UpdatedAt),
 			nanos(r.WakeAt), u.urgency)
@@ -224,12 +225,15 @@ func (w *writer) caseState(u *unit, before *projection, head [32]byte) error {
 	}
 	// Columns of indexes are written only when they change: SQLite would move
 	// the index entries even for equal values.
-	err := w.send(`UPDATE case_state SET version = ?, head = ?, state = ?, open = ?, quiet = ?, title = ?, domain = ?, path = ?,
-		risk = ?, severity = ?, asset = ?, environment = ?, waits_for = ?, waits_who = ?, waits_since = ?, next_due = ?, fix_due = ?,
-		opened_at = ?, closed_at = ?, how = ?, updated_at = ? WHERE id = ?`,
-		u.Case.Version, head[:], u.state, r.Open, u.quiet, r.Title, string(r.Domain), string(r.Path),
+	set, args := "", []any{u.Case.Version, head[:], r.Open, u.quiet, r.Title, string(r.Domain), string(r.Path),
 		int(u.risk), int(r.Severity), r.Asset, r.Environment, r.Bottleneck.Kind, r.Bottleneck.Who, nanos(r.Bottleneck.Since), nanos(r.NextDue), nanos(r.FixDue),
-		nanos(r.OpenedAt), nanos(r.ClosedAt), string(r.How), nanos(r.UpdatedAt), r.ID)
+		nanos(r.OpenedAt), nanos(r.ClosedAt), string(r.How), nanos(r.UpdatedAt)}
+	if u.state != nil {
+		set, args = ", state = ?", append(args, u.state)
+	}
+	err := w.send(`UPDATE case_state SET version = ?, head = ?, open = ?, quiet = ?, title = ?, domain = ?, path = ?,
+		risk = ?, severity = ?, asset = ?, environment = ?, waits_for = ?, waits_who = ?, waits_since = ?, next_due = ?, fix_due = ?,
+		opened_at = ?, closed_at = ?, how = ?, updated_at = ?`+set+` WHERE id = ?`, append(args, r.ID)...)
 	if err != nil {
 		return err
 	}
@@ -314,7 +318,7 @@ func besideError(id string) error {
 }
 
 func keyConflict(id string, err error) error {
-	if isUnique(err) {
+	if isUnique(err) || isTrigger(err) {
 		return fmt.Errorf("a key of case %s belongs to another open case: %w", id, record.ErrConflict)
 	}
 	return err

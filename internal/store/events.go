@@ -17,6 +17,10 @@ import (
 // event.
 func (s *tables) eventsText() string {
 	place, _ := s.db.ledgerText()
+	return eventsText(place)
+}
+
+func eventsText(place string) string {
 	return "SELECT pos, " + place + ", tenant, stream, seq, type, schema, at, by, body, prev, hash FROM event "
 }
 
@@ -136,23 +140,38 @@ func limit(n int) int64 {
 // Stream returns up to n events of a stream after number seq, oldest first; a
 // negative n returns all.
 func (s *tables) Stream(ctx context.Context, tenant, stream string, seq uint64, n int) ([]StoredEvent, error) {
-	return s.stream(func(f func(scanner) error, text string, args ...any) error { return s.db.each(ctx, f, text, args...) }, tenant, stream, seq, n)
+	return s.stream(s.eachOf(ctx), tenant, stream, seq, n)
 }
 
-func (s *tables) stream(each func(func(scanner) error, string, ...any) error, tenant, stream string, seq uint64, n int) ([]StoredEvent, error) {
-	var list []StoredEvent
-	err := each(func(row scanner) error {
-		e, err := scanEvent(row)
-		if err != nil {
-			return err
-		}
-		list = append(list, e)
-		return list[len(list)-1].decode()
-	}, s.eventsText()+"WHERE tenant = ? AND stream = ? AND seq > ? ORDER BY seq LIMIT ?", tenant, stream, seq, limit(n))
+func (s *tables) stream(each eachFunc, tenant, stream string, seq uint64, n int) ([]StoredEvent, error) {
+	place, _ := s.db.ledgerText()
+	list, err := streamRows(each, place, tenant, stream, seq, n)
+	for i := 0; i < len(list) && err == nil; i++ {
+		err = list[i].decode()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("read stream %s: %w", stream, err)
 	}
 	return list, nil
+}
+
+// eachFunc calls f for every row of a read.
+type eachFunc func(f func(scanner) error, text string, args ...any) error
+
+func (s *tables) eachOf(ctx context.Context) eachFunc {
+	return func(f func(scanner) error, text string, args ...any) error { return s.db.each(ctx, f, text, args...) }
+}
+
+// streamRows reads events of a stream after number seq and does not decode them;
+// place is the text of their place in the tree.
+func streamRows(each eachFunc, place, tenant, stream string, seq uint64, n int) ([]StoredEvent, error) {
+	list := []StoredEvent{}
+	err := each(func(row scanner) error {
+		e, err := scanEvent(row)
+		list = append(list, e)
+		return err
+	}, eventsText(place)+"WHERE tenant = ? AND stream = ? AND seq > ? ORDER BY seq LIMIT ?", tenant, stream, seq, limit(n))
+	return list, err
 }
 
 // EventsSince returns up to n events of all streams in the order of their

@@ -9,7 +9,9 @@ import (
 
 	"github.com/jackc/pgx/v5"
 
+	"github.com/casement/casement/internal/recent"
 	"github.com/casement/casement/internal/record"
+	"github.com/casement/casement/internal/remedy"
 )
 
 // Write runs f as one part of a commit.
@@ -138,4 +140,18 @@ func Unseen(first, n int) (mistaken int, forgot bool) {
 		}
 	}
 	return mistaken, forgot
+}
+
+// Forget empties the memory of whole cases.
+func (s *SQLite) Forget() {
+	s.memory.mu.Lock()
+	defer s.memory.mu.Unlock()
+	s.memory.cases = recent.New[string, *remedy.Case](lately)
+}
+
+// State returns the state of a case as it is stored.
+func (s *SQLite) State(ctx context.Context, id string) (string, error) {
+	var state string
+	err := s.one(ctx, []any{&state}, "SELECT state FROM case_state WHERE id = ?", id)
+	return state, err
 }

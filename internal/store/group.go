@@ -565,6 +565,12 @@ func isUnique(err error) bool {
 	return ok && (e.Code() == sqlite3.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY)
 }
 
+// isTrigger reports that one of SQLite's triggers refused a row.
+func isTrigger(err error) bool {
+	e, ok := errors.AsType[*sqlite.Error](err)
+	return ok && e.Code() == sqlite3.SQLITE_CONSTRAINT_TRIGGER
+}
+
 // isNull reports a NULL in a column that takes none.
 func isNull(err error) bool {
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {

@@ -10,7 +10,7 @@ import (
 
 // keep remembers a stored unit whole; mu is held.
 func (m *memory) keep(u *unit) {
-	m.cases.Set(u.Case.ID, small(u.Case, u.state))
+	m.cases.Set(u.Case.ID, smallCase(u.Case))
 	for i, f := range u.findings {
 		k := uidKey{u.Case.Tenant, f.uid}
 		m.bodies.Set(k, small(u.Findings[i], f.body))
@@ -24,6 +24,14 @@ func (m *memory) keep(u *unit) {
 			m.facts.Set(uidKey{u.Case.Tenant, hash}, body)
 		}
 	}
+}
+
+// smallCase is a copy of c, nil if it has many parts: up to 1 kB each.
+func smallCase(c remedy.Case) *remedy.Case {
+	if len(c.Members)+len(c.Episodes)+len(c.Actions)+len(c.Tickets)+len(c.Messages)+len(c.Absorbed) > latelyParts {
+		return nil
+	}
+	return &c
 }
 
 // small is a copy of v, nil if it is too large as JSON.

@@ -110,7 +110,7 @@ func (m *Model) Commit(ctx context.Context, units []record.Unit, seen []record.S
 
 // units stores the units at which, or none of them.
 func (m *Model) units(all []record.Unit, which []int) error {
-	list, err := prepareAll(all, which)
+	list, err := prepareAll(all, which, true)
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 // the goroutine of the caller.
 type unit struct {
 	record.Unit
-	state     []byte
+	state     []byte // nil: it is not written; see states.go
 	row       CaseRow
 	risk      deadline.RiskClass
 	urgency   int64
@@ -45,8 +45,8 @@ type row struct {
 	body   []byte
 }
 
-// prepare checks a unit for sense and encodes it.
-func prepare(u record.Unit) (unit, error) {
+// prepare checks a unit for sense and encodes it, its state as well if whole.
+func prepare(u record.Unit, whole bool) (unit, error) {
 	c := u.Case
 	p := unit{Unit: u}
 	switch {
@@ -71,8 +71,10 @@ func prepare(u record.Unit) (unit, error) {
 		return p, fmt.Errorf("%w unit of case %s: the lease is of case %q", ErrInvalid, c.ID, u.Done.Row.CaseID)
 	}
 	var err error
-	if p.state, err = json.Marshal(c); err != nil {
-		return p, fmt.Errorf("encode case %s: %w", c.ID, err)
+	if whole || wantsState(u) {
+		if p.state, err = json.Marshal(c); err != nil {
+			return p, fmt.Errorf("encode case %s: %w", c.ID, err)
+		}
 	}
 	for _, e := range u.Events {
 		body, err := remedy.EncodeBody(e.Body)

@@ -28,15 +28,24 @@ func notFound(err error, what, id string) error {
 
 // Load returns the case (engine.Store).
 func (s *tables) Load(ctx context.Context, id string) (remedy.Case, error) {
-	var c remedy.Case
-	var state []byte
-	if err := quick(ctx, s.db, []any{&state}, "SELECT state FROM case_state WHERE id = ?", id); err != nil {
-		return c, notFound(err, "case", id)
+	var row *storedCase
+	err := s.db.reads(ctx, func(q querier) error {
+		err := q.each(func(r scanner) error {
+			row = &storedCase{}
+			return r.Scan(row.dest()...)
+		}, "SELECT "+storedCaseColumns+" FROM case_state WHERE id = ?", id)
+		if err == nil && row != nil && s.memory != nil {
+			err = row.readSince(q.each)
+		}
+		return err
+	})
+	if err == nil && row == nil {
+		err = sql.ErrNoRows
 	}
-	if err := json.Unmarshal(state, &c); err != nil {
-		return c, fmt.Errorf("stored state of case %s: %w", id, err)
+	if err != nil {
+		return remedy.Case{}, notFound(err, "case", id)
 	}
-	return c, nil
+	return row.whole(s.eachOf(ctx))
 }
 
 // Keys returns the cases bound to keys (engine.Store). A key without a case is

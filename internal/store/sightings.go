@@ -27,8 +27,9 @@ const (
 	// which commits count some of them.
 	maxPending = 16 << 10
 	// lately is the number of cases, findings and snapshots of facts that are kept
-	// whole, for the effects that follow; latelyBytes bounds each, as JSON.
-	lately, latelyBytes = 512, 16 << 10
+	// whole, for the effects that follow; latelyParts bounds a case, latelyBytes each
+	// of the others, as JSON.
+	lately, latelyParts, latelyBytes = 512, 16, 16 << 10
 	// foldWithCommit is how many a commit counts then, foldAtOnce how many a
 	// commit of their own.
 	foldWithCommit, foldAtOnce = 256, 2048

@@ -52,8 +52,6 @@ type SQLite struct {
 	check *sql.DB
 	// backing is held while a backup is made.
 	backing sync.Mutex
-	// memory holds what was committed and would be read again.
-	memory *memory
 	// short serves the engine's short reads.
 	short readGroup
 
@@ -73,9 +71,9 @@ func open(ctx context.Context, folder string, moved bool) (*SQLite, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &SQLite{path: filepath.Join(folder, DatabaseFile), lock: lock, memory: newMemory(), stmts: map[string]*sql.Stmt{}}
+	s := &SQLite{path: filepath.Join(folder, DatabaseFile), lock: lock, stmts: map[string]*sql.Stmt{}}
 	s.short.stmts = map[string]*sql.Stmt{}
-	s.tables = tables{db: s, logins: &logins{users: recent.New[string, User](rememberedLogins), tokens: recent.New[string, Token](rememberedLogins)}}
+	s.tables = tables{db: s, memory: newMemory(), logins: &logins{users: recent.New[string, User](rememberedLogins), tokens: recent.New[string, Token](rememberedLogins)}}
 	if err := s.open(ctx, moved); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}

@@ -14,6 +14,9 @@ type tables struct {
 	db database
 	// logins is nil where other processes may change accounts.
 	logins *logins
+	// memory holds what was committed and would be read again, nil where other
+	// processes may write. With it, states are mostly behind their rows; see states.go.
+	memory *memory
 }
 
 // database is one SQL database as the tables need it.
