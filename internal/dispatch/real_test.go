@@ -2,8 +2,10 @@ package dispatch_test
 
 import (
 	"context"
+	"flag"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -19,8 +21,17 @@ import (
 // leases of 30 seconds last 3.
 const speed = 10
 
-// fastRig is a rig over a real database: its clock goes faster, and the
-// runner's own waits are as much shorter.
+// TestMain runs tests side by side: those on PostgreSQL wait for real time, and
+// need little else.
+func TestMain(m *testing.M) {
+	if err := flag.Set("test.parallel", "8"); err != nil {
+		panic(err)
+	}
+	m.Run()
+}
+
+// fastRig is a rig over a real server: its clock goes faster. Runners are the
+// caller's, their own waits as much shorter.
 func fastRig(t *testing.T, s backend) dispatchtest.Rig {
 	began := time.Now()
 	var leapt atomic.Int64
@@ -28,8 +39,6 @@ func fastRig(t *testing.T, s backend) dispatchtest.Rig {
 		return began.Add(time.Since(began)*speed + time.Duration(leapt.Load())).UTC()
 	}
 	r := rigAt(t, s, clock, func(d time.Duration) { time.Sleep(d / speed) }) // real time has to pass
-	r.Runner = func(d dispatch.Doer) dispatchtest.Runner { l := fastLocal(r, clock, d); l.Source = s; return &l }
-	r.Mute = func(d dispatch.Doer) dispatchtest.Runner { l := fastLocal(r, clock, d); l.Source = mute{s}; return &l }
 	r.Slack = time.Minute
 	r.Leap = func(d time.Duration) {
 		for end := clock().Add(d); ; {
@@ -73,10 +82,6 @@ func busyUntil(t *testing.T, s backend, clock func() time.Time) (next time.Time)
 	return time.Time{}
 }
 
-func fastLocal(r dispatchtest.Rig, clock func() time.Time, d dispatch.Doer) dispatch.Local {
-	return dispatch.Local{Doer: d, Clock: clock, Workers: r.Workers, Lease: r.Lease, Beat: r.Lease / 3 / speed, Poll: 20 * time.Millisecond, Grace: r.Grace / speed}
-}
-
 func closing(t *testing.T, s interface{ Close() error }) {
 	t.Cleanup(func() {
 		if err := s.Close(); err != nil {
@@ -85,15 +90,19 @@ func closing(t *testing.T, s interface{ Close() error }) {
 	})
 }
 
+// TestLocalOnSQLite: the store is real, in a file; the time is that of a bubble,
+// in which nothing waits.
 func TestLocalOnSQLite(t *testing.T) {
 	dispatchtest.Run(t, func(t *testing.T, test func(t *testing.T, r dispatchtest.Rig)) {
-		t.Parallel()
-		s, err := store.Open(context.Background(), t.TempDir())
-		if err != nil {
-			t.Fatal(err)
-		}
-		closing(t, s)
-		test(t, fastRig(t, s))
+		folder := t.TempDir()
+		synctest.Test(t, func(t *testing.T) {
+			s, err := store.Open(context.Background(), folder)
+			if err != nil {
+				t.Fatal(err)
+			}
+			closing(t, s)
+			test(t, rig(t, s))
+		})
 	})
 }
 
@@ -143,6 +152,7 @@ func riverRig(t *testing.T, c carried) dispatchtest.Rig {
 }
 
 func TestRiverOnPostgres(t *testing.T) {
+	t.Parallel()
 	srv := pgtest.Start(t)
 	dispatchtest.Run(t, func(t *testing.T, test func(t *testing.T, r dispatchtest.Rig)) {
 		t.Parallel()

@@ -101,6 +101,7 @@ const jobs = "SELECT count(*) FROM river_job WHERE kind = 'casement_effect'"
 // TestCommitSendsTheCourier: while this node has no worker for an effect its job is
 // there with it, in one transaction; nobody has to look for it.
 func TestCommitSendsTheCourier(t *testing.T) {
+	t.Parallel()
 	c := openCarried(t, pgtest.Start(t).Database(t))
 	r := riverRig(t, c)
 	h := &held{r: r, may: make(chan bool), times: map[string]int{}}
@@ -133,6 +134,7 @@ func TestCommitSendsTheCourier(t *testing.T) {
 // effect is done: lost ones are sent again, of doubled ones one finds work, and
 // what waits is not sent again. The jobs are bounded.
 func TestCouriersLostAndDoubled(t *testing.T) {
+	t.Parallel()
 	const effects, most = 40, 16
 	c := openCarried(t, pgtest.Start(t).Database(t))
 	r := riverRig(t, c)
@@ -159,6 +161,7 @@ func TestCouriersLostAndDoubled(t *testing.T) {
 // TestRestoredWithoutJobs: after going back in time, or when River's tables were
 // emptied, our rows send all couriers anew.
 func TestRestoredWithoutJobs(t *testing.T) {
+	t.Parallel()
 	c := openCarried(t, pgtest.Start(t).Database(t))
 	r := riverRig(t, c)
 	h := &held{r: r, may: make(chan bool), times: map[string]int{}}
@@ -181,6 +184,7 @@ func TestRestoredWithoutJobs(t *testing.T) {
 // TestRiverMigratesFromSeveralNodes: nodes that start at once bring its tables
 // up once, as an owner of one schema and nothing else; the log stays quiet.
 func TestRiverMigratesFromSeveralNodes(t *testing.T) {
+	t.Parallel()
 	srv := pgtest.Start(t)
 	admin, err := pgx.Connect(t.Context(), srv.Database(t))
 	if err != nil {
