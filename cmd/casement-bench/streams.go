@@ -35,7 +35,9 @@ func streamed(b *bench) ([]row, error) {
 	for _, x := range []struct {
 		what string
 		fill func(b *bench, n int) (backlog, error)
-	}{{"NATS JetStream, a file synced at each write, 64 subjects", fillNATS}, {"Kafka, 8 partitions, in memory", fillKafka}} {
+	}{{"NATS JetStream, a file synced at each write, 64 subjects", natsOf(js.WorkQueuePolicy)},
+		{"NATS JetStream, the same, kept after it was read (limits)", natsOf(js.LimitsPolicy)},
+		{"Kafka, 8 partitions, in memory", fillKafka}} {
 		var rate, cpu []float64
 		for range b.repeats {
 			q, err := x.fill(b, n)
@@ -119,7 +121,13 @@ func (b *bench) messages(n int, each func(finding int, body []byte) error) error
 	return nil
 }
 
-func fillNATS(b *bench, n int) (q backlog, err error) {
+// natsOf fills a stream of that retention: of a work queue the server removes,
+// and syncs, each message that is acknowledged.
+func natsOf(keep js.RetentionPolicy) func(b *bench, n int) (backlog, error) {
+	return func(b *bench, n int) (backlog, error) { return fillNATS(b, n, keep) }
+}
+
+func fillNATS(b *bench, n int, keep js.RetentionPolicy) (q backlog, err error) {
 	dir, err := b.folder()
 	if err != nil {
 		return q, err
@@ -151,7 +159,7 @@ func fillNATS(b *bench, n int) (q backlog, err error) {
 	if err != nil {
 		return q, err
 	}
-	if _, err := j.CreateStream(b.ctx, js.StreamConfig{Name: "ALERTS", Subjects: []string{"casement.>"}, Storage: js.FileStorage, Retention: js.WorkQueuePolicy, Discard: js.DiscardNew}); err != nil {
+	if _, err := j.CreateStream(b.ctx, js.StreamConfig{Name: "ALERTS", Subjects: []string{"casement.>"}, Storage: js.FileStorage, Retention: keep, Discard: js.DiscardNew}); err != nil {
 		return q, err
 	}
 	c, err := j.CreateConsumer(b.ctx, "ALERTS", js.ConsumerConfig{Durable: "all", AckPolicy: js.AckExplicitPolicy, MaxDeliver: -1, FilterSubject: "casement.default.bench.>"})
