@@ -40,6 +40,9 @@ func (p *patient) consumer(s stream.State, c stream.ConsumerState, now time.Time
 		p.add("streams", "warn", "look at what waits there (casement quarantine list): when it is full, what can't be read stays in the stream; or raise the consumer's MaxAckPending",
 			"%s: %s delivered and not answered, as many as the server delivers", name, plural(c.Unanswered, "message"))
 		return
+	case c.Looked.IsZero():
+		p.add("streams", "warn", "look again in 10 seconds", "%s at %s: connected; not known yet whether it can be read, nor its lag", name, s.Server)
+		return
 	}
 	p.ok("streams", "%s at %s: lag of %s, %s in hand, %s not answered, %s delivered again", name, s.Server, plural(c.Waiting, "message"),
 		group(c.InHand), group(c.Unanswered), group(c.Redelivered))

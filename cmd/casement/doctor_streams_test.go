@@ -21,7 +21,8 @@ func TestStreamChecks(t *testing.T) {
 		"bad main/all is held (the disk is full): what came first waits for 20m0s":                    up(stream.ConsumerState{HeldSince: now.Add(-20 * time.Minute), HeldWhy: "the disk is full"}),
 		"warn main/all: 1,000 messages delivered and not answered, as many as the server delivers":    up(stream.ConsumerState{Unanswered: 1000, MostUnanswered: 1000}),
 		"bad main/all: 5 messages deleted by the topic's retention before they were read":             up(stream.ConsumerState{Missed: 5}),
-		"ok main/all at n1:4222: lag of 1,200 messages, 3 in hand, 4 not answered, 1 delivered again": up(stream.ConsumerState{Waiting: 1200, InHand: 3, Unanswered: 4, MostUnanswered: 1000, Redelivered: 1}),
+		"ok main/all at n1:4222: lag of 1,200 messages, 3 in hand, 4 not answered, 1 delivered again": up(stream.ConsumerState{Waiting: 1200, InHand: 3, Unanswered: 4, MostUnanswered: 1000, Redelivered: 1, Looked: now}),
+		"warn main/all at n1:4222: connected; not known yet whether it can be read, nor its lag":      up(stream.ConsumerState{}),
 	} {
 		p := &patient{}
 		p.streams([]stream.State{s}, now)
