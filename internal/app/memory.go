@@ -57,6 +57,7 @@ func (c *collector) step() {
 	if !c.begun {
 		c.begun = true
 		debug.FreeOSMemory()
+		giveBackProgram()
 	}
 }
 
