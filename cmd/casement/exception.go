@@ -8,13 +8,13 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/casement/casement/internal/app"
+	"github.com/casement/casement/internal/web"
 )
 
 // exceptionLists is what the API says of exceptions.
 type exceptionLists struct {
-	Exceptions []app.StandingException `json:"exceptions"`
-	Requests   []app.ExceptionRequest  `json:"requests"`
+	Exceptions []web.StandingException `json:"exceptions"`
+	Requests   []web.ExceptionRequest  `json:"requests"`
 }
 
 func (c *cli) exceptionCommand() *cobra.Command {
@@ -31,7 +31,7 @@ lets what it names pass the gate.`,
 }
 
 func (c *cli) exceptionRequestCommand() *cobra.Command {
-	var q app.ExceptionRequest
+	var q web.ExceptionRequest
 	var until string
 	cmd := &cobra.Command{
 		Use:   "request (--case ID | --class, --package, --project, --weakness) --until WHEN -m REASON",
@@ -65,7 +65,7 @@ func (c *cli) exceptionRequestCommand() *cobra.Command {
 					return err
 				}
 			}
-			var out app.ExceptionRequest
+			var out web.ExceptionRequest
 			if err := k.call(ctx, "POST", "/api/v1/exceptions", q.ExceptionAsk, &out); err != nil {
 				return noCase(q.Case, err)
 			}
@@ -120,7 +120,7 @@ in, may approve, and is not who asked. A token can't grant.`,
 }
 
 // scope says in words what an exception is for.
-func scope(q app.ExceptionRequest) string {
+func scope(q web.ExceptionRequest) string {
 	if q.Case != "" {
 		return "case " + q.Case
 	}

@@ -308,6 +308,7 @@ func TestPages(t *testing.T) {
 	}
 	p.walk([]view{{name: "empty", path: "/cases", see: ".empty", who: "anna"}, {name: "empty-approvals", path: "/approvals", see: ".empty", who: "anna"},
 		{name: "empty-tickets", path: "/tickets", see: ".empty", who: "anna"},
+		{name: "empty-exceptions", path: "/exceptions", see: ".empty", who: "anna"},
 		{name: "empty-quarantine", path: "/quarantine", see: ".empty", who: "anna"}, {name: "empty-report", path: "/report", see: ".kinds", who: "anna"}})
 
 	proven := in.bucket("acme-payroll", "payroll")
@@ -373,6 +374,22 @@ func TestPages(t *testing.T) {
 		{name: "quarantine-body-responder", path: body, see: ".unread", who: "ben"},
 		{name: "quarantine-body-viewer", path: body, see: errorCard, who: "vic"},
 		{name: "quarantine-nowhere", path: "/quarantine/999", see: errorCard, who: "adam"},
+	})
+
+	until := time.Now().UTC().Add(21 * 24 * time.Hour).Format(time.RFC3339)
+	for _, ask := range []string{`{"weakness":"CVE-2021-44906","package":"minimist","project":"acme/storefront","kind":"fix-planned","until":"` + until + `","reason":"The pull request waits for the release of Friday."}`,
+		`{"case":"` + weak + `","kind":"compensating-control","until":"` + until + `","reason":"The route is behind the gateway, which refuses such requests."}`} {
+		in.call("POST", "/api/v1/exceptions", []byte(ask), nil)
+	}
+	p.signIn("anna")
+	for range 2 {
+		b.Do("grant", pagetest.Open(in.url+"/exceptions"), pagetest.Click(`form[action$="/grant"] button`), pagetest.See(".said"))
+	}
+	in.call("POST", "/api/v1/exceptions", []byte(`{"class":"network.world-open","project":"acme/lab","until":"`+until+`","reason":"The lab is rebuilt every night."}`), nil)
+	p.walk([]view{
+		{name: "exceptions", path: "/exceptions", see: ".asks", who: "anna", keep: map[string]pagetest.Look{"": {Width: 1180}, "-narrow": phone}},
+		{name: "exceptions-all", path: "/exceptions?all=1", see: "table.list", who: "vic"},
+		{name: "case-excepted", path: "/cases/" + weak, see: ".verdict", who: "anna"},
 	})
 
 	var many strings.Builder

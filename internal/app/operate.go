@@ -10,14 +10,10 @@ import (
 	"github.com/casement/casement/internal/web"
 )
 
-// operations are the operator's side of the API: exceptions, users, tokens,
+// operations are the operator's side of the API: users, tokens,
 // ledger, backup and health. They stand in the one table of web.
 func (a *App) operations() []web.Operation {
 	return []web.Operation{
-		web.Op("GET", "/api/v1/exceptions", auth.View, "listExceptions", "List requests that wait and standing exceptions", a.listExceptions),
-		web.Op("POST", "/api/v1/exceptions", auth.Respond, "requestException", "Ask for an exception; somebody else grants it", a.requestException),
-		web.Op("POST", "/api/v1/exceptions/{id}/grant", auth.Decide, "grantException", "Grant an exception somebody else asked for", a.grantException),
-		web.Op("DELETE", "/api/v1/exceptions/{id}", auth.Decide, "revokeException", "End an exception, or drop a request", a.revokeException),
 		web.Op("GET", "/api/v1/users", auth.Administer, "listUsers", "List users", a.listUsers),
 		web.Op("POST", "/api/v1/users", auth.Administer, "addUser", "Add a user", a.addUser),
 		web.Op("PATCH", "/api/v1/users/{id}", auth.Administer, "changeUser", "Change a user's roles or password, disable or enable her", a.changeUser),
@@ -171,16 +167,6 @@ func (a *App) addToken(ctx context.Context, p auth.Principal, in *tokenIn) (newT
 	return newToken{secret, t}, err
 }
 
-// Named is the id of the path.
-type Named struct {
-	ID string `path:"id"`
-}
-
-// revoked is what was ended.
-type revoked struct {
-	Revoked string `json:"revoked"`
-}
-
-func (a *App) dropToken(ctx context.Context, p auth.Principal, in *Named) (revoked, error) {
-	return revoked{in.ID}, a.Auth.RevokeToken(ctx, p.Actor(), p.Tenant, in.ID)
+func (a *App) dropToken(ctx context.Context, p auth.Principal, in *web.Named) (web.Revoked, error) {
+	return web.Revoked{Revoked: in.ID}, a.Auth.RevokeToken(ctx, p.Actor(), p.Tenant, in.ID)
 }

@@ -12,7 +12,7 @@ import (
 // site is the configuration of pages, API and intake under one handler. Intake
 // stands raw: its senders have signatures and tokens, not sessions.
 func (a *App) site() web.Config {
-	return web.Config{Reader: a.Store, Engine: a.Engine, Auth: a.Auth, Switches: notifying{a.Store, a.hub, a.metrics}, Tickets: a.Store, Quarantine: desk{a}, Report: a.Report, Hints: a.hub, More: a.operations(),
+	return web.Config{Reader: a.Store, Engine: a.Engine, Auth: a.Auth, Switches: notifying{a.Store, a.hub, a.metrics}, Tickets: a.Store, Quarantine: desk{a}, Exceptions: waivers{a}, Report: a.Report, Hints: a.hub, More: a.operations(),
 		Steps: func(playbook string) []string { pack, _ := a.Policy(); return pack.ManualSteps(playbook) },
 		HTTPS: strings.HasPrefix(a.cfg.BaseURL, "https://"), Version: a.cfg.Version, Now: a.Store.Now, Log: a.cfg.Log,
 		RawRecord: func(ctx context.Context, p auth.Principal, caseID, hash string) (string, error) {

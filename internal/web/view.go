@@ -79,6 +79,12 @@ func saidText(word string) string {
 	switch word {
 	case "dropped":
 		return "The body was dropped; the ledger holds who did it and why."
+	case "except":
+		return "Asked. The exception holds once somebody else grants it."
+	case "grant":
+		return "Granted. It ends by itself; the ledger holds who asked and who granted it."
+	case "end-exception":
+		return "Ended. What it set aside or let pass is judged again."
 	case "ack":
 		return "Acknowledged."
 	case "assign":

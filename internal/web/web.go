@@ -84,6 +84,8 @@ type Config struct {
 	Tickets Tickets
 	// Quarantine of bodies that could not be read.
 	Quarantine Quarantine
+	// Exceptions that people ask for.
+	Exceptions Exceptions
 	// Report measures closure from an instant, zero for all time, to now.
 	Report func(ctx context.Context, p auth.Principal, since time.Time) (report.Closure, error)
 	// RawRecord reads a raw record of a case and records who did; nil: none are
@@ -230,6 +232,10 @@ func (s *server) routes() []route {
 		{"GET", "/tickets/{id}", auth.View, s.ticketPage},
 		{"POST", "/tickets/{id}/comment", auth.Respond, s.ticketForm("comment")},
 		{"POST", "/tickets/{id}/status", auth.Respond, s.ticketForm("status")},
+		{"GET", "/exceptions", auth.View, s.exceptionsPage},
+		{"POST", "/exceptions", auth.Respond, s.askForm},
+		{"POST", "/exceptions/{id}/grant", auth.Decide, s.grantForm},
+		{"POST", "/exceptions/{id}/end", auth.Decide, s.endForm},
 		{"GET", "/report", auth.View, s.reportPage},
 		{"GET", "/quarantine", auth.View, s.quarantinePage},
 		{"GET", "/quarantine/{id}", auth.Respond, s.bodyPage},
