@@ -32,7 +32,7 @@ func TestOnSQLite(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		d.checkpoint = s.Checkpoint
+		d.checkpoint, d.long = s.Checkpoint, seed == *from
 		lifeOn(t, seed, s, d.trouble, sum)
 		if _, err := s.VerifyLedger(t.Context()); err != nil {
 			t.Errorf("seed %d: law 10: %v", seed, err)
@@ -46,7 +46,7 @@ func TestOnSQLite(t *testing.T) {
 		d.wait.Wait()
 	}
 	t.Log(counted(sum))
-	if sum["locks"] == 0 || sum["intents"] == 0 {
+	if sum["locks"] == 0 || sum["locks past the wait"] == 0 || sum["intents"] == 0 {
 		t.Errorf("no trouble was made: %v", sum)
 	}
 }
@@ -95,6 +95,8 @@ type disk struct {
 	t     *testing.T
 	dir   string
 	small bool // it may be filled
+	// long: one lock is held longer than the store waits for it.
+	long bool
 	// other is a second connection to the database.
 	other      *sql.DB
 	checkpoint func(context.Context) error
@@ -128,8 +130,12 @@ func (d *disk) trouble(op Op, heal bool) {
 	case heal:
 	case d.small && op.Seed%12 == 0:
 		d.fill()
+	case op.Seed%6 == 1 && d.long && d.made["locks"] == 5:
+		d.long = false
+		d.made["locks past the wait"]++
+		d.lock(pastWait)
 	case op.Seed%6 == 1:
-		d.lock()
+		d.lock(20 * time.Millisecond)
 	default: // as the server does every few seconds; where it can't, the next one will
 		if err := d.checkpoint(context.Background()); err != nil {
 			d.t.Logf("checkpoint: %v", err)
@@ -152,9 +158,12 @@ func (d *disk) fill() {
 	d.made["disks filled"]++
 }
 
-// lock takes SQLite's write lock by another connection and gives it back while
-// the store waits for it.
-func (d *disk) lock() {
+// pastWait is longer than the store waits for SQLite's lock (10 s): what wants to
+// write meanwhile is refused, and nothing of it may be there afterwards.
+const pastWait = 11 * time.Second
+
+// lock takes SQLite's write lock by another connection, for a while.
+func (d *disk) lock(held time.Duration) {
 	ctx := context.Background()
 	conn, err := d.other.Conn(ctx)
 	if err == nil {
@@ -165,7 +174,7 @@ func (d *disk) lock() {
 	}
 	d.made["locks"]++
 	d.wait.Add(1)
-	time.AfterFunc(20*time.Millisecond, func() {
+	time.AfterFunc(held, func() {
 		defer d.wait.Done()
 		_, err := conn.ExecContext(ctx, "ROLLBACK")
 		if err = errors.Join(err, conn.Close()); err != nil {

@@ -545,10 +545,16 @@ func (g *group) failed(err error) error {
 }
 
 // storageError maps the database's "no room" to record.ErrFull, a lost connection
-// to record.ErrUnavailable, and keeps the rest.
+// and a lock that another process holds for longer than is waited for to
+// record.ErrUnavailable, and keeps the rest.
 func storageError(err error) error {
-	if e, ok := errors.AsType[*sqlite.Error](err); ok && e.Code()&0xff == sqlite3.SQLITE_FULL {
-		return fmt.Errorf("%w: %w", record.ErrFull, err)
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		switch e.Code() & 0xff {
+		case sqlite3.SQLITE_FULL:
+			return fmt.Errorf("%w: %w", record.ErrFull, err)
+		case sqlite3.SQLITE_BUSY:
+			return fmt.Errorf("%w: another process holds the lock of the database: %w", record.ErrUnavailable, err)
+		}
 	}
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok && e.Code == pgDiskFull {
 		return fmt.Errorf("%w: %w", record.ErrFull, err)

@@ -2,6 +2,7 @@ package store_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"os"
 	"path/filepath"
@@ -200,6 +201,52 @@ func TestFullDisk(t *testing.T) {
 		return
 	}
 	t.Fatal("the disk never got full")
+}
+
+// TestLockedByAnother: what can't be written because another process holds SQLite's
+// lock for longer than is waited for is refused as a database that does not answer,
+// nothing of it is there, and it can be stored afterwards.
+func TestLockedByAnother(t *testing.T) {
+	folder := t.TempDir()
+	s := open(t, folder)
+	fill(t, s, 0, 1)
+	if err := s.Write(t.Context(), func(e execFunc) error { return e("PRAGMA busy_timeout = 50") }); err != nil { // 10 s
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", "file:"+filepath.Join(folder, store.DatabaseFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	other, err := db.Conn(t.Context())
+	if err == nil {
+		_, err = other.ExecContext(t.Context(), "BEGIN IMMEDIATE")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	u := storetest.NewCase("locked", "key of locked")
+	commit := func() error {
+		errs, err := s.Commit(t.Context(), []record.Unit{u}, nil)
+		return errors.Join(err, errs[0])
+	}
+	for range 2 {
+		if err := commit(); !errors.Is(err, record.ErrUnavailable) || errors.Is(err, record.ErrUnsure) {
+			t.Fatalf("while it is locked: %v, want ErrUnavailable", err)
+		}
+	}
+	if _, err := s.Load(t.Context(), "locked"); !errors.Is(err, record.ErrNotFound) {
+		t.Errorf("something of the refused unit is there: %v", err)
+	}
+	if _, err := other.ExecContext(t.Context(), "ROLLBACK"); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(other.Close(), commit()); err != nil {
+		t.Errorf("with the lock given back: %v", err)
+	}
+	if rep, err := s.VerifyLedger(t.Context()); err != nil || rep.Cases != 2 {
+		t.Errorf("%d cases, %v", rep.Cases, err)
+	}
 }
 
 func TestCheckpointBackupAndStats(t *testing.T) {
