@@ -297,6 +297,13 @@ func TestCopy(t *testing.T) {
 // goesOn uses the copy.
 func goesOn(t *testing.T, to *store.Postgres, s *store.SQLite, m store.Move) {
 	ctx, at := t.Context(), m.At
+	for _, id := range []string{"c0", "c1", "late", "last"} { // their states are behind
+		was, err := s.Load(ctx, id)
+		want(t, err, nil)
+		is, err := to.Load(ctx, id)
+		want(t, err, nil)
+		same(t, is, was)
+	}
 	if got, ok, err := to.Move(ctx); !ok || err != nil || got != m {
 		t.Errorf("the mark is %+v %v %v", got, ok, err)
 	}
