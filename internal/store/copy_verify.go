@@ -143,11 +143,11 @@ func (d copied) each(ctx context.Context, f func(scanner) error, text string, ar
 }
 
 func (d copied) reads(ctx context.Context, f func(q querier) error) error {
-	return f(pgReads{ctx, d.tx})
+	return f(pgReads{ctx: ctx, q: d.tx})
 }
 
 func (d copied) snapshot(ctx context.Context, f func(q querier) error) error {
-	return f(pgReads{ctx, d.tx})
+	return f(pgReads{ctx: ctx, q: d.tx})
 }
 
 func (d copied) ledgerText() (place, order string) { return (&Postgres{}).ledgerText() }

@@ -285,6 +285,9 @@ func (g *group) attempt(batch []*request, savepoints bool) (err error) {
 	if err := g.gaveUp(); err != nil {
 		return err
 	}
+	if l, ok := g.w.link.(*pgLink); ok {
+		defer func() { err = l.named(err) }()
+	}
 	begun, parts := time.Now(), 0
 	g.w.txn, g.w.ahead, g.w.riding = txn{}, ahead{}, nil
 	if err := g.w.begin(); err != nil {

@@ -69,6 +69,8 @@ type Postgres struct {
 	clock pgClock
 	// carriage is nil while nobody carries effects.
 	carriage atomic.Pointer[carriage]
+	// silent bounds how long a statement may go without an answer.
+	silent time.Duration
 }
 
 // OpenPostgres connects to a database by its URL or keyword string and brings
@@ -110,16 +112,17 @@ func openPostgres(ctx context.Context, url, program string) (*Postgres, error) {
 	if cfg.ConnConfig.ValidateConnect == nil { // the URL does not ask for another kind
 		cfg.ConnConfig.ValidateConnect = new(primary).check
 	}
-	if err := reachable(cfg); err != nil {
+	unheard, err := reachable(cfg)
+	if err != nil {
 		return nil, err
 	}
 	pool, err := pgPool(ctx, cfg)
 	if err != nil {
 		return nil, fmt.Errorf("database: %w", err)
 	}
-	s := &Postgres{pool: pool}
+	s := &Postgres{pool: pool, silent: pgSilent * unheard}
 	s.tables = tables{db: s}
-	s.group.w = &writer{link: &pgLink{pool: pool, carriage: &s.carriage}}
+	s.group.w = &writer{link: &pgLink{pool: pool, carriage: &s.carriage, silent: s.silent}}
 	if err := s.open(ctx); err != nil {
 		pool.Close()
 		return nil, err
@@ -190,10 +193,12 @@ type pgClock struct {
 }
 
 func (s *Postgres) setClock(ctx context.Context) error {
+	wait := patient(ctx, s.silent)
+	defer wait.end()
 	asked := time.Now()
 	var micros int64
-	if err := s.pool.QueryRow(ctx, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").Scan(&micros); err != nil {
-		return fmt.Errorf("read the clock of the database: %w", err)
+	if err := s.pool.QueryRow(wait, "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint").Scan(&micros); err != nil {
+		return fmt.Errorf("read the clock of the database: %w", wait.named(err))
 	}
 	heard := time.Now()
 	s.clock.mu.Lock()
@@ -310,31 +315,47 @@ func pgEach(ctx context.Context, q pgQuerier, f func(scanner) error, text string
 }
 
 func (s *Postgres) one(ctx context.Context, dest []any, text string, args ...any) error {
-	return unreached(pgRow{s.pool.QueryRow(ctx, dialect(text), pgArgs(args)...)}.Scan(dest...), false)
+	wait := patient(ctx, s.silent)
+	defer wait.end()
+	return unreached(wait.named(pgRow{s.pool.QueryRow(wait, dialect(text), pgArgs(args)...)}.Scan(dest...)), false)
 }
 
 func (s *Postgres) each(ctx context.Context, f func(scanner) error, text string, args ...any) error {
-	return unreached(pgEach(ctx, s.pool, f, text, args), false)
+	wait := patient(ctx, s.silent)
+	defer wait.end()
+	return unreached(wait.named(pgEach(wait, s.pool, wait.rows(f), text, args)), false)
 }
 
 // pgReads runs reads on a connection, a pool or a transaction.
 type pgReads struct {
-	ctx context.Context
-	q   pgQuerier
+	ctx  context.Context
+	wait *patience // nil for none
+	q    pgQuerier
 }
 
 func (r pgReads) each(f func(scanner) error, text string, args ...any) error {
-	return pgEach(r.ctx, r.q, f, text, args)
+	if r.wait == nil {
+		return pgEach(r.ctx, r.q, f, text, args)
+	}
+	r.wait.again()
+	defer r.wait.rest()
+	return pgEach(r.wait, r.q, r.wait.rows(f), text, args)
 }
 
 func (s *Postgres) reads(ctx context.Context, f func(q querier) error) error {
-	return unreached(f(pgReads{ctx, s.pool}), false)
+	wait := patient(ctx, s.silent)
+	defer wait.end()
+	return unreached(wait.named(f(pgReads{wait: wait, q: s.pool})), false)
 }
 
 func (s *Postgres) snapshot(ctx context.Context, f func(q querier) error) error {
-	return unreached(pgx.BeginTxFunc(ctx, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-		return f(pgReads{ctx, tx})
-	}), false)
+	wait := patient(ctx, s.silent)
+	defer wait.end()
+	err := pgx.BeginTxFunc(wait, s.pool, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
+		defer wait.again()
+		return f(pgReads{wait: wait, q: tx})
+	})
+	return unreached(wait.named(err), false)
 }
 
 func (s *Postgres) ledgerText() (place, order string) {
@@ -348,8 +369,8 @@ func (s *Postgres) put(ctx context.Context, p part) error {
 		return err
 	}
 	for try := 1; ; try++ {
-		w := &writer{link: &pgLink{pool: s.pool, ctx: ctx}}
-		err := w.alone(p)
+		l := &pgLink{pool: s.pool, ctx: ctx, silent: s.silent}
+		err := l.named((&writer{link: l}).alone(p))
 		anew := pgAgain(err) && try < pgTries || try == 1 && pgLost(err) && !pgGone(err) && !errors.Is(err, record.ErrUnsure)
 		if !anew {
 			return storageError(err)
@@ -396,18 +417,36 @@ type pgLink struct {
 	held map[string]bool
 	// carriage is what the group sends couriers by.
 	carriage *atomic.Pointer[carriage]
+	// silent bounds each statement, 0 for none; wait does so in a transaction.
+	silent time.Duration
+	wait   *patience
 }
 
+// context is for the next statement.
 func (l *pgLink) context() context.Context {
+	if l.wait != nil {
+		l.wait.again()
+		return l.wait
+	}
+	return l.base()
+}
+
+func (l *pgLink) base() context.Context {
 	if l.ctx == nil {
 		return context.Background()
 	}
 	return l.ctx
 }
 
+// named names the server's silence.
+func (l *pgLink) named(err error) error { return l.wait.named(err) }
+
 func (l *pgLink) begin() (err error) {
-	l.queue, l.shared, l.held = pgx.Batch{}, nil, nil
-	l.tx, err = l.pool.Begin(l.context())
+	l.queue, l.shared, l.held, l.wait = pgx.Batch{}, nil, nil, patient(l.base(), l.silent)
+	l.tx, err = l.pool.Begin(l.wait)
+	if err != nil {
+		l.wait.end()
+	}
 	return err
 }
 
@@ -418,12 +457,24 @@ func (l *pgLink) commit() error {
 	}
 	// Once it is sent the outcome is awaited: it can no longer be taken back.
 	sent := !l.tx.Conn().IsClosed()
-	return unreached(l.tx.Commit(context.WithoutCancel(l.context())), sent)
+	l.wait.end()
+	wait := patient(context.WithoutCancel(l.base()), l.silent)
+	defer wait.end()
+	err := l.tx.Commit(wait)
+	if named := wait.named(err); named != err && sent {
+		return fmt.Errorf("%w: %w for %s (%v)", record.ErrUnsure, errSilent, l.silent, err)
+	}
+	return unreached(err, sent)
 }
 
 func (l *pgLink) rollback() {
+	if l.wait != nil {
+		l.wait.end()
+	}
 	if l.tx != nil {
-		_ = l.tx.Rollback(context.WithoutCancel(l.context())) // the connection is closed if it fails
+		wait := patient(context.WithoutCancel(l.base()), l.silent)
+		defer wait.end()
+		_ = l.tx.Rollback(wait) // the connection is closed if it fails
 	}
 }
 

@@ -35,8 +35,9 @@ const (
 
 // reachable makes the connections of a pool give up on a server that does not
 // answer: no caller waits longer than connect_timeout and tcp_user_timeout
-// together, and while the server is not reached one caller at a time tries.
-func reachable(cfg *pgxpool.Config) error {
+// together, and while the server is not reached one caller at a time tries. It
+// returns tcp_user_timeout.
+func reachable(cfg *pgxpool.Config) (time.Duration, error) {
 	c := cfg.ConnConfig
 	if c.ConnectTimeout == 0 {
 		c.ConnectTimeout = pgConnect
@@ -45,7 +46,7 @@ func reachable(cfg *pgxpool.Config) error {
 	if v, ok := c.RuntimeParams["tcp_user_timeout"]; ok {
 		ms, err := strconv.Atoi(v)
 		if err != nil || ms <= 0 {
-			return fmt.Errorf("database: tcp_user_timeout is a number of milliseconds above 0, not %q", v)
+			return 0, fmt.Errorf("database: tcp_user_timeout is a number of milliseconds above 0, not %q", v)
 		}
 		unheard = time.Duration(ms) * time.Millisecond
 	}
@@ -54,7 +55,7 @@ func reachable(cfg *pgxpool.Config) error {
 		Control: func(network, _ string, raw syscall.RawConn) error { return pgSocket(network, raw, unheard) }}
 	c.DialFunc = newReach(dialer.DialContext, c.ConnectTimeout).connect
 	cfg.PingTimeout = min(c.ConnectTimeout, unheard)
-	return nil
+	return unheard, nil
 }
 
 // pgPool is a pool that tries a connection that rested. One that does not answer
@@ -171,10 +172,10 @@ func pgLost(err error) bool {
 }
 
 // pgGone reports whether another attempt is of no use now: connecting failed, or
-// what was sent was not confirmed in time.
+// what was sent was not confirmed or not answered in time.
 func pgGone(err error) bool {
 	_, dial := errors.AsType[*pgconn.ConnectError](err)
-	return dial || errors.Is(err, syscall.ETIMEDOUT) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH)
+	return dial || errors.Is(err, errSilent) || errors.Is(err, syscall.ETIMEDOUT) || errors.Is(err, syscall.EHOSTUNREACH) || errors.Is(err, syscall.ENETUNREACH)
 }
 
 // unreached names the loss of a connection; sent says that a COMMIT was under

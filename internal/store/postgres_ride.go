@@ -86,11 +86,12 @@ func (g *group) board(batch []*request, savepoints bool) (told func(stored bool)
 		return told
 	}
 	r.now, r.until, r.n = nanos(now), nanos(until), n
+	r.cases = distinct(r.cases) // what has begun goes on first
+	r.cases = r.cases[:min(len(r.cases), r.n)]
+	r.n -= len(r.cases)
 	for _, u := range opened {
 		r.open(u)
 	}
-	r.cases = distinct(r.cases)
-	r.cases = r.cases[:min(len(r.cases), r.n)]
 	g.w.riding = r
 	got := g.rider.got
 	return func(stored bool) {
