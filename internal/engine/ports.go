@@ -24,6 +24,7 @@ type (
 	CaseRef     = record.CaseRef
 	Sighting    = record.Sighting
 	Known       = record.Known
+	Repeat      = record.Repeat
 	EffectRow   = record.EffectRow
 	Lease       = record.Lease
 	Reservation = record.Reservation
@@ -57,6 +58,9 @@ type Store interface {
 	// unit alone. The second result is a failure of the whole commit: then
 	// nothing is stored. Both come back only after the data is on disk.
 	Commit(ctx context.Context, units []Unit, seen []Sighting) ([]error, error)
+	// Sight counts, once each and seen at at, those of rs that are repeats when it
+	// commits, and returns what was known of each of rs then.
+	Sight(ctx context.Context, tenant string, rs []Repeat, at time.Time) ([]Known, error)
 	// Due returns up to n case ids whose wake-up is at or before now.
 	Due(ctx context.Context, now time.Time, n int) ([]string, error)
 	// Finding returns the stored finding, or ErrNotFound.

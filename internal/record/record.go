@@ -140,6 +140,14 @@ type Known struct {
 	Quiet bool
 }
 
+// Repeats reports whether a finding that its source calls open and that has this
+// decision digest is a sighting (correlate.Repeat).
+func (k Known) Repeats(digest string) bool { return k.CaseID != "" && k.Quiet && k.Digest == digest }
+
+// Repeat is what tells a repeat: the identity of a finding that its source calls
+// open, and its decision digest.
+type Repeat struct{ UID, Digest string }
+
 // EffectReminder is the kind of an effect that belongs to no case: it tells a
 // person of bodies in quarantine. Its Action is the source, its CaseID stands
 // for the quarantine of that source.

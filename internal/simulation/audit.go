@@ -140,7 +140,7 @@ func (a *audit) committed(units []record.Unit, seen []record.Sighting, errs []er
 	// Before the new events are looked at: the sightings are of the same commit.
 	if err == nil && len(units) == 0 {
 		for _, x := range seen {
-			a.sighting(x)
+			a.sighting(x.UID)
 		}
 	}
 	a.pull()
@@ -196,12 +196,27 @@ func (s *sim) count(err error) {
 	}
 }
 
+// sighted holds what was counted in a commit of its own against the cases before
+// the events that others have committed meanwhile.
+func (a *audit) sighted(rs []record.Repeat, known []record.Known) {
+	for i, k := range known {
+		if !k.Repeats(rs[i].Digest) {
+			continue
+		}
+		a.sighting(rs[i].UID)
+		if k.CaseID != a.owner[rs[i].UID] {
+			a.s.breach(2, "a repeat of finding %s was counted on case %s, it belongs to %s", rs[i].UID, k.CaseID, a.owner[rs[i].UID])
+		}
+	}
+	a.pull()
+}
+
 // sighting: a repeat may be a mere counter only while nothing was done yet.
-func (a *audit) sighting(x record.Sighting) {
-	v := a.cases[a.owner[x.UID]]
+func (a *audit) sighting(uid string) {
+	v := a.cases[a.owner[uid]]
 	switch {
 	case v == nil:
-		a.s.breach(2, "a sighting of finding %s, which no case has", x.UID)
+		a.s.breach(2, "a sighting of finding %s, which no case has", uid)
 	case !v.open:
 		a.s.breach(6, "a repeat was counted on case %s, which is closed", v.id)
 	case v.touched || v.except != nil:

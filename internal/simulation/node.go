@@ -178,6 +178,30 @@ func (p port) Commit(ctx context.Context, units []record.Unit, seen []record.Sig
 	return errs, err
 }
 
+func (p port) Sight(ctx context.Context, tenant string, rs []record.Repeat, at time.Time) ([]record.Known, error) {
+	s := p.n.s
+	s.pause("sight")
+	fault := commitOK
+	if len(p.n.faults) > 0 && s.cur != nil {
+		fault, p.n.faults = p.n.faults[0], p.n.faults[1:]
+		s.counts["commit faults"]++
+	}
+	if fault == commitLost {
+		s.say("commit cut: nothing counted")
+		return nil, errCut
+	}
+	known, err := s.store.Sight(ctx, tenant, rs, at)
+	if err == nil {
+		s.audit.sighted(rs, known)
+	}
+	if fault == commitUnknown && err == nil {
+		s.say("commit stored, its answer lost")
+		return nil, errCut
+	}
+	s.pause("sighted")
+	return known, err
+}
+
 func (p port) Claim(ctx context.Context, now time.Time, lease time.Duration, n int) ([]record.Lease, error) {
 	s := p.n.s
 	s.pause("claim")

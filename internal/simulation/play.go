@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/casement/casement/internal/engine"
 	"github.com/casement/casement/internal/finding"
 	"github.com/casement/casement/internal/remedy"
 )
@@ -160,6 +161,13 @@ func (s *sim) deliver(n *node, op Op) {
 		fs = append(fs, s.alert(op.B+k, version(op.C/256)))
 	}
 	s.start(n, "observe", func(ctx context.Context) {
+		if op.B%3 == 0 { // a node that has read them before counts them first
+			var err error
+			if fs, err = s.repeats(ctx, n, fs); err != nil || len(fs) == 0 {
+				s.say("repeats: %s", short(err))
+				return
+			}
+		}
 		placed, err := n.engine.Observe(ctx, finding.DefaultTenant, fs, nil, n.time())
 		s.say("observed: %s", short(err))
 		if err != nil {
@@ -172,6 +180,35 @@ func (s *sim) deliver(n *node, op Op) {
 			}
 		}
 	})
+}
+
+// repeats has those of fs counted that are repeats, and returns the others.
+func (s *sim) repeats(ctx context.Context, n *node, fs []finding.Finding) (rest []finding.Finding, err error) {
+	var rs []engine.Repeat
+	var open []finding.Finding
+	for _, f := range fs {
+		if f.Status != finding.StatusOpen {
+			rest = append(rest, f)
+			continue
+		}
+		rs, open = append(rs, engine.Repeat{UID: f.UID, Digest: finding.DecisionDigest(f)}), append(open, f)
+	}
+	if len(rs) == 0 {
+		return rest, nil
+	}
+	placed, late, err := n.engine.Repeats(ctx, finding.DefaultTenant, rs, n.time())
+	if err != nil {
+		return nil, err
+	}
+	for i, p := range placed {
+		if slices.Contains(late, i) {
+			rest = append(rest, open[i])
+			continue
+		}
+		s.counts["repeats"]++
+		s.audit.acknowledged(open[i], p)
+	}
+	return rest, nil
 }
 
 // version is mostly the first one.

@@ -132,7 +132,9 @@ func (s *tables) UserByName(ctx context.Context, tenant, name string) (User, err
 
 func (s *tables) user(ctx context.Context, what, text string, args ...any) (User, error) {
 	var list []User
-	err := s.db.each(ctx, func(row scanner) error { return scanUser(row, &list) }, text, args...)
+	err := s.db.reads(ctx, func(q querier) error {
+		return q.each(func(row scanner) error { return scanUser(row, &list) }, text, args...)
+	})
 	if err == nil && len(list) == 0 {
 		err = record.ErrNotFound
 	}
@@ -207,7 +209,9 @@ func (s *tables) TokenByHash(ctx context.Context, hash string) (Token, error) {
 
 func (s *tables) tokenByHash(ctx context.Context, hash string) (Token, error) {
 	var list []Token
-	err := s.db.each(ctx, func(row scanner) error { return scanToken(row, &list) }, "SELECT "+tokenColumns+" FROM token WHERE hash = ?", hash)
+	err := s.db.reads(ctx, func(q querier) error {
+		return q.each(func(row scanner) error { return scanToken(row, &list) }, "SELECT "+tokenColumns+" FROM token WHERE hash = ?", hash)
+	})
 	if err == nil && len(list) == 0 {
 		err = record.ErrNotFound
 	}

@@ -49,6 +49,7 @@ func commitTo(ctx context.Context, g *group, units []record.Unit, seen []record.
 		})
 	}
 	if len(seen) > 0 {
+		r.asks = uidsOf(seen)
 		r.tail = func(w *writer) error { return w.sightings(seen) }
 	}
 	if r.size() == 0 {
@@ -208,13 +209,8 @@ func (w *writer) head(u *unit) ([32]byte, *projection, error) {
 func (w *writer) caseState(u *unit, before *projection, head [32]byte) error {
 	r := u.row
 	if before == nil {
-		err := w.send(`INSERT INTO case_state (id, tenant, version, head, state, open, quiet, word, title, class, domain, path,
-			risk, severity, owner, asset, environment, waits_for, waits_who, waits_since, next_due, fix_due, created_at,
-			opened_at, closed_at, how, updated_at, wake_at, urgency) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)`,
-			r.ID, r.Tenant, u.Case.Version, head[:], orNone(u.state), r.Open, u.quiet, r.State, r.Title, string(r.Class), string(r.Domain), string(r.Path),
-			int(u.risk), int(r.Severity), r.Owner, r.Asset, r.Environment, r.Bottleneck.Kind, r.Bottleneck.Who, nanos(r.Bottleneck.Since),
-			nanos(r.NextDue), nanos(r.FixDue), nanos(u.created), nanos(r.OpenedAt), nanos(r.ClosedAt), string(r.How), nanos(r.UpdatedAt),
-			nanos(r.WakeAt), u.urgency)
+		err := w.rows(rowCase, "INSERT INTO case_state ("+caseColumns+", tenant, created_at) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+			append(u.columns(head[:]), r.Tenant, nanos(u.created))...)
 		if isUnique(err) {
 			return fmt.Errorf("case %s exists in another tenant: %w", r.ID, record.ErrConflict)
 		}
@@ -222,6 +218,12 @@ func (w *writer) caseState(u *unit, before *projection, head [32]byte) error {
 			return err
 		}
 		return w.count(r.Tenant, r.State, 1)
+	}
+	if _, ok := w.link.(*pgLink); ok { // it sees by itself which columns change
+		if err := w.rows(rowStep, "", u.columns(head[:])...); err != nil {
+			return err
+		}
+		return w.countMove(r.Tenant, before.word, r.State)
 	}
 	// Columns of indexes are written only when they change: SQLite would move
 	// the index entries even for equal values.
@@ -247,18 +249,38 @@ func (w *writer) caseState(u *unit, before *projection, head [32]byte) error {
 			return err
 		}
 	}
-	if r.State == before.word {
-		return nil
-	}
-	if err := w.count(r.Tenant, before.word, -1); err != nil {
-		return err
-	}
-	return w.count(r.Tenant, r.State, 1)
+	return w.countMove(r.Tenant, before.word, r.State)
 }
 
+// columns are the values of caseColumns.
+func (u *unit) columns(head []byte) []any {
+	r := &u.row
+	return []any{r.ID, u.Case.Version, head, orNone(u.state), r.Open, u.quiet, r.State, r.Title, string(r.Class), string(r.Domain), string(r.Path),
+		int(u.risk), int(r.Severity), r.Owner, r.Asset, r.Environment, r.Bottleneck.Kind, r.Bottleneck.Who, nanos(r.Bottleneck.Since),
+		nanos(r.NextDue), nanos(r.FixDue), nanos(r.OpenedAt), nanos(r.ClosedAt), string(r.How), nanos(r.UpdatedAt), nanos(r.WakeAt), u.urgency}
+}
+
+// countMove counts a case that goes from one state to another.
+func (w *writer) countMove(tenant, from, to string) error {
+	if from == to {
+		return nil
+	}
+	if err := w.count(tenant, from, -1); err != nil {
+		return err
+	}
+	return w.count(tenant, to, 1)
+}
+
+// stateWord is a state that cases are counted in.
+type stateWord struct{ tenant, word string }
+
 func (w *writer) count(tenant, word string, by int) error {
-	if w.memory == nil { // summed up by Checkpoint: writers must not wait for a row
-		return w.send("INSERT INTO case_count (tenant, word, n) VALUES (?, ?, ?)", tenant, word, by)
+	if l, ok := w.link.(*pgLink); ok { // summed up by Checkpoint: writers must not wait for a row
+		if l.lazy {
+			l.counts[stateWord{pgText(tenant), pgText(word)}] += by
+			return nil
+		}
+		return w.rows(rowCount, "", tenant, word, by)
 	}
 	return w.send("INSERT INTO case_count (tenant, word, n) VALUES (?, ?, ?) ON CONFLICT (tenant, word) DO UPDATE SET n = case_count.n + excluded.n", tenant, word, by)
 }
@@ -283,7 +305,7 @@ func (w *writer) keys(u *unit, before *projection) error {
 			}
 			continue
 		}
-		err := w.share(sharedKey, k.Tenant, k.Key, "INSERT INTO case_key (tenant, key_version, key, case_id, open) VALUES (?, ?, ?, ?, ?) ON CONFLICT (tenant, key_version, key, case_id) DO NOTHING",
+		err := w.shareRows(sharedKey, k.Tenant, k.Key, rowKey, "INSERT INTO case_key (tenant, key_version, key, case_id, open) VALUES (?, ?, ?, ?, ?) ON CONFLICT (tenant, key_version, key, case_id) DO NOTHING",
 			k.Tenant, k.Version, k.Key, c.ID, u.row.Open)
 		if err != nil {
 			return keyConflict(c.ID, err)
@@ -297,20 +319,19 @@ func (w *writer) keys(u *unit, before *projection) error {
 // Where others write at the same time the key is first taken as open: whoever
 // else opens it waits, and then counts this one.
 func (w *writer) keyBeside(u *unit, k record.CaseKey) error {
-	open := u.row.Open || w.memory == nil
-	err := w.share(sharedKey, k.Tenant, k.Key, `INSERT INTO case_key (tenant, key_version, key, case_id, open) VALUES (?, ?, ?, ?, CASE WHEN
-		(SELECT count(*) FROM case_key WHERE tenant = ? AND key_version = ? AND key = ?) = CAST(? AS BIGINT) THEN CAST(? AS BIGINT) END)`,
-		k.Tenant, k.Version, k.Key, u.Case.ID, k.Tenant, k.Version, k.Key, *u.Beside, open)
-	if err == nil && w.memory == nil {
-		err = w.share(sharedKey, k.Tenant, k.Key, `UPDATE case_key SET open = CASE WHEN
-			(SELECT count(*) FROM case_key WHERE tenant = ? AND key_version = ? AND key = ?) = CAST(? AS BIGINT) THEN CAST(? AS BIGINT) END
-			WHERE tenant = ? AND key_version = ? AND key = ? AND case_id = ?`,
-			k.Tenant, k.Version, k.Key, *u.Beside+1, u.row.Open, k.Tenant, k.Version, k.Key, u.Case.ID)
+	id, n := u.Case.ID, *u.Beside
+	var err error
+	if w.memory != nil {
+		err = w.send(`INSERT INTO case_key (tenant, key_version, key, case_id, open) VALUES (?, ?, ?, ?, CASE WHEN
+			(SELECT count(*) FROM case_key WHERE tenant = ? AND key_version = ? AND key = ?) = CAST(? AS BIGINT) THEN CAST(? AS BIGINT) END)`,
+			k.Tenant, k.Version, k.Key, id, k.Tenant, k.Version, k.Key, n, u.row.Open)
+	} else if err = w.shareRows(sharedKey, k.Tenant, k.Key, rowKeyBeside, "", k.Tenant, k.Version, k.Key, id, true, n); err == nil {
+		err = w.shareRows(sharedKeyAgain, k.Tenant, k.Key, rowKeyAgain, "", k.Tenant, k.Version, k.Key, id, u.row.Open, n+1)
 	}
 	if isNull(err) {
-		return besideError(u.Case.ID)
+		return besideError(id)
 	}
-	return keyConflict(u.Case.ID, err)
+	return keyConflict(id, err)
 }
 
 func besideError(id string) error {
@@ -324,17 +345,26 @@ func keyConflict(id string, err error) error {
 	return err
 }
 
+const (
+	findingNew   = "INSERT INTO finding (tenant, uid, case_id, digest, body, first_seen, last_seen, sightings) VALUES (?, ?, ?, ?, ?, ?, ?, 1)"
+	findingAgain = ` ON CONFLICT (tenant, uid) DO UPDATE SET sightings = CASE WHEN finding.case_id = excluded.case_id THEN finding.sightings + 1 ELSE finding.sightings END,
+		digest = excluded.digest, body = excluded.body, last_seen = CASE WHEN finding.last_seen < excluded.last_seen THEN excluded.last_seen ELSE finding.last_seen END, case_id = `
+	findingHere  = findingAgain + "CASE WHEN finding.case_id = excluded.case_id THEN excluded.case_id END"
+	findingMoves = findingAgain + "CASE WHEN finding.case_id IN (excluded.case_id, ?) THEN excluded.case_id END"
+)
+
 // findings stores findings whole; a replacement in the same case counts as one
 // more sighting. A NULL that the column does not take says that the finding is
 // neither here nor where it was when it was placed.
 func (w *writer) findings(u *unit) error {
 	now := nanos(u.Case.At)
 	for _, f := range u.findings {
-		err := w.share(sharedFinding, u.Case.Tenant, f.uid, `INSERT INTO finding (tenant, uid, case_id, digest, body, first_seen, last_seen, sightings) VALUES (?, ?, ?, ?, ?, ?, ?, 1)
-			ON CONFLICT (tenant, uid) DO UPDATE SET sightings = CASE WHEN finding.case_id = excluded.case_id THEN finding.sightings + 1 ELSE finding.sightings END,
-			case_id = CASE WHEN finding.case_id IN (excluded.case_id, ?) THEN excluded.case_id END,
-			digest = excluded.digest, body = excluded.body, last_seen = CASE WHEN finding.last_seen < excluded.last_seen THEN excluded.last_seen ELSE finding.last_seen END`,
-			u.Case.Tenant, f.uid, u.Case.ID, f.digest, f.body, now, now, f.was)
+		var err error
+		if f.was == "" || f.was == u.Case.ID {
+			err = w.shareRows(sharedFinding, u.Case.Tenant, f.uid, rowFinding, findingNew+findingHere, u.Case.Tenant, f.uid, u.Case.ID, f.digest, f.body, now, now)
+		} else {
+			err = w.share(sharedFinding, u.Case.Tenant, f.uid, findingNew+findingMoves, u.Case.Tenant, f.uid, u.Case.ID, f.digest, f.body, now, now, f.was)
+		}
 		if isNull(err) {
 			return elsewhereError(u.Case.ID, f.uid)
 		}
@@ -428,7 +458,7 @@ func budgetKeys(list []record.Reservation) []string {
 // attachments stores facts and notes.
 func (w *writer) attachments(u *unit) error {
 	for hash, body := range u.Facts {
-		if err := w.share(sharedFact, u.Case.Tenant, hash, "INSERT INTO fact (tenant, hash, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", u.Case.Tenant, hash, body); err != nil {
+		if err := w.shareRows(sharedFact, u.Case.Tenant, hash, rowFact, "INSERT INTO fact (tenant, hash, body) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", u.Case.Tenant, hash, body); err != nil {
 			return err
 		}
 	}
@@ -441,7 +471,7 @@ func (w *writer) attachments(u *unit) error {
 }
 
 func (w *writer) note(tenant string, n record.NoteText) error {
-	return w.share(sharedNote, tenant, string(n.Hash), "INSERT INTO note (tenant, hash, salt, text) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", tenant, string(n.Hash), n.Salt, n.Text)
+	return w.shareRows(sharedNote, tenant, string(n.Hash), rowNote, "INSERT INTO note (tenant, hash, salt, text) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING", tenant, string(n.Hash), n.Salt, n.Text)
 }
 
 // jsonText is a list of strings as JSON, for json_each.

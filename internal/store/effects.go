@@ -43,7 +43,7 @@ func (w *writer) settleLease(u *unit) error {
 		if epoch != l.Epoch {
 			return staleError(*l)
 		}
-		return w.send("DELETE FROM effect WHERE id = ?", l.Row.ID)
+		return w.rows(rowDone, "DELETE FROM effect WHERE id = ?", l.Row.ID)
 	}
 	n, err := w.exec("DELETE FROM effect WHERE id = ? AND epoch = ? AND lease_until > 0 AND dropped = 0", l.Row.ID, l.Epoch)
 	if err != nil {
@@ -76,14 +76,21 @@ func staleError(l record.Lease) error {
 	return fmt.Errorf("effect %s, epoch %d: %w", l.Row.ID, l.Epoch, record.ErrStale)
 }
 
+// effectAgain: a dropped effect that is called for again is a new one (epoch 0)
+// that waits for the end of the old lease.
+const effectAgain = ` ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, action = excluded.action, n = excluded.n, object = excluded.object, door = excluded.door, trace = excluded.trace, since = excluded.since,
+	not_before = excluded.not_before, next_at = CASE WHEN excluded.next_at < effect.lease_until THEN effect.lease_until ELSE excluded.next_at END,
+	epoch = CASE WHEN effect.dropped = 1 THEN 0 ELSE effect.epoch END, attempt = CASE WHEN effect.dropped = 1 THEN 0 ELSE effect.attempt END,
+	dead_since = CASE WHEN effect.dropped = 1 THEN 0 ELSE effect.dead_since END, dropped = 0`
+
 // effects adds and drops effects. A dropped effect that is in flight keeps its
 // row until its lease ends, because the world may be being touched.
 func (w *writer) effects(u *unit) error {
 	for _, id := range u.DropEffects {
-		if err := w.send("UPDATE effect SET dropped = 1, next_at = lease_until WHERE id = ? AND lease_until > ?", id, nanos(u.Case.At)); err != nil {
+		if err := w.rows(rowDrop, "UPDATE effect SET dropped = 1, next_at = lease_until WHERE id = ? AND lease_until > ?", id, nanos(u.Case.At)); err != nil {
 			return err
 		}
-		if err := w.send("DELETE FROM effect WHERE id = ? AND dropped = 0", id); err != nil {
+		if err := w.rows(rowUndrop, "DELETE FROM effect WHERE id = ? AND dropped = 0", id); err != nil {
 			return err
 		}
 	}
@@ -93,20 +100,12 @@ func (w *writer) effects(u *unit) error {
 		if w.aboard(u, e) {
 			continue
 		}
-		// A dropped effect that is called for again is a new one (epoch 0) that
-		// waits for the end of the old lease.
-		columns, values, again := "", "", ""
 		args := []any{e.ID, e.Tenant, e.CaseID, e.Effect.ID, string(e.Effect.Kind), e.Effect.Action, e.Effect.N, e.Object, at, at, e.Door, e.Trace, nanos(u.Case.At)}
-		if job, ok := w.ahead.sent.jobs[e.ID]; ok {
-			columns, values, again = ", sent_at, courier", ", ?, ?", ", sent_at = excluded.sent_at, courier = excluded.courier"
-			args = append(args, w.ahead.sent.at, job)
+		if _, ok := w.link.(*pgLink); ok {
+			args = append(args, w.ahead.sent.of(e.ID)...)
 		}
-		err := w.send(`INSERT INTO effect (id, tenant, case_id, effect_id, kind, action, n, object, not_before, next_at, epoch, lease_until, attempt, dropped, last_error, door, trace, since`+columns+`)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, '', ?, ?, ?`+values+`)
-			ON CONFLICT (id) DO UPDATE SET kind = excluded.kind, action = excluded.action, n = excluded.n, object = excluded.object, door = excluded.door, trace = excluded.trace, since = excluded.since,
-			not_before = excluded.not_before, next_at = CASE WHEN excluded.next_at < effect.lease_until THEN effect.lease_until ELSE excluded.next_at END,
-			epoch = CASE WHEN effect.dropped = 1 THEN 0 ELSE effect.epoch END, attempt = CASE WHEN effect.dropped = 1 THEN 0 ELSE effect.attempt END,
-			dead_since = CASE WHEN effect.dropped = 1 THEN 0 ELSE effect.dead_since END, dropped = 0`+again, args...)
+		err := w.rows(rowEffect, `INSERT INTO effect (id, tenant, case_id, effect_id, kind, action, n, object, not_before, next_at, door, trace, since, epoch, lease_until, attempt, dropped, last_error)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, 0, 0, 0, '')`+effectAgain, args...)
 		if err != nil {
 			return err
 		}

@@ -31,6 +31,18 @@ const eventRows = 8
 // append writes records after number seq of a stream, whose hash is head, and
 // returns the new head.
 func (w *writer) append(tenant, stream string, seq uint64, head [32]byte, records []row) ([32]byte, error) {
+	if _, ok := w.link.(*pgLink); ok {
+		for _, r := range records {
+			seq++
+			prev, hash := head, r.chained(head, tenant, stream, seq).Hash
+			err := w.rows(rowEvent, "", tenant, stream, seq, r.typ, r.schema, nanos(r.at), r.by, r.body, prev[:], hash[:])
+			if err != nil {
+				return head, eventConflict(stream, seq, err)
+			}
+			head = hash
+		}
+		return head, nil
+	}
 	for part := range slices.Chunk(records, eventRows) {
 		args := make([]any, 0, 10*len(part))
 		for _, r := range part {
@@ -41,14 +53,18 @@ func (w *writer) append(tenant, stream string, seq uint64, head [32]byte, record
 		}
 		err := w.send("INSERT INTO event (tenant, stream, seq, type, schema, at, by, body, prev, hash) VALUES "+
 			strings.Repeat("(?, ?, ?, ?, ?, ?, ?, ?, ?, ?), ", len(part)-1)+"(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", args...)
-		if isUnique(err) {
-			return head, fmt.Errorf("%s has an event %d already: %w", stream, seq, record.ErrConflict)
-		}
 		if err != nil {
-			return head, err
+			return head, eventConflict(stream, seq, err)
 		}
 	}
 	return head, nil
+}
+
+func eventConflict(stream string, seq uint64, err error) error {
+	if isUnique(err) {
+		return fmt.Errorf("%s has an event %d already: %w", stream, seq, record.ErrConflict)
+	}
+	return err
 }
 
 // checkStream refuses stream events that make no sense or would forge a case.

@@ -79,6 +79,8 @@ type request struct {
 	parts []part
 	// units are what each of the parts writes; empty for other requests.
 	units [][]*unit
+	// asks are the findings that the tail asks for.
+	asks []uidKey
 	// tail runs after the parts; if it fails, nothing of the request is stored.
 	tail part
 	errs []error
@@ -433,9 +435,6 @@ func (g *group) plain(batch []*request) error {
 		if r.err = err; err != nil && slices.Contains(r.errs, nil) {
 			return errUndo // nothing of the request is to be stored
 		}
-	}
-	if l, ok := g.w.link.(*pgLink); ok {
-		l.sorted() // repeats
 	}
 	return nil
 }

@@ -67,6 +67,8 @@ type Postgres struct {
 	pool  *pgxpool.Pool
 	group group
 	clock pgClock
+	// gather sends the short reads.
+	gather gather
 	// carriage is nil while nobody carries effects.
 	carriage atomic.Pointer[carriage]
 	// silent bounds how long a statement may go without an answer.
@@ -122,6 +124,7 @@ func openPostgres(ctx context.Context, url, program string) (*Postgres, error) {
 	}
 	s := &Postgres{pool: pool, silent: pgSilent * unheard}
 	s.tables = tables{db: s}
+	s.gather.pool, s.gather.silent = pool, s.silent
 	s.group.w = &writer{link: &pgLink{pool: pool, carriage: &s.carriage, silent: s.silent}}
 	if err := s.open(ctx); err != nil {
 		pool.Close()
@@ -343,9 +346,17 @@ func (r pgReads) each(f func(scanner) error, text string, args ...any) error {
 }
 
 func (s *Postgres) reads(ctx context.Context, f func(q querier) error) error {
-	wait := patient(ctx, s.silent)
-	defer wait.end()
-	return unreached(wait.named(f(pgReads{wait: wait, q: s.pool})), false)
+	return unreached(f(pgShort{ctx, &s.gather}), false)
+}
+
+// pgShort runs reads together with those of others.
+type pgShort struct {
+	ctx context.Context
+	g   *gather
+}
+
+func (r pgShort) each(f func(scanner) error, text string, args ...any) error {
+	return r.g.each(r.ctx, f, text, args)
 }
 
 func (s *Postgres) snapshot(ctx context.Context, f func(q querier) error) error {
@@ -410,6 +421,11 @@ type pgLink struct {
 	// waited for. A fault shows late then: the group is done again without.
 	lazy  bool
 	queue pgx.Batch
+	// own are rows of units that are not in the queue yet, counts what they add to
+	// the counters of states.
+	own    [rowKinds]rowLists
+	counts map[stateWord]int
+	texts  [allRows]string
 	// sorts: writes of rows that cases share go to shared, to be sent in one order.
 	sorts  bool
 	shared []sharedWrite
@@ -443,6 +459,7 @@ func (l *pgLink) named(err error) error { return l.wait.named(err) }
 
 func (l *pgLink) begin() (err error) {
 	l.queue, l.shared, l.held, l.wait = pgx.Batch{}, nil, nil, patient(l.base(), l.silent)
+	l.own, l.counts = [rowKinds]rowLists{}, map[stateWord]int{}
 	l.tx, err = l.pool.Begin(l.wait)
 	if err != nil {
 		l.wait.end()
@@ -480,6 +497,7 @@ func (l *pgLink) rollback() {
 
 func (l *pgLink) send(text string, args ...any) error {
 	if l.lazy {
+		l.drain()
 		l.queue.Queue(dialect(text), laterArgs(args)...)
 		return nil
 	}
@@ -500,6 +518,7 @@ func laterArgs(args []any) []any {
 
 // flush runs what is queued.
 func (l *pgLink) flush() error {
+	l.drain()
 	if l.queue.Len() == 0 {
 		return nil
 	}
@@ -509,6 +528,7 @@ func (l *pgLink) flush() error {
 }
 
 func (l *pgLink) exec(text string, args ...any) (int64, error) {
+	l.drain()
 	if l.queue.Len() > 0 {
 		var n int64
 		b := l.queue
@@ -521,6 +541,7 @@ func (l *pgLink) exec(text string, args ...any) (int64, error) {
 }
 
 func (l *pgLink) get(dest []any, text string, args ...any) error {
+	l.drain()
 	if l.queue.Len() > 0 {
 		b := l.queue
 		l.queue = pgx.Batch{}
@@ -540,15 +561,6 @@ func (l *pgLink) each(f func(scanner) error, text string, args ...any) error {
 
 func (l *pgLink) rowLock() string    { return " FOR UPDATE" }
 func (l *pgLink) skipLocked() string { return " FOR UPDATE SKIP LOCKED" }
-
-// Known returns what is known of finding uids (engine.Store).
-func (s *Postgres) Known(ctx context.Context, tenant string, uids []string) (map[string]record.Known, error) {
-	out := make(map[string]record.Known, len(uids))
-	if len(uids) == 0 {
-		return out, nil
-	}
-	return out, s.lookUpFindings(ctx, tenant, uids, out)
-}
 
 // Findings returns the findings of a case with their counters, by uid.
 func (s *Postgres) Findings(ctx context.Context, caseID string) ([]FindingRow, error) {

@@ -4,6 +4,8 @@ import (
 	"slices"
 
 	"github.com/jackc/pgx/v5"
+
+	"github.com/casement/casement/internal/record"
 )
 
 // ahead is what a transaction read for all of its units at once, instead of
@@ -12,6 +14,7 @@ import (
 type ahead struct {
 	cases  map[string]*stored // nil for a case that is not there
 	leases map[string]uint64  // the epoch in force; 0 for none
+	known  map[uidKey]record.Known
 	// sent are the couriers that went off for its effects.
 	sent sent
 }
@@ -38,7 +41,9 @@ func (a *ahead) lease(u *unit) (uint64, bool) {
 func (l *pgLink) readAhead(batch []*request) (ahead, error) {
 	var out ahead
 	var cases, leases []string
+	var asks []uidKey
 	for _, r := range batch {
+		asks = append(asks, r.asks...)
 		for _, u := range slices.Concat(r.units...) {
 			cases = append(cases, pgText(u.Case.ID))
 			if u.Done != nil && !u.Hold {
@@ -46,10 +51,10 @@ func (l *pgLink) readAhead(batch []*request) (ahead, error) {
 			}
 		}
 	}
-	if len(cases) < 2 { // one waits for one answer anyway
+	if len(cases) < 2 && len(asks) == 0 { // one waits for one answer anyway
 		return out, nil
 	}
-	out = ahead{cases: make(map[string]*stored, len(cases)), leases: make(map[string]uint64, len(leases))}
+	out = ahead{cases: make(map[string]*stored, len(cases)), leases: make(map[string]uint64, len(leases)), known: make(map[uidKey]record.Known, len(asks))}
 	for _, id := range cases {
 		out.cases[id] = nil // missing, unless it is found
 	}
@@ -68,6 +73,24 @@ func (l *pgLink) readAhead(batch []*request) (ahead, error) {
 				return err
 			})
 		})
+	}
+	if len(asks) > 0 {
+		for _, key := range asks {
+			out.known[key] = record.Known{}
+		}
+		tenants, uids := columns(asks)
+		b.Queue(dialect(pgKnownText), tenants, uids).Query(func(rows pgx.Rows) error {
+			return l.collect(rows, func(row scanner) error {
+				i, k, err := scanKnown(row)
+				if err == nil {
+					out.known[asks[i]] = k
+				}
+				return err
+			})
+		})
+	}
+	if len(cases) == 0 {
+		return out, l.tx.SendBatch(l.context(), &b).Close()
 	}
 	b.Queue("SELECT id, "+storedColumns+" FROM case_state WHERE id = ANY($1) ORDER BY id FOR UPDATE", distinct(cases)).Query(func(rows pgx.Rows) error {
 		return l.collect(rows, func(row scanner) error {

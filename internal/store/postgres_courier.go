@@ -49,6 +49,14 @@ type sent struct {
 	jobs map[string]int64
 }
 
+// of returns when a courier went off for an effect, and its job: -1 and 0 if none did.
+func (s sent) of(effect string) []any {
+	if job, ok := s.jobs[effect]; ok {
+		return []any{s.at, job}
+	}
+	return []any{-1, 0}
+}
+
 // sendAhead sends couriers for what the units of a group will add: one for each
 // case and object, because they do one thing at a time, and none for what this
 // node leases along. An effect that is not stored in the end costs a courier who

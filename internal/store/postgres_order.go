@@ -27,20 +27,26 @@ const lockGroups = "groups"
 type sharedTable int
 
 const (
-	sharedKey sharedTable = iota
+	sharedKey      sharedTable = iota
+	sharedKeyAgain             // rows of sharedKey that the transaction wrote
 	sharedFinding
 	sharedRaw
+	sharedRawUse
 	sharedFact
 	sharedNote
-	sharedSighting
 )
 
 // sharedWrite is a write of rows that cases share.
 type sharedWrite struct {
 	table       sharedTable
 	tenant, row string
-	text        string
+	text        string // "" for a row of a kind
+	kind        rowKind
 	args        []any
+}
+
+func (s sharedWrite) sameRow(o sharedWrite) bool {
+	return s.table == o.table && s.tenant == o.tenant && s.row == o.row
 }
 
 // share is send for a row that cases share: it may run as late as the next
@@ -51,18 +57,28 @@ func (w *writer) share(table sharedTable, tenant, row, text string, args ...any)
 		return w.send(text, args...)
 	}
 	w.changed++
-	l.shared = append(l.shared, sharedWrite{table, tenant, row, text, laterArgs(args)})
+	l.shared = append(l.shared, sharedWrite{table: table, tenant: tenant, row: row, text: text, args: laterArgs(args)})
 	return nil
 }
 
 // sorted queues what was shared, in the order of all processes. Writes of one
-// row keep theirs.
+// row keep theirs: rows of a kind go together, but none twice.
 func (l *pgLink) sorted() {
+	l.drain()
 	slices.SortStableFunc(l.shared, func(a, b sharedWrite) int {
 		return cmp.Or(cmp.Compare(a.table, b.table), cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.row, b.row))
 	})
-	for _, s := range l.shared {
-		l.queue.Queue(dialect(s.text), s.args...)
+	var rows [][]any
+	for i, s := range l.shared {
+		if s.text != "" {
+			l.queue.Queue(dialect(s.text), s.args...)
+			continue
+		}
+		rows = append(rows, s.args)
+		if i+1 == len(l.shared) || l.shared[i+1].text != "" || l.shared[i+1].kind != s.kind || l.shared[i+1].sameRow(s) {
+			l.queueRows(s.kind, rows...)
+			rows = nil
+		}
 	}
 	l.shared = nil
 }

@@ -153,6 +153,7 @@ func (w *writer) rideAlong(l *pgLink) {
 	if r == nil || len(r.cases) == 0 {
 		return
 	}
+	l.drain()
 	l.queue.Queue(`WITH first AS (
 			SELECT DISTINCT ON (e.case_id) e.id, e.object, e.next_at FROM effect e WHERE e.case_id = ANY($1) AND e.dropped = 0 AND e.next_at <= $2
 			AND NOT EXISTS (SELECT 1 FROM effect o WHERE o.case_id = e.case_id AND o.lease_until > 0)

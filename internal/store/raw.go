@@ -64,18 +64,23 @@ func (p *unit) prepareRaws() error {
 	return nil
 }
 
+const rawAgain = " ON CONFLICT (hash, tenant) DO UPDATE SET at = CASE WHEN raw.at < excluded.at THEN excluded.at ELSE raw.at END"
+
 // raws stores raw records that are not stored yet, and whose they are. One that
 // is there is touched: who prunes it at the same time looks again.
 func (w *writer) raws(u *unit) error {
 	at := nanos(u.Case.At)
 	for i, r := range u.Raws {
 		tenant, hash := u.Case.Tenant, u.rawHashes[i]
-		err := w.share(sharedRaw, tenant, r.Hash, `INSERT INTO raw (tenant, hash, uid, at, size, stored, body) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (hash, tenant) DO UPDATE
-			SET at = CASE WHEN raw.at < excluded.at THEN excluded.at ELSE raw.at END`, tenant, hash, r.UID, at, r.Size, len(r.Body), r.Body)
+		err := w.shareRows(sharedRaw, tenant, r.Hash, rowRaw, "INSERT INTO raw (tenant, hash, uid, at, size, stored, body) VALUES (?, ?, ?, ?, ?, ?, ?)"+rawAgain, tenant, hash, r.UID, at, r.Size, len(r.Body), r.Body)
 		if err != nil {
 			return err
 		}
-		err = w.share(sharedRaw, tenant, r.Hash, "INSERT INTO raw_use (tenant, raw, uid) SELECT r.tenant, r.id, CAST(? AS TEXT) FROM raw r WHERE r.hash = ? AND r.tenant = ? AND r.uid <> ? ON CONFLICT DO NOTHING", r.UID, hash, tenant, r.UID)
+		if _, ok := w.link.(*pgLink); ok {
+			err = w.shareRows(sharedRawUse, tenant, r.Hash, rowRawUse, "", tenant, hash, r.UID)
+		} else {
+			err = w.send("INSERT INTO raw_use (tenant, raw, uid) SELECT r.tenant, r.id, CAST(? AS TEXT) FROM raw r WHERE r.hash = ? AND r.tenant = ? AND r.uid <> ? ON CONFLICT DO NOTHING", r.UID, hash, tenant, r.UID)
+		}
 		if err != nil {
 			return err
 		}

@@ -62,11 +62,7 @@ func (s *tables) Keys(ctx context.Context, keys []record.CaseKey) (map[record.Ca
 			}
 			var refs []record.CaseRef
 			err := q.each(func(row scanner) error {
-				var r record.CaseRef
-				var closed int64
-				var how string
-				err := row.Scan(&r.ID, &r.Open, &closed, &how)
-				r.ClosedAt, r.How = instant(closed), remedy.How(how)
+				r, err := scanRef(row)
 				refs = append(refs, r)
 				return err
 			}, `SELECT c.id, c.open, c.closed_at, c.how FROM case_key k CROSS JOIN case_state c ON c.id = k.case_id
@@ -84,6 +80,16 @@ func (s *tables) Keys(ctx context.Context, keys []record.CaseKey) (map[record.Ca
 		return nil, fmt.Errorf("read keys: %w", err)
 	}
 	return out, nil
+}
+
+// scanRef reads a case of a key, after other columns.
+func scanRef(row scanner, before ...any) (record.CaseRef, error) {
+	var r record.CaseRef
+	var closed int64
+	var how string
+	err := row.Scan(append(before, &r.ID, &r.Open, &closed, &how)...)
+	r.ClosedAt, r.How = instant(closed), remedy.How(how)
+	return r, err
 }
 
 // Keys returns the cases bound to keys (engine.Store); see tables.Keys.
@@ -107,11 +113,6 @@ func (s *SQLite) Known(ctx context.Context, tenant string, uids []string) (map[s
 	if len(missing) == 0 {
 		return out, nil
 	}
-	return out, s.lookUpFindings(ctx, tenant, missing, out)
-}
-
-// lookUpFindings adds to out what the database knows of findings.
-func (s *tables) lookUpFindings(ctx context.Context, tenant string, missing []string, out map[string]record.Known) error {
 	err := s.db.reads(ctx, func(q querier) error {
 		for _, uid := range missing {
 			err := q.each(func(row scanner) error {
@@ -119,7 +120,7 @@ func (s *tables) lookUpFindings(ctx context.Context, tenant string, missing []st
 				err := row.Scan(&k.CaseID, &k.Digest, &k.Quiet)
 				out[uid] = k
 				return err
-			}, "SELECT f.case_id, f.digest, c.quiet FROM finding f CROSS JOIN case_state c ON c.id = f.case_id WHERE f.tenant = ? AND f.uid = ?", tenant, uid)
+			}, knownText, tenant, uid)
 			if err != nil {
 				return err
 			}
@@ -127,10 +128,13 @@ func (s *tables) lookUpFindings(ctx context.Context, tenant string, missing []st
 		return nil
 	})
 	if err != nil {
-		return fmt.Errorf("read known findings: %w", err)
+		return nil, fmt.Errorf("read known findings: %w", err)
 	}
-	return nil
+	return out, nil
 }
+
+// knownText reads what is known of a finding.
+const knownText = "SELECT f.case_id, f.digest, c.quiet FROM finding f CROSS JOIN case_state c ON c.id = f.case_id WHERE f.tenant = ? AND f.uid = ?"
 
 // quick reads one row with the reads of all who ask now; sql.ErrNoRows if there
 // is none.

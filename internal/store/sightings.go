@@ -1,14 +1,12 @@
 package store
 
 import (
-	"cmp"
 	"context"
 	"database/sql"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/maphash"
-	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -154,39 +152,32 @@ func (t *txn) wrote(u *unit) {
 
 // sightings takes repeats into the transaction, or refuses all of them.
 func (w *writer) sightings(seen []record.Sighting) error {
-	for _, x := range seen {
-		k, err := w.known(uidKey{x.Tenant, x.UID})
-		if err != nil {
-			return err
-		}
+	known, err := w.knownOf(uidsOf(seen))
+	if err != nil {
+		return err
+	}
+	for i, k := range known {
 		if !k.Quiet {
-			return fmt.Errorf("finding %s is unknown or its case is no longer quiet: %w", x.UID, record.ErrConflict)
+			return fmt.Errorf("finding %s is unknown or its case is no longer quiet: %w", seen[i].UID, record.ErrConflict)
 		}
 	}
 	w.txn.seen = append(w.txn.seen, seen...)
-	if w.memory == nil {
-		return w.countNow(seen)
-	}
 	return nil
 }
 
-// countNow adds repeats to their counters, in one order, so that two
-// transactions never wait for each other.
-func (w *writer) countNow(seen []record.Sighting) error {
-	sum := map[uidKey]repeats{}
-	for _, x := range seen {
-		k := uidKey{x.Tenant, x.UID}
-		sum[k] = sum[k].plus(repeats{max(x.Count, 1), nanos(x.At)})
+// knownOf is known for several findings.
+func (w *writer) knownOf(keys []uidKey) ([]record.Known, error) {
+	if l, ok := w.link.(*pgLink); ok {
+		return w.knownTo(l, keys)
 	}
-	keys := slices.SortedFunc(maps.Keys(sum), func(a, b uidKey) int { return cmp.Or(cmp.Compare(a.tenant, b.tenant), cmp.Compare(a.uid, b.uid)) })
-	for _, k := range keys {
-		err := w.share(sharedSighting, k.tenant, k.uid, `INSERT INTO sighting (tenant, uid, n, last_seen) VALUES (?, ?, ?, ?) ON CONFLICT (tenant, uid) DO UPDATE
-			SET n = sighting.n + excluded.n, last_seen = greatest(sighting.last_seen, excluded.last_seen)`, k.tenant, k.uid, sum[k].n, sum[k].last)
-		if err != nil {
-			return err
+	out := make([]record.Known, len(keys))
+	for i, key := range keys {
+		var err error
+		if out[i], err = w.known(key); err != nil {
+			return nil, err
 		}
 	}
-	return nil
+	return out, nil
 }
 
 // known is what the transaction sees of a finding; the zero value if nothing.
@@ -199,8 +190,7 @@ func (w *writer) known(key uidKey) (record.Known, error) {
 		return k, nil
 	}
 	k = record.Known{}
-	err := w.get([]any{&k.CaseID, &k.Digest, &k.Quiet}, `SELECT f.case_id, f.digest, c.quiet FROM finding f CROSS JOIN case_state c ON c.id = f.case_id
-		WHERE f.tenant = ? AND f.uid = ?`, key.tenant, key.uid)
+	err := w.get([]any{&k.CaseID, &k.Digest, &k.Quiet}, knownText, key.tenant, key.uid)
 	if errors.Is(err, sql.ErrNoRows) {
 		return record.Known{}, nil
 	}
@@ -216,8 +206,8 @@ func (w *writer) known(key uidKey) (record.Known, error) {
 // endSightings writes the repeats of the transaction and returns their
 // position, 0 if there are none. It counts some when too many wait.
 func (w *writer) endSightings() (int64, error) {
-	if w.memory == nil {
-		return 0, nil
+	if l, ok := w.link.(*pgLink); ok {
+		return 0, w.countNow(l)
 	}
 	if w.memory.uncounted() > maxPending {
 		if err := w.fold(foldWithCommit); err != nil {

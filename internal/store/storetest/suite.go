@@ -34,6 +34,7 @@ func Run(t *testing.T, open func(t *testing.T) Backend) {
 		{"Budget", testBudget},
 		{"Pause", testPause},
 		{"Sightings", testSightings},
+		{"Sight", testSight},
 		{"FindingReplaced", testFindingReplaced},
 		{"GuardrailCounts", testGuardrailCounts},
 		{"RawRecords", testRaw},
@@ -365,6 +366,44 @@ func testSightings(t *testing.T, b Backend) {
 	wantErr(t, see(record.Sighting{Tenant: tenant, UID: "uid-c1", At: at, Count: 1}), record.ErrConflict)
 	rows, _ = b.Findings(ctx, "c1")
 	equal(t, "sightings", rows[0].Sightings, 6)
+}
+
+// testSight: what is a repeat is told and counted by one commit.
+func testSight(t *testing.T, b Backend) {
+	u := NewCase("c1", "k1")
+	must(t, b, u)
+	must(t, b, NewCase("c2", "k2"))
+	digest := func(id string) string { return finding.DecisionDigest(Finding(id)) }
+	rs := []record.Repeat{{UID: "uid-c1", Digest: digest("c1")}, {UID: "nobody", Digest: digest("c1")}, {UID: "uid-c2", Digest: "another"}, {UID: "uid-c1", Digest: digest("c1")}}
+	first := record.Known{CaseID: "c1", Digest: digest("c1"), Quiet: true}
+	want := []record.Known{first, {}, {CaseID: "c2", Digest: digest("c2"), Quiet: true}, first}
+	at := Epoch().Add(time.Hour)
+	seen := func(id string) (int, time.Time) {
+		rows, err := b.Findings(ctx, id)
+		equal(t, "findings error", err, nil)
+		return rows[0].Sightings, rows[0].LastSeen
+	}
+	known, err := b.Sight(ctx, tenant, rs, at)
+	equal(t, "sight", err, nil)
+	equal(t, "known", known, want)
+	n, last := seen("c1")
+	equal(t, "repeats and the first", n, 3)
+	equal(t, "last", last, at)
+	n, _ = seen("c2")
+	equal(t, "another digest is no repeat", n, 1)
+
+	other, err := b.Sight(ctx, "other", rs[:1], at)
+	equal(t, "other tenant", err, nil)
+	equal(t, "known of another tenant", other, []record.Known{{}})
+
+	must(t, b, closed(u.Case, at))
+	want[0].Quiet, want[3].Quiet = false, false
+	known, err = b.Sight(ctx, tenant, rs, at.Add(time.Hour))
+	equal(t, "sight after the end", err, nil)
+	equal(t, "known after the end", known, want)
+	n, last = seen("c1")
+	equal(t, "no repeat after the end", n, 3)
+	equal(t, "last before the end", last, at)
 }
 
 func testFindingReplaced(t *testing.T, b Backend) {
