@@ -1,24 +1,18 @@
 package store
 
 import (
-	"bytes"
-	"cmp"
 	"context"
-	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
-	"unicode/utf8"
 
 	"github.com/jackc/pgx/v5"
-	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgxpool"
 	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/pressly/goose/v3"
@@ -218,86 +212,6 @@ func (s *Postgres) Now() time.Time {
 	return s.clock.said.Add(time.Since(s.clock.heard)).Round(0)
 }
 
-// dialect turns a statement of the tables into PostgreSQL's.
-func dialect(text string) string {
-	text = strings.ReplaceAll(text, "json_each(?)", "(SELECT json_array_elements_text(CAST(? AS json)) AS value)")
-	text = strings.ReplaceAll(text, "CROSS JOIN", "JOIN") // holds SQLite to an order of joins
-	text = strings.ReplaceAll(text, "instr(", "strpos(")
-	var b strings.Builder
-	n := 0
-	for i := 0; i < len(text); i++ {
-		if text[i] != '?' {
-			b.WriteByte(text[i])
-			continue
-		}
-		b.WriteByte('$')
-		if i+1 == len(text) || text[i+1] < '0' || text[i+1] > '9' {
-			n++
-			b.WriteString(strconv.Itoa(n))
-		}
-	}
-	return b.String()
-}
-
-// pgArgs are arguments as the columns hold them. PostgreSQL's texts hold
-// neither NUL nor what is no UTF-8.
-func pgArgs(args []any) []any {
-	out := make([]any, len(args))
-	for i, a := range args {
-		switch x := a.(type) {
-		case bool:
-			out[i] = 0
-			if x {
-				out[i] = 1
-			}
-		case string:
-			out[i] = pgText(x)
-		default:
-			out[i] = a
-		}
-	}
-	return out
-}
-
-func pgText(s string) string {
-	if strings.IndexByte(s, 0) < 0 && utf8.ValidString(s) {
-		return s
-	}
-	return strings.ReplaceAll(strings.ToValidUTF8(s, "\uFFFD"), "\x00", "\uFFFD")
-}
-
-// pgRow scans yes and no from numbers.
-type pgRow struct{ row pgx.Row }
-
-type pgBool struct {
-	to *bool
-	n  int64
-}
-
-// Scan implements scanner.
-func (r pgRow) Scan(dest ...any) error {
-	var bools []*pgBool
-	out := dest
-	for i, d := range dest {
-		if b, ok := d.(*bool); ok {
-			if bools == nil {
-				out = append([]any(nil), dest...)
-			}
-			x := &pgBool{to: b}
-			bools = append(bools, x)
-			out[i] = &x.n
-		}
-	}
-	err := r.row.Scan(out...)
-	for _, b := range bools {
-		*b.to = b.n != 0
-	}
-	if errors.Is(err, pgx.ErrNoRows) {
-		return sql.ErrNoRows
-	}
-	return err
-}
-
 // pgQuerier is a connection, a pool or a transaction.
 type pgQuerier interface {
 	Query(ctx context.Context, text string, args ...any) (pgx.Rows, error)
@@ -400,167 +314,6 @@ func (w *writer) alone(p part) error {
 	}
 	return w.commit()
 }
-
-// pgAgain reports whether the transaction may succeed if it is run again.
-func pgAgain(err error) bool {
-	e, ok := errors.AsType[*pgconn.PgError](err)
-	return ok && (e.Code == pgDeadlock || e.Code == pgSerialization)
-}
-
-// pgDead reports whether the transaction is lost for a reason outside of it:
-// somebody else's locks, or the connection.
-func pgDead(err error) bool { return pgAgain(err) || pgLost(err) }
-
-// pgLink writes on a connection that it takes from the pool for one
-// transaction. Without a context a transaction that has begun runs to its end.
-type pgLink struct {
-	pool *pgxpool.Pool
-	ctx  context.Context
-	tx   pgx.Tx
-	// lazy sends are queued and go out together with the next statement that is
-	// waited for. A fault shows late then: the group is done again without.
-	lazy  bool
-	queue pgx.Batch
-	// own are rows of units that are not in the queue yet, counts what they add to
-	// the counters of states.
-	own    [rowKinds]rowLists
-	counts map[stateWord]int
-	texts  [allRows]string
-	// sorts: writes of rows that cases share go to shared, to be sent in one order.
-	sorts  bool
-	shared []sharedWrite
-	// held are the locks that the transaction has.
-	held map[string]bool
-	// carriage is what the group sends couriers by.
-	carriage *atomic.Pointer[carriage]
-	// silent bounds each statement, 0 for none; wait does so in a transaction.
-	silent time.Duration
-	wait   *patience
-}
-
-// context is for the next statement.
-func (l *pgLink) context() context.Context {
-	if l.wait != nil {
-		l.wait.again()
-		return l.wait
-	}
-	return l.base()
-}
-
-func (l *pgLink) base() context.Context {
-	if l.ctx == nil {
-		return context.Background()
-	}
-	return l.ctx
-}
-
-// named names the server's silence.
-func (l *pgLink) named(err error) error { return l.wait.named(err) }
-
-func (l *pgLink) begin() (err error) {
-	l.queue, l.shared, l.held, l.wait = pgx.Batch{}, nil, nil, patient(l.base(), l.silent)
-	l.own, l.counts = [rowKinds]rowLists{}, map[stateWord]int{}
-	l.tx, err = l.pool.Begin(l.wait)
-	if err != nil {
-		l.wait.end()
-	}
-	return err
-}
-
-func (l *pgLink) commit() error {
-	if err := l.flush(); err != nil {
-		l.rollback()
-		return err
-	}
-	// Once it is sent the outcome is awaited: it can no longer be taken back.
-	sent := !l.tx.Conn().IsClosed()
-	l.wait.end()
-	wait := patient(context.WithoutCancel(l.base()), l.silent)
-	defer wait.end()
-	err := l.tx.Commit(wait)
-	if named := wait.named(err); named != err && sent {
-		return fmt.Errorf("%w: %w for %s (%v)", record.ErrUnsure, errSilent, l.silent, err)
-	}
-	return unreached(err, sent)
-}
-
-func (l *pgLink) rollback() {
-	if l.wait != nil {
-		l.wait.end()
-	}
-	if l.tx != nil {
-		wait := patient(context.WithoutCancel(l.base()), l.silent)
-		defer wait.end()
-		_ = l.tx.Rollback(wait) // the connection is closed if it fails
-	}
-}
-
-func (l *pgLink) send(text string, args ...any) error {
-	if l.lazy {
-		l.drain()
-		l.queue.Queue(dialect(text), laterArgs(args)...)
-		return nil
-	}
-	_, err := l.exec(text, args...)
-	return err
-}
-
-// laterArgs are arguments that are sent when their owner may have changed them.
-func laterArgs(args []any) []any {
-	later := pgArgs(args)
-	for i, a := range later {
-		if b, ok := a.([]byte); ok {
-			later[i] = bytes.Clone(b)
-		}
-	}
-	return later
-}
-
-// flush runs what is queued.
-func (l *pgLink) flush() error {
-	l.drain()
-	if l.queue.Len() == 0 {
-		return nil
-	}
-	b := l.queue
-	l.queue = pgx.Batch{}
-	return l.tx.SendBatch(l.context(), &b).Close()
-}
-
-func (l *pgLink) exec(text string, args ...any) (int64, error) {
-	l.drain()
-	if l.queue.Len() > 0 {
-		var n int64
-		b := l.queue
-		l.queue = pgx.Batch{}
-		b.Queue(dialect(text), pgArgs(args)...).Exec(func(tag pgconn.CommandTag) error { n = tag.RowsAffected(); return nil })
-		return n, l.tx.SendBatch(l.context(), &b).Close()
-	}
-	tag, err := l.tx.Exec(l.context(), dialect(text), pgArgs(args)...)
-	return tag.RowsAffected(), err
-}
-
-func (l *pgLink) get(dest []any, text string, args ...any) error {
-	l.drain()
-	if l.queue.Len() > 0 {
-		b := l.queue
-		l.queue = pgx.Batch{}
-		var found error
-		b.Queue(dialect(text), pgArgs(args)...).QueryRow(func(row pgx.Row) error { found = pgRow{row}.Scan(dest...); return nil })
-		return cmp.Or(l.tx.SendBatch(l.context(), &b).Close(), found)
-	}
-	return pgRow{l.tx.QueryRow(l.context(), dialect(text), pgArgs(args)...)}.Scan(dest...)
-}
-
-func (l *pgLink) each(f func(scanner) error, text string, args ...any) error {
-	if err := l.flush(); err != nil {
-		return err
-	}
-	return pgEach(l.context(), l.tx, f, text, args)
-}
-
-func (l *pgLink) rowLock() string    { return " FOR UPDATE" }
-func (l *pgLink) skipLocked() string { return " FOR UPDATE SKIP LOCKED" }
 
 // Findings returns the findings of a case with their counters, by uid.
 func (s *Postgres) Findings(ctx context.Context, caseID string) ([]FindingRow, error) {
