@@ -28,7 +28,7 @@ targets: setup ## get the dear real servers once (MinIO, Kubernetes API server, 
 	@for t in minio kube-apiserver gitea ceph-rgw; do scripts/targets/$$t.sh >/dev/null || exit 1; done
 
 test: setup ## install what the tests need, run all of them
-	@scripts/test.sh -timeout 15m ./...
+	@scripts/test.sh -timeout 15m -p 3 ./... # three packages at a time: the long ones mostly wait for servers
 
 test-full: targets ## everything, nothing may be skipped, plus mutants, the long simulation and the long kill run
 	@CASEMENT_FULL=1 scripts/test.sh -timeout 60m ./...
