@@ -155,3 +155,18 @@ func (s *SQLite) State(ctx context.Context, id string) (string, error) {
 	err := s.one(ctx, []any{&state}, "SELECT state FROM case_state WHERE id = ?", id)
 	return state, err
 }
+
+// Short makes a read that goes out together with others, and calls f with each
+// number that it finds.
+func (s *Postgres) Short(ctx context.Context, f func(n int), text string, args ...any) error {
+	return s.reads(ctx, func(q querier) error {
+		return q.each(func(row scanner) error {
+			var n int
+			if err := row.Scan(&n); err != nil {
+				return err
+			}
+			f(n)
+			return nil
+		}, text, args...)
+	})
+}
