@@ -128,13 +128,7 @@ func scope(q web.ExceptionRequest) string {
 }
 
 func scopeWords(class, pkg, project, weakness string) string {
-	var parts []string
-	for _, x := range [][2]string{{"weakness", weakness}, {"package", pkg}, {"project", project}, {"class", class}} {
-		if x[1] != "" {
-			parts = append(parts, x[0]+" "+x[1])
-		}
-	}
-	return clean(strings.Join(parts, ", "))
+	return clean(web.ExceptionScope(class, pkg, project, weakness))
 }
 
 func (c *cli) exceptionRevokeCommand() *cobra.Command {

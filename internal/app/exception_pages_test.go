@@ -1,6 +1,7 @@
 package app_test
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
@@ -90,6 +91,27 @@ func TestExceptionPages(t *testing.T) {
 	page("vic", "/exceptions?all=1", "Revoked", "replaced on Friday")
 	if strings.Contains(page("vic", "/exceptions"), "Security group open") {
 		t.Error("what was ended is set aside still")
+	}
+
+	moved(form("lee", "/exceptions", gate), "/exceptions?said=except")
+	s.want(200, "vic", "GET", "/api/v1/exceptions", "", &l)
+	moved(form("dana", "/exceptions/"+l.Requests[0].ID+"/end", url.Values{"asked": {"1"}}), "/exceptions?said=drop-exception")
+	page("dana", "/exceptions?said=drop-exception", "The request is dropped", "No exceptions")
+	dropped := false
+	for line := range strings.Lines(s.do("token:mara", "GET", "/api/v1/ledger/export", "").Body.String()) {
+		var e struct {
+			Record struct {
+				Type string
+				Body []byte // who and what
+			}
+		}
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatal(err)
+		}
+		dropped = dropped || e.Record.Type == "exception_dropped" && strings.Contains(string(e.Record.Body), `"u-dana"`)
+	}
+	if !dropped {
+		t.Error("the ledger does not hold who dropped the request")
 	}
 	if r := form("dana", "/exceptions/none/end", nil); r.StatusCode != http.StatusNotFound {
 		t.Errorf("nothing ends: %s", r.Status)

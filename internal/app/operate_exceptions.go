@@ -28,8 +28,9 @@ const (
 	maxRequests = 500
 	// maxException is the longest time an exception may last.
 	maxException = 366 * 24 * time.Hour
-	// eventExceptionAsked is recorded in the guardrail stream.
-	eventExceptionAsked = "exception_asked"
+	// These are recorded in the guardrail stream.
+	eventExceptionAsked   = "exception_asked"
+	eventExceptionDropped = "exception_dropped"
 )
 
 // requests returns the requests that wait, and the bytes they were read from.
@@ -182,6 +183,11 @@ func (v waivers) EndException(ctx context.Context, p auth.Principal, id, caseID 
 		return err
 	}
 	if i := slices.IndexFunc(list, func(x web.ExceptionRequest) bool { return x.ID == id }); i >= 0 {
+		body, _ := json.Marshal(map[string]string{"id": id}) // a text: cannot fail
+		// First, so that none is dropped without a record.
+		if _, err := a.Store.AppendEvent(ctx, store.StreamEvent{Tenant: p.Tenant, Stream: store.StreamGuardrail, Type: eventExceptionDropped, Schema: 1, At: a.Store.Now(), By: p.Actor(), Body: body}); err != nil {
+			return err
+		}
 		return a.saveRequests(ctx, p.Tenant, raw, slices.Delete(list, i, i+1))
 	}
 	return a.Store.RevokeException(ctx, p.Tenant, id, p.Actor(), a.Store.Now())

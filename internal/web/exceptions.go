@@ -143,6 +143,9 @@ func (s *server) exceptionsPage(w http.ResponseWriter, r *http.Request) error {
 	if d.Standing, d.Requests, err = s.Exceptions.Exceptions(ctx, p, d.All); err != nil {
 		return err
 	}
+	if !d.All {
+		d.Standing = slices.DeleteFunc(d.Standing, func(e StandingException) bool { return !e.Active })
+	}
 	list, err := s.Reader.ListCases(ctx, store.CaseFilter{Tenant: p.Tenant, State: string(remedy.StateExcepted)}, "", pageSize)
 	if err != nil {
 		return err
@@ -199,12 +202,16 @@ func (s *server) endForm(w http.ResponseWriter, r *http.Request) error {
 	if err := s.Exceptions.EndException(r.Context(), auth.FromContext(r.Context()), r.PathValue("id"), r.PostForm.Get("case")); err != nil {
 		return err
 	}
-	http.Redirect(w, r, "/exceptions?said=end-exception", http.StatusSeeOther)
+	said := "end-exception"
+	if r.PostForm.Get("asked") != "" {
+		said = "drop-exception"
+	}
+	http.Redirect(w, r, "/exceptions?said="+said, http.StatusSeeOther)
 	return nil
 }
 
-// scopeOf says what passes the gate by an exception.
-func scopeOf(class, pkg, project, weakness string) string {
+// ExceptionScope says in words what passes the gate by an exception.
+func ExceptionScope(class, pkg, project, weakness string) string {
 	var parts []string
 	for _, x := range [][2]string{{"weakness", weakness}, {"package", pkg}, {"project", project}, {"class", class}} {
 		if x[1] != "" {

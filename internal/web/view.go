@@ -83,6 +83,8 @@ func saidText(word string) string {
 		return "Asked. The exception holds once somebody else grants it."
 	case "grant":
 		return "Granted. It ends by itself; the ledger holds who asked and who granted it."
+	case "drop-exception":
+		return "The request is dropped; the ledger holds who dropped it."
 	case "end-exception":
 		return "Ended. What it set aside or let pass is judged again."
 	case "ack":
