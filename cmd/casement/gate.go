@@ -18,13 +18,14 @@ import (
 )
 
 func (c *cli) gateCommand() *cobra.Command {
-	var g gating
+	g := gating{statusWait: statusWait}
 	cmd := &cobra.Command{
 		Use:   "gate FILE...",
 		Short: "Stop a build on what policy blocks",
 		Long: `Judge the report of a scanner and stop the build on what policy blocks. Exit code 0: the
 build may go on; 4: policy blocks it; any other: the gate could not decide, and the build
-must not go on either (1: report empty or unreadable, 3: policy invalid).
+must not go on either (1: report empty or unreadable, 3: policy invalid, 8: the forge
+did not take the verdict, whatever it is, or the install can't be reached).
 
 When an install is known (CASEMENT_URL and CASEMENT_TOKEN, or --data), its exceptions
 count until their dates, and each blocked exposure gets a case with a ticket there, once.`,
@@ -51,6 +52,8 @@ type gating struct {
 	mappings             []string
 	project, status      string
 	noTicket, allowEmpty bool
+	// statusWait bounds one telling of a status.
+	statusWait time.Duration
 }
 
 // gate judges the reports and prints the verdict; what it can't decide fails.

@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
+	"github.com/casement/casement/internal/connector"
 	"github.com/casement/casement/internal/connector/commitstatus"
 	"github.com/casement/casement/internal/gate"
 )
@@ -48,29 +50,78 @@ func (v gateVerdict) status(err error) commitstatus.Status {
 	return s
 }
 
+// statusWait bounds one telling of a status; stoppedWait does so for a run that
+// somebody stopped and waits for.
+const (
+	statusWait  = 15 * time.Second
+	stoppedWait = 3 * time.Second
+)
+
+// tokenNeeds is how to mend a status that is refused.
+const tokenNeeds = "check --status, and that " + statusToken + " may set statuses of this repository (Gitea: write:repository; GitHub: commit statuses, write)"
+
 // gateAndTell runs the gate and tells the forge. It takes back the verdict of an
-// earlier run first, so that one that dies under way leaves the merge shut. A
-// status that is not taken fails a build that would pass: the merge stays shut
-// and somebody has to know why.
+// earlier run first, so that one that dies under way leaves the merge shut.
+// Where the forge does not take that, the run goes on, as its verdict may be
+// taken, and says what stands meanwhile. A verdict that is not taken ends with
+// codeRemote whatever it is: a build that goes on after a blocked gate (code 4)
+// relies on the check to hold the merge.
 func (c *cli) gateAndTell(ctx context.Context, g *gating, f *formats, args []string) error {
-	token := c.env(statusToken)
-	if g.status != "" && token == "" {
-		return failf(codeUsage, "set "+statusToken+" to a token that may set statuses", "--status is given, but %s is not set", statusToken)
-	}
 	if g.status == "" {
 		_, err := c.gate(ctx, g, f, args)
 		return err
 	}
-	// A forge that does not take this one is told of at the verdict.
-	_ = commitstatus.Post(ctx, g.status, token, commitstatus.Status{State: "pending", Context: gateContext, Description: "the gate judges"}, c.now)
+	token := c.env(statusToken)
+	if token == "" {
+		return failf(codeUsage, "set "+statusToken+" to a token that may set statuses", "--status is given, but %s is not set", statusToken)
+	}
+	if err := commitstatus.Check(g.status); err != nil {
+		return failf(codeUsage, "", "--status: %w", err)
+	}
+	post := func(s commitstatus.Status) error {
+		wait := g.statusWait
+		if ctx.Err() != nil {
+			wait = min(wait, stoppedWait)
+		}
+		// Who stopped the run still has a check that says so.
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), wait)
+		defer cancel()
+		return commitstatus.Post(ctx, g.status, token, s, c.now)
+	}
+	held := post(commitstatus.Status{State: "pending", Context: gateContext, Description: "the gate judges"})
+	unsure := func(err error) bool { return connector.KindOf(err) == connector.KindUnsure }
+	if held != nil {
+		what := "the check " + gateContext + " was not set to pending, so"
+		if unsure(held) {
+			what = "it is not known whether the check " + gateContext + " was set to pending; if not,"
+		}
+		c.report(failf(codeRemote, tokenNeeds, "%s what an earlier run said of this commit stands until the verdict is told, and a success lets a merge through: %w", what, held))
+	}
 	v, err := c.gate(ctx, g, f, args)
-	told := commitstatus.Post(ctx, g.status, token, v.status(err), c.now)
+	s := v.status(err)
+	told := post(s)
 	switch {
 	case told == nil:
+		if held != nil {
+			c.sayf("the forge took the verdict (%s): the check %s is right again", s.State, gateContext)
+		}
 		return err
-	case err == nil:
-		return failf(codeError, "check --status and the token; a required check stays open until a status arrives", "the gate passes, but its status was not taken: %w", told)
+	case err != nil:
+		c.report(err)
 	}
-	c.report(fmt.Errorf("the status was not taken: %w", told))
-	return err
+	stands := "the check is left pending, which holds the merge where it is required"
+	switch {
+	case unsure(held) && held != nil:
+		stands = "nothing of this run is known to be at the forge: a success of an earlier run may stand and let a merge through"
+	case held != nil:
+		stands = "nothing of this run is at the forge: a success of an earlier run stands and lets a merge through"
+	}
+	if unsure(told) {
+		stands = "it is not known whether the forge took it; if not, " + stands
+	}
+	mend := tokenNeeds + "; then run the gate again"
+	if held != nil && s.State != "success" {
+		mend = "hold the merge by hand; " + mend
+	}
+	return failf(codeRemote, mend, "the verdict (%s) was not confirmed by the forge, and %s: %w", s.State, stands, told)
 }

@@ -32,11 +32,29 @@ type Status struct {
 	Link string `json:"target_url,omitempty"`
 }
 
-// Post sets the status at address, the whole address of the commit's statuses.
-func Post(ctx context.Context, address, token string, s Status, now func() time.Time) error {
+// Check says what is wrong with the address of a commit's statuses, nil if
+// nothing is; nothing is dialled.
+func Check(address string) error {
+	_, err := parse(address)
+	return err
+}
+
+func parse(address string) (*url.URL, error) {
 	u, err := url.Parse(address)
-	if err != nil || u.Hostname() == "" || !strings.Contains(u.Path, "/statuses/") {
-		return errors.New("want the address of the commit's statuses, like https://forge.example.com/api/v1/repos/acme/shop/statuses/SHA")
+	if err != nil || u.Hostname() == "" || u.Scheme != "https" && u.Scheme != "http" || u.User != nil || u.RawQuery != "" || u.Fragment != "" ||
+		!strings.Contains(u.Path, "/statuses/") {
+		return nil, errors.New("want the address of the commit's statuses, like https://forge.example.com/api/v1/repos/acme/shop/statuses/SHA")
+	}
+	return u, nil
+}
+
+// Post sets the status at address, the whole address of the commit's statuses.
+// An error of kind connector.KindUnsure leaves open whether the forge took it;
+// setting it again does no harm, as the newest status counts.
+func Post(ctx context.Context, address, token string, s Status, now func() time.Time) error {
+	u, err := parse(address)
+	if err != nil {
+		return err
 	}
 	// The address is the caller's own word, so its host may be an inner one.
 	network, err := connector.ParseNetwork([]string{u.Hostname()})
