@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -33,8 +34,19 @@ const (
 	eventExceptionDropped = "exception_dropped"
 )
 
-// requests returns the requests that wait, and the bytes they were read from.
-func (a *App) requests(ctx context.Context, tenant string) (list []web.ExceptionRequest, raw []byte, err error) {
+// asked is a request as it is kept.
+type asked struct {
+	web.ExceptionRequest
+	// Granting is when somebody last began to grant it (UTC): its exception may
+	// exist, as a crash can come between it and taking the request off the list.
+	Granting time.Time `json:"granting,omitzero"`
+}
+
+// grantTime is how long a request that is being granted can't be dropped.
+const grantTime = time.Minute
+
+// requests returns the requests that are kept, and the bytes they were read from.
+func (a *App) requests(ctx context.Context, tenant string) (list []asked, raw []byte, err error) {
 	raw, err = a.Store.Setting(ctx, tenant, requestsKey)
 	if err != nil || len(raw) == 0 {
 		return nil, nil, notFoundIsNone(err)
@@ -49,13 +61,81 @@ func notFoundIsNone(err error) error {
 	return err
 }
 
-// saveRequests writes the requests if nobody else did meanwhile.
-func (a *App) saveRequests(ctx context.Context, tenant string, old []byte, list []web.ExceptionRequest) error {
-	b, err := json.Marshal(list)
-	if err != nil || bytes.Equal(b, old) {
-		return err
+// changeTries bounds how often a change of the requests begins anew because
+// somebody else changed them meanwhile.
+const changeTries = 10
+
+// changeRequests replaces the requests by what change makes of them, with the
+// event it returns in the same commit unless that is nil. change may be called
+// several times.
+func (a *App) changeRequests(ctx context.Context, tenant string, change func([]asked) ([]asked, *store.StreamEvent, error)) error {
+	for try := 1; ; try++ {
+		list, raw, err := a.requests(ctx, tenant)
+		if err != nil {
+			return err
+		}
+		list, event, err := change(list)
+		if err != nil {
+			return err
+		}
+		b, err := json.Marshal(list)
+		if err != nil {
+			return err
+		}
+		var events []store.StreamEvent
+		if event != nil {
+			events = append(events, *event)
+		} else if bytes.Equal(b, raw) || len(list) == 0 && raw == nil {
+			return nil
+		}
+		if err = a.Store.ChangeSetting(ctx, tenant, requestsKey, raw, b, events...); !errors.Is(err, record.ErrConflict) || try == changeTries {
+			return err
+		}
 	}
-	return a.Store.CompareAndSetSetting(ctx, tenant, requestsKey, old, b)
+}
+
+func requestOf(list []asked, id string) int {
+	return slices.IndexFunc(list, func(x asked) bool { return x.ID == id })
+}
+
+// granted reports whether the exception that q asks for was granted; it may be
+// over.
+func (a *App) granted(ctx context.Context, tenant string, q asked) (bool, error) {
+	if q.Granting.IsZero() {
+		return false, nil
+	}
+	if q.Case == "" {
+		es, err := a.Store.Exceptions(ctx, tenant, time.Time{})
+		return slices.ContainsFunc(es, func(e store.Exception) bool { return e.ID == q.ID }), err
+	}
+	events, err := a.Store.Events(ctx, tenant, q.Case)
+	return slices.ContainsFunc(events, func(e store.StoredEvent) bool {
+		g, ok := e.Decoded.(remedy.ExceptionGranted)
+		return ok && g.Exception.ID == q.ID
+	}), err
+}
+
+// waiting leaves out what was granted by somebody who did not come to take it
+// off the list.
+func (a *App) waiting(ctx context.Context, tenant string, list []asked) ([]asked, error) {
+	var out []asked
+	for _, q := range list {
+		done, err := a.granted(ctx, tenant, q)
+		if err != nil {
+			return nil, err
+		}
+		if !done {
+			out = append(out, q)
+		}
+	}
+	return out, nil
+}
+
+// takeOff ends a request that was granted.
+func (a *App) takeOff(ctx context.Context, tenant, id string) error {
+	return a.changeRequests(ctx, tenant, func(list []asked) ([]asked, *store.StreamEvent, error) {
+		return slices.DeleteFunc(list, func(x asked) bool { return x.ID == id }), nil, nil
+	})
 }
 
 // Exceptions implements web.Exceptions.
@@ -77,8 +157,18 @@ func (v waivers) Exceptions(ctx context.Context, p auth.Principal, over bool) ([
 	for i, e := range es {
 		out[i] = web.StandingException{Exception: e, ReasonText: e.Reason.Text, AskedBy: names[e.Asked], GrantedBy: names[e.Approved], Active: e.Active(now)}
 	}
-	reqs, _, err := a.requests(ctx, p.Tenant)
-	return out, reqs, err
+	list, _, err := a.requests(ctx, p.Tenant)
+	if err != nil {
+		return nil, nil, err
+	}
+	if list, err = a.waiting(ctx, p.Tenant, list); err != nil {
+		return nil, nil, err
+	}
+	reqs := make([]web.ExceptionRequest, len(list))
+	for i, q := range list {
+		reqs[i] = q.ExceptionRequest
+	}
+	return out, reqs, nil
 }
 
 // AskException implements web.Exceptions.
@@ -111,84 +201,142 @@ func (v waivers) AskException(ctx context.Context, p auth.Principal, ask web.Exc
 			return web.ExceptionRequest{}, err
 		}
 	}
-	list, raw, err := a.requests(ctx, p.Tenant)
-	if err != nil {
-		return web.ExceptionRequest{}, err
-	}
-	if len(list) >= maxRequests {
-		return web.ExceptionRequest{}, badInput("too many requests wait: grant or drop some first")
-	}
-	if err := a.saveRequests(ctx, p.Tenant, raw, append(list, in)); err != nil {
-		return web.ExceptionRequest{}, err
-	}
 	body, _ := json.Marshal(map[string]any{"id": in.ID, "case": in.Case, "class": in.Class, "package": in.Package, "project": in.Project,
 		"weakness": in.Weakness, "until": in.Until}) // plain values: cannot fail; the reason is a person's words and stays out
-	_, err = a.Store.AppendEvent(ctx, store.StreamEvent{Tenant: p.Tenant, Stream: store.StreamGuardrail, Type: eventExceptionAsked, Schema: 1, At: now, By: p.Actor(), Body: body})
-	return in, err
+	event := guardrailEvent(p, eventExceptionAsked, now, body)
+	err := a.changeRequests(ctx, p.Tenant, func(list []asked) ([]asked, *store.StreamEvent, error) {
+		list, err := a.waiting(ctx, p.Tenant, list)
+		if err == nil && len(list) >= maxRequests {
+			err = badInput("too many requests wait: grant or drop some first")
+		}
+		return append(list, asked{ExceptionRequest: in}), event, err
+	})
+	if err != nil {
+		return web.ExceptionRequest{}, err
+	}
+	return in, nil
 }
 
-// GrantException implements web.Exceptions. A token never grants.
+func guardrailEvent(p auth.Principal, typ string, at time.Time, body []byte) *store.StreamEvent {
+	return &store.StreamEvent{Tenant: p.Tenant, Stream: store.StreamGuardrail, Type: typ, Schema: 1, At: at, By: p.Actor(), Body: body}
+}
+
+// GrantException implements web.Exceptions. A token never grants. The request is
+// marked before its exception is made and taken off the list after, so that
+// whoever comes after a crash between them finds out what was done.
 func (v waivers) GrantException(ctx context.Context, p auth.Principal, id string) (web.ExceptionRequest, error) {
-	a := v.a
-	list, raw, err := a.requests(ctx, p.Tenant)
+	a, now := v.a, v.a.Store.Now()
+	var q asked
+	err := a.changeRequests(ctx, p.Tenant, func(list []asked) ([]asked, *store.StreamEvent, error) {
+		i := requestOf(list, id)
+		if i < 0 {
+			return nil, nil, fmt.Errorf("no request %s waits: %w", id, record.ErrNotFound)
+		}
+		if q = list[i]; q.Asked == p.ID {
+			return nil, nil, &remedy.Refusal{Code: remedy.Forbidden, Msg: "you asked for this exception; somebody else has to grant it"}
+		}
+		list[i].Granting = now
+		return list, nil, nil
+	})
 	if err != nil {
 		return web.ExceptionRequest{}, err
 	}
-	i := slices.IndexFunc(list, func(x web.ExceptionRequest) bool { return x.ID == id })
-	if i < 0 {
-		return web.ExceptionRequest{}, fmt.Errorf("no request %s waits: %w", id, record.ErrNotFound)
+	done, err := a.granted(ctx, p.Tenant, q)
+	if err != nil {
+		return web.ExceptionRequest{}, err
 	}
-	q := list[i]
-	if q.Asked == p.ID {
-		return web.ExceptionRequest{}, &remedy.Refusal{Code: remedy.Forbidden, Msg: "you asked for this exception; somebody else has to grant it"}
+	if !done {
+		if err := a.grant(ctx, p, q, now); err != nil {
+			return web.ExceptionRequest{}, a.notGranted(ctx, p, q, now, err)
+		}
 	}
-	now := a.Store.Now()
+	return q.ExceptionRequest, a.takeOff(ctx, p.Tenant, id)
+}
+
+// grant makes the exception that was asked for.
+func (a *App) grant(ctx context.Context, p auth.Principal, q asked, now time.Time) error {
 	note, texts, err := a.Engine.Note(q.Reason)
 	if err != nil {
-		return web.ExceptionRequest{}, err
+		return err
 	}
 	if q.Case != "" {
 		_, err = a.Engine.Tell(ctx, q.Case, remedy.Command{At: now, By: p.Actor(), Do: remedy.GrantException{Exception: remedy.Exception{
 			ID: q.ID, Kind: q.Kind, By: p.ID, Asked: q.Asked, Until: q.Until, Reason: note}}}, texts...)
-	} else {
-		e := store.Exception{ID: q.ID, Tenant: p.Tenant, Kind: q.Kind, Class: q.Class, Package: q.Package, Project: q.Project, Weakness: q.Weakness,
-			From: now, Until: q.Until, Asked: q.Asked, Approved: p.ID, ReasonHash: note}
-		if len(texts) == 1 {
-			e.Reason = texts[0]
+		return err
+	}
+	e := store.Exception{ID: q.ID, Tenant: p.Tenant, Kind: q.Kind, Class: q.Class, Package: q.Package, Project: q.Project, Weakness: q.Weakness,
+		From: now, Until: q.Until, Asked: q.Asked, Approved: p.ID, ReasonHash: note}
+	if len(texts) == 1 {
+		e.Reason = texts[0]
+	}
+	return a.Store.PutException(ctx, e, now)
+}
+
+// notGranted takes the mark of now away from a request whose exception was
+// refused; after another fault it may exist, so the mark stays.
+func (a *App) notGranted(ctx context.Context, p auth.Principal, q asked, now time.Time, why error) error {
+	if remedy.CodeOf(why) == "" {
+		return why
+	}
+	err := a.changeRequests(ctx, p.Tenant, func(list []asked) ([]asked, *store.StreamEvent, error) {
+		if i := requestOf(list, q.ID); i >= 0 && list[i].Granting.Equal(now) {
+			list[i].Granting = q.Granting
 		}
-		err = a.Store.PutException(ctx, e, now)
-	}
+		return list, nil, nil
+	})
 	if err != nil {
-		return web.ExceptionRequest{}, err
+		return errors.Join(why, err)
 	}
-	return q, a.saveRequests(ctx, p.Tenant, raw, slices.Delete(list, i, i+1))
+	return why
 }
 
 // EndException implements web.Exceptions.
 func (v waivers) EndException(ctx context.Context, p auth.Principal, id, caseID string) error {
-	a := v.a
-	if caseID != "" {
-		c, err := a.Store.Load(ctx, caseID)
-		if err == nil && c.Tenant != p.Tenant {
-			err = fmt.Errorf("case %s: %w", caseID, record.ErrNotFound)
-		}
-		if err != nil {
+	a, now := v.a, v.a.Store.Now()
+	if caseID == "" {
+		q, dropped, err := a.drop(ctx, p, id, now)
+		if err != nil || dropped {
 			return err
 		}
-		_, err = a.Engine.Tell(ctx, caseID, remedy.Command{At: a.Store.Now(), By: p.Actor(), Do: remedy.RevokeException{ID: id}})
-		return err
+		caseID = q.Case
 	}
-	list, raw, err := a.requests(ctx, p.Tenant)
+	if caseID == "" {
+		return a.Store.RevokeException(ctx, p.Tenant, id, p.Actor(), now)
+	}
+	c, err := a.Store.Load(ctx, caseID)
+	if err == nil && c.Tenant != p.Tenant {
+		err = fmt.Errorf("case %s: %w", caseID, record.ErrNotFound)
+	}
 	if err != nil {
 		return err
 	}
-	if i := slices.IndexFunc(list, func(x web.ExceptionRequest) bool { return x.ID == id }); i >= 0 {
-		body, _ := json.Marshal(map[string]string{"id": id}) // a text: cannot fail
-		// First, so that none is dropped without a record.
-		if _, err := a.Store.AppendEvent(ctx, store.StreamEvent{Tenant: p.Tenant, Stream: store.StreamGuardrail, Type: eventExceptionDropped, Schema: 1, At: a.Store.Now(), By: p.Actor(), Body: body}); err != nil {
-			return err
+	_, err = a.Engine.Tell(ctx, caseID, remedy.Command{At: now, By: p.Actor(), Do: remedy.RevokeException{ID: id}})
+	return err
+}
+
+// drop drops a request. One that was granted is none: it comes back, and its
+// exception is to be ended.
+func (a *App) drop(ctx context.Context, p auth.Principal, id string, now time.Time) (q asked, dropped bool, err error) {
+	body, _ := json.Marshal(map[string]string{"id": id}) // a text: cannot fail
+	event := guardrailEvent(p, eventExceptionDropped, now, body)
+	err = a.changeRequests(ctx, p.Tenant, func(list []asked) ([]asked, *store.StreamEvent, error) {
+		q, dropped = asked{}, false
+		i := requestOf(list, id)
+		if i < 0 {
+			return list, nil, nil
 		}
-		return a.saveRequests(ctx, p.Tenant, raw, slices.Delete(list, i, i+1))
-	}
-	return a.Store.RevokeException(ctx, p.Tenant, id, p.Actor(), a.Store.Now())
+		q = list[i]
+		done, err := a.granted(ctx, p.Tenant, q)
+		switch {
+		case err != nil:
+			return nil, nil, err
+		case done:
+			return slices.Delete(list, i, i+1), nil, nil
+		case now.Sub(q.Granting) < grantTime:
+			return nil, nil, &remedy.Refusal{Code: remedy.NotNow, Msg: "somebody is granting this request right now; look at the list again in a minute"}
+		}
+		dropped = true
+		return slices.Delete(list, i, i+1), event, nil
+	})
+	return q, dropped, err
 }

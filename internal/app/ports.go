@@ -84,6 +84,7 @@ type ruleStore interface {
 	RevokeException(ctx context.Context, tenant, id string, by remedy.Actor, at time.Time) error
 	Exceptions(ctx context.Context, tenant string, after time.Time) ([]store.Exception, error)
 	SetSetting(ctx context.Context, tenant, key string, value []byte) error
+	ChangeSetting(ctx context.Context, tenant, key string, old, value []byte, events ...store.StreamEvent) error
 }
 
 // ledgerStore appends to the ledger and grows its tree.

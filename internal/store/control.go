@@ -2,9 +2,7 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -140,21 +138,35 @@ func (s *tables) SetSetting(ctx context.Context, tenant, key string, value []byt
 // CompareAndSetSetting stores the value if the stored one equals old (nil: is
 // missing); otherwise record.ErrConflict. It serves leases and one-time links.
 func (s *tables) CompareAndSetSetting(ctx context.Context, tenant, key string, old, value []byte) error {
+	return s.ChangeSetting(ctx, tenant, key, old, value)
+}
+
+// ChangeSetting is CompareAndSetSetting that records events in the same commit.
+// Of several that change the same value at once, one succeeds. old and value are
+// not both nil.
+func (s *tables) ChangeSetting(ctx context.Context, tenant, key string, old, value []byte, events ...StreamEvent) error {
+	for _, e := range events {
+		if err := checkStream(e); err != nil {
+			return err
+		}
+	}
 	return s.db.put(ctx, func(w *writer) error {
-		var have []byte
-		err := w.get([]any{&have}, "SELECT value FROM setting WHERE tenant = ? AND key = ?", tenant, key)
-		missing := errors.Is(err, sql.ErrNoRows)
-		if err != nil && !missing {
-			return err
+		var n int64
+		var err error
+		switch {
+		case old == nil:
+			n, err = w.exec("INSERT INTO setting (tenant, key, value) VALUES (?, ?, ?) ON CONFLICT DO NOTHING", tenant, key, value)
+		case value == nil:
+			n, err = w.exec("DELETE FROM setting WHERE tenant = ? AND key = ? AND value = ?", tenant, key, old)
+		default:
+			n, err = w.exec("UPDATE setting SET value = ? WHERE tenant = ? AND key = ? AND value = ?", value, tenant, key, old)
 		}
-		if missing != (old == nil) || string(have) != string(old) {
-			return fmt.Errorf("setting %s: %w", key, record.ErrConflict)
+		if err == nil && n == 0 {
+			err = fmt.Errorf("setting %s: %w", key, record.ErrConflict)
 		}
-		if value == nil {
-			_, err = w.exec("DELETE FROM setting WHERE tenant = ? AND key = ?", tenant, key)
-			return err
+		for i := 0; err == nil && i < len(events); i++ {
+			_, err = w.appendEvent(events[i])
 		}
-		_, err = w.exec("INSERT INTO setting (tenant, key, value) VALUES (?, ?, ?) ON CONFLICT (tenant, key) DO UPDATE SET value = excluded.value", tenant, key, value)
 		return err
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -284,6 +285,65 @@ func TestSettings(t *testing.T) {
 	if b, err := s.Setting(ctx, "default", "k"); err != nil || string(b) != "3" {
 		t.Errorf("setting %q, %v", b, err)
 	}
+}
+
+// TestSettingsRace: of several that change one value at once, one succeeds, on
+// several nodes too, and the event of a change comes with it or not at all.
+func TestSettingsRace(t *testing.T) {
+	for _, x := range []struct {
+		name string
+		open func(*testing.T) []changer
+	}{
+		{"sqlite", func(t *testing.T) []changer { s := open(t, t.TempDir()); return []changer{s, s, s} }},
+		{"postgres", func(t *testing.T) []changer {
+			srv, empty := emptyPG(t)
+			url := srv.Copy(t, empty)
+			return []changer{openPG(t, url), openPG(t, url), openPG(t, url)}
+		}},
+	} {
+		t.Run(x.name, func(t *testing.T) {
+			nodes, ctx := x.open(t), t.Context()
+			const each = 20
+			event := store.StreamEvent{Tenant: "default", Stream: store.StreamGuardrail, Type: "counted", Schema: 1, At: storetest.Epoch(), By: remedy.Actor{Kind: remedy.Person, ID: "ann"}}
+			failed := make(chan error, len(nodes))
+			for _, s := range nodes {
+				count := func() error {
+					for done := 0; done < each; {
+						old, err := s.Setting(ctx, "default", "n")
+						if err != nil && !errors.Is(err, record.ErrNotFound) {
+							return err
+						}
+						n, _ := strconv.Atoi(string(old)) // nothing is 0
+						err = s.ChangeSetting(ctx, "default", "n", old, []byte(strconv.Itoa(n+1)), event)
+						if err == nil {
+							done++
+						} else if !errors.Is(err, record.ErrConflict) {
+							return err
+						}
+					}
+					return nil
+				}
+				go func() { failed <- count() }()
+			}
+			for range nodes {
+				if err := <-failed; err != nil {
+					t.Fatal(err)
+				}
+			}
+			b, err := nodes[0].Setting(ctx, "default", "n")
+			events, serr := nodes[0].Stream(ctx, "default", store.StreamGuardrail, 0, -1)
+			if want := each * len(nodes); err != nil || serr != nil || string(b) != strconv.Itoa(want) || len(events) != want {
+				t.Errorf("counted to %s with %d events, want %d: %v, %v", b, len(events), want, err, serr)
+			}
+		})
+	}
+}
+
+// changer is what changes settings.
+type changer interface {
+	Setting(ctx context.Context, tenant, key string) ([]byte, error)
+	ChangeSetting(ctx context.Context, tenant, key string, old, value []byte, events ...store.StreamEvent) error
+	Stream(ctx context.Context, tenant, stream string, seq uint64, n int) ([]store.StoredEvent, error)
 }
 
 func TestStandingExceptions(t *testing.T) {
