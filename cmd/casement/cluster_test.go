@@ -89,16 +89,28 @@ type countingSink struct {
 	// hold keeps the answers about an asset back until the channel is closed.
 	hold  map[string]chan struct{}
 	began chan string // assets whose answers are kept back, as they arrive
+	// down, if set, is for how many seconds the target sends a change to an asset
+	// away (503, Retry-After), 0 for not at all; away counts those by asset.
+	down func(uid string) int
+	away map[string]int
+	// mute is the same for messages.
+	mute int
 }
 
 func newCountingSink(t *testing.T, host string) *countingSink {
 	s := &countingSink{seen: map[string]bool{}, effective: map[string]int{}, raw: map[string]int{}, notices: map[string]int{}, by: map[string]int{},
-		owner: func(string) string { return "" }, hold: map[string]chan struct{}{}, began: make(chan string, 1000)}
+		owner: func(string) string { return "" }, hold: map[string]chan struct{}{}, away: map[string]int{}, began: make(chan string, 1000)}
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /private", s.change)
-	mux.HandleFunc("POST /notice", func(_ http.ResponseWriter, r *http.Request) {
+	mux.HandleFunc("POST /notice", func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		defer s.mu.Unlock()
+		if s.mute > 0 {
+			s.away["message"]++
+			w.Header().Set("Retry-After", strconv.Itoa(s.mute))
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
 		s.notices[r.Header.Get("Webhook-Id")]++
 	})
 	mux.HandleFunc("GET /documents/{name}", func(w http.ResponseWriter, r *http.Request) {
@@ -131,6 +143,15 @@ func (s *countingSink) change(w http.ResponseWriter, r *http.Request) {
 	}
 	uid, node := in.Data.Asset.UID, s.owner(r.RemoteAddr)
 	s.mu.Lock()
+	if s.down != nil {
+		if wait := s.down(uid); wait > 0 {
+			s.away[uid]++
+			s.mu.Unlock()
+			w.Header().Set("Retry-After", strconv.Itoa(wait))
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+	}
 	s.raw[uid]++
 	s.by[node]++
 	if !s.seen[id] {
