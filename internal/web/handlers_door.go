@@ -122,6 +122,7 @@ func (s *server) readyz(w http.ResponseWriter, r *http.Request) error {
 	defer cancel()
 	if err := s.Ready(ctx); err != nil {
 		s.Log.Warn("not ready", "err", err)
+		w.Header().Set("Retry-After", "2")
 		return plain(w, http.StatusServiceUnavailable, "not ready")
 	}
 	return plain(w, http.StatusOK, "ready")
