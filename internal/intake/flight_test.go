@@ -3,8 +3,10 @@ package intake_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync"
 	"testing"
@@ -196,6 +198,45 @@ func TestFindingsAtWork(t *testing.T) {
 			if a.Status != http.StatusOK || a.Kept != 100 {
 				t.Errorf("body %d: %+v", i, a)
 			}
+		}
+	})
+}
+
+// TestBusyAnswerIsHeldBack: who is told that there is no room hears it late, so
+// that coming again at once costs little; a sender who left is not waited for.
+func TestBusyAnswerIsHeldBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		e := &slowEngine{t: t, under: map[string]bool{}, observed: map[string]int{}, fails: func(int) bool { return false }}
+		in := intake.New(intake.Config{Engine: e, Inbox: inbox{d: &desk{failInbox: errDisk}}, Seal: sealer{}, HashSecret: func(string) string { return "" }, Now: time.Now, Inflight: 1,
+			Token: func(context.Context, string) (intake.Source, error) {
+				return intake.Source{Name: "hub", Tenant: finding.DefaultTenant, Kind: "token"}, nil
+			}})
+		send := func(ctx context.Context, body io.Reader) (*httptest.ResponseRecorder, time.Duration) {
+			r, begun := httptest.NewRequestWithContext(ctx, http.MethodPost, "/api/v1/alerts", body), time.Now()
+			r.Header.Set("Authorization", "Bearer token")
+			w := httptest.NewRecorder()
+			in.ServeAlerts(w, r)
+			return w, time.Since(begun)
+		}
+		slow, end := io.Pipe()
+		done := make(chan int)
+		go func() {
+			w, _ := send(t.Context(), slow)
+			done <- w.Code
+		}()
+		synctest.Wait() // the one request that there is room for
+		w, took := send(t.Context(), strings.NewReader("{}"))
+		if w.Code != http.StatusServiceUnavailable || w.Header().Get("Retry-After") != "1" || took != 250*time.Millisecond {
+			t.Errorf("no room: %d %v after %s", w.Code, w.Header(), took)
+		}
+		gone, leave := context.WithTimeout(t.Context(), time.Millisecond)
+		defer leave()
+		if w, took := send(gone, strings.NewReader("{}")); w.Code != http.StatusServiceUnavailable || took != time.Millisecond {
+			t.Errorf("the sender left: %d after %s", w.Code, took)
+		}
+		end.CloseWithError(io.ErrUnexpectedEOF)
+		if code := <-done; code != http.StatusBadRequest {
+			t.Errorf("the slow sender: %d", code)
 		}
 	})
 }

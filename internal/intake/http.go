@@ -2,6 +2,7 @@ package intake
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"io"
@@ -72,6 +73,7 @@ func (in *Intake) serve(w http.ResponseWriter, r *http.Request, src Source, chec
 	case in.slots <- struct{}{}:
 		defer func() { <-in.slots }()
 	default:
+		hold(r.Context())
 		in.refuse(w, src.Kind, busy())
 		return
 	}
@@ -133,6 +135,21 @@ func formPayload(contentType string, body []byte) []byte {
 // busy is the answer when there is more to do than there is room for.
 func busy() Answer {
 	return Answer{Status: http.StatusServiceUnavailable, retryAfter: time.Second, Error: "too many requests at once; nothing was stored, send it again"}
+}
+
+// holdBusy is how long the answer that there is no room is held back. Answered at
+// once, senders who come again at once take the processors from the work that
+// would make room.
+const holdBusy = 250 * time.Millisecond
+
+// hold waits for holdBusy, or until the sender is gone.
+func hold(ctx context.Context) {
+	t := time.NewTimer(holdBusy)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
 }
 
 // fullBodies is how many bodies of full size may be in memory at once.
