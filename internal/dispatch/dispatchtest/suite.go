@@ -517,8 +517,18 @@ func testGrace(t *testing.T, r Rig) {
 
 func testWorkers(t *testing.T, r Rig) {
 	var d *doer
-	d = newDoer(r, func(_ context.Context, l record.Lease) error {
-		r.Pass(time.Second)
+	busy := make(chan struct{}) // closed when all workers are
+	all := sync.OnceFunc(func() { close(busy) })
+	d = newDoer(r, func(ctx context.Context, l record.Lease) error {
+		if d.count() >= r.Workers {
+			all()
+		}
+		select { // however long a busy machine takes; heartbeats keep the lease
+		case <-busy:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		r.Pass(time.Second) // one more than the workers would come now
 		return d.finish(r, l)
 	})
 	for i := range 5 * r.Workers {
