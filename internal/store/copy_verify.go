@@ -134,6 +134,8 @@ func (d copied) put(context.Context, part) error {
 	return errors.New("a copy is written by Copy only")
 }
 
+func (d copied) join(ctx context.Context, p part) error { return d.put(ctx, p) }
+
 func (d copied) one(ctx context.Context, dest []any, text string, args ...any) error {
 	return pgRow{d.tx.QueryRow(ctx, dialect(text), pgArgs(args)...)}.Scan(dest...)
 }

@@ -148,6 +148,15 @@ func (g *group) do(ctx context.Context, r *request) error {
 	return r.err
 }
 
+// one writes one part.
+func (g *group) one(ctx context.Context, p part) error {
+	r := request{parts: []part{p}}
+	if err := g.do(ctx, &r); err != nil {
+		return err
+	}
+	return r.errs[0]
+}
+
 // withdraw takes a request out of the queue unless it was taken up already.
 func (g *group) withdraw(r *request) bool {
 	g.mu.Lock()

@@ -303,6 +303,8 @@ func (s *Postgres) put(ctx context.Context, p part) error {
 	}
 }
 
+func (s *Postgres) join(ctx context.Context, p part) error { return s.group.one(ctx, p) }
+
 // alone runs one part in one transaction.
 func (w *writer) alone(p part) error {
 	if err := w.begin(); err != nil {

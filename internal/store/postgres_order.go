@@ -2,7 +2,11 @@ package store
 
 import (
 	"cmp"
+	"database/sql"
+	"errors"
 	"slices"
+
+	"github.com/jackc/pgx/v5"
 
 	"github.com/casement/casement/internal/remedy"
 )
@@ -34,6 +38,7 @@ const (
 	sharedRawUse
 	sharedFact
 	sharedNote
+	sharedTicket
 )
 
 // sharedWrite is a write of rows that cases share.
@@ -43,6 +48,7 @@ type sharedWrite struct {
 	text        string // "" for a row of a kind
 	kind        rowKind
 	args        []any
+	read        func(pgx.Row) error // nil for a text that answers nothing
 }
 
 func (s sharedWrite) sameRow(o sharedWrite) bool {
@@ -61,6 +67,39 @@ func (w *writer) share(table sharedTable, tenant, row, text string, args ...any)
 	return nil
 }
 
+// shareGet is share for a text that answers with one row or none; found says which,
+// at the latest once the transaction is committed.
+func (w *writer) shareGet(table sharedTable, tenant, row string, dest []any, found *bool, text string, args ...any) error {
+	take := func(err error) error {
+		*found = err == nil
+		if errors.Is(err, sql.ErrNoRows) {
+			return nil
+		}
+		return err
+	}
+	l, ok := w.link.(*pgLink)
+	if !ok || !l.lazy {
+		return take(w.get(dest, text, args...))
+	}
+	w.changed++
+	s := sharedWrite{table: table, tenant: tenant, row: row, text: text, args: laterArgs(args), read: func(row pgx.Row) error { return take(pgRow{row}.Scan(dest...)) }}
+	if l.sorts {
+		l.shared = append(l.shared, s)
+		return nil
+	}
+	l.drain()
+	s.queue(&l.queue)
+	return nil
+}
+
+// queue queues a text.
+func (s sharedWrite) queue(b *pgx.Batch) {
+	q := b.Queue(dialect(s.text), s.args...)
+	if s.read != nil {
+		q.QueryRow(s.read)
+	}
+}
+
 // sorted queues what was shared, in the order of all processes. Writes of one
 // row keep theirs: rows of a kind go together, but none twice.
 func (l *pgLink) sorted() {
@@ -71,7 +110,7 @@ func (l *pgLink) sorted() {
 	var rows [][]any
 	for i, s := range l.shared {
 		if s.text != "" {
-			l.queue.Queue(dialect(s.text), s.args...)
+			s.queue(&l.queue)
 			continue
 		}
 		rows = append(rows, s.args)

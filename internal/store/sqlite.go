@@ -230,12 +230,10 @@ func (s *SQLite) Alone(ctx context.Context, _ string, f func(ctx context.Context
 
 // put writes one part through the group commit and returns its error.
 func (s *SQLite) put(ctx context.Context, p part) error {
-	r := request{parts: []part{p}}
-	if err := s.group.do(ctx, &r); err != nil {
-		return err
-	}
-	return r.errs[0]
+	return s.group.one(ctx, p)
 }
+
+func (s *SQLite) join(ctx context.Context, p part) error { return s.put(ctx, p) }
 
 // stmt returns the read statement of this text, prepared once.
 func (s *SQLite) stmt(ctx context.Context, text string) (*sql.Stmt, error) {

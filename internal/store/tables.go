@@ -23,6 +23,9 @@ type tables struct {
 type database interface {
 	// put writes one part in a transaction and returns its error.
 	put(ctx context.Context, p part) error
+	// join is put in the next commit that is made anyway, for a part that waits for
+	// nobody.
+	join(ctx context.Context, p part) error
 	// one reads one row; sql.ErrNoRows if there is none.
 	one(ctx context.Context, dest []any, text string, args ...any) error
 	// each calls f for every row.

@@ -2,9 +2,7 @@ package store
 
 import (
 	"context"
-	"database/sql"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
@@ -57,22 +55,16 @@ func (s *tables) CreateTicket(ctx context.Context, onceKey string, t Ticket) (ou
 		return Ticket{}, false, fmt.Errorf("ticket: %w", err)
 	}
 	var id int64
-	err = s.db.put(ctx, func(w *writer) error {
-		created = true // the transaction may be done again
-		err := w.get([]any{&id}, `INSERT INTO ticket (tenant, once_key, project, case_id, title, body, fields, status, assignee, rev, created_at, updated_at)
+	err = s.db.join(ctx, func(w *writer) error {
+		return w.shareGet(sharedTicket, t.Tenant, onceKey, []any{&id}, &created, `INSERT INTO ticket (tenant, once_key, project, case_id, title, body, fields, status, assignee, rev, created_at, updated_at)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?, ?) ON CONFLICT (tenant, once_key) WHERE once_key <> '' DO NOTHING RETURNING id`,
 			t.Tenant, onceKey, t.Project, t.CaseID, t.Title, t.Body, string(fields), t.Status, t.Assignee, nanos(t.CreatedAt), nanos(t.CreatedAt))
-		if !errors.Is(err, sql.ErrNoRows) {
-			return err
-		}
-		created = false
-		return w.get([]any{&id}, "SELECT id FROM ticket WHERE tenant = ? AND once_key = ? AND once_key <> ''", t.Tenant, onceKey)
 	})
 	if err != nil {
 		return Ticket{}, false, err
 	}
-	if !created {
-		out, err = s.Ticket(ctx, t.Tenant, id)
+	if !created { // the other one is on disk
+		out, err = s.TicketByKey(ctx, t.Tenant, onceKey)
 		return out, false, err
 	}
 	t.ID, t.Rev, t.CreatedAt, t.UpdatedAt = id, 1, utc(t.CreatedAt), utc(t.CreatedAt)
