@@ -20,8 +20,9 @@ import (
 // TestMoveWaiting moves an install whose server was killed while its target was
 // down. Actions were under way, or wait in their cases for another try; messages
 // wait in the queue, most of them for later than the move takes. On PostgreSQL
-// River brings the actions and messages of the queue to one of two nodes, nothing
-// before its time, and each action and each message arrives once.
+// River brings what waits to one of two nodes: each action, and of each case
+// what its node then takes along. Nothing is brought before its time, and each
+// action and each message arrives once.
 func TestMoveWaiting(t *testing.T) {
 	const (
 		alerts, held, people = 60, 4, 12
@@ -126,20 +127,28 @@ func TestMoveWaiting(t *testing.T) {
 		}
 		return true
 	})
-	brought := map[string]int{}
+	brought, cases := map[string]int{}, map[string]bool{}
+	var along []string
 	for id, e := range queue { // River keeps its finished jobs for minutes
 		var began *time.Time
 		err := db.QueryRow(ctx, "SELECT min(attempted_at) FROM river_job WHERE kind = 'casement_effect' AND args->>'effect' = $1", id).Scan(&began)
 		switch {
 		case err != nil:
 			t.Fatal(err)
-		case began == nil && e.kind == "ticket": // it waited behind the action, whose node took it along
+		case began == nil && e.kind != "act":
+			along = append(along, id)
 		case began == nil:
 			t.Errorf("River did not bring the %s %s", e.kind, id)
 		case began.Before(e.next.Truncate(time.Microsecond)):
 			t.Errorf("the %s %s was brought %s before its time", e.kind, id, e.next.Sub(*began))
 		default:
 			brought[e.kind]++
+			cases[caseOf(id)] = true
+		}
+	}
+	for _, id := range along {
+		if !cases[caseOf(id)] {
+			t.Errorf("River brought nothing of the case of %s", id)
 		}
 	}
 	c.sink.mu.Lock()
@@ -159,6 +168,12 @@ func TestMoveWaiting(t *testing.T) {
 	c.sink.mu.Unlock()
 	t.Logf("in the queue when it moved: %v, %d of them for later; River brought %v", kinds, ahead, brought)
 	t.Log(c.tally(s))
+}
+
+// caseOf is the case of an effect.
+func caseOf(id string) string {
+	of, _, _ := strings.Cut(id, "/")
+	return of
 }
 
 // waitingEffect is an effect in the queue and when it is next due.
