@@ -31,7 +31,7 @@ test: setup ## install what the tests need, run all of them
 	@scripts/test.sh -timeout 15m -p 3 ./... # three packages at a time: the long ones mostly wait for servers
 
 test-full: targets ## everything, nothing may be skipped, plus mutants, the long simulation and the long kill run
-	@CASEMENT_FULL=1 scripts/test.sh -timeout 60m ./...
+	@CASEMENT_FULL=1 scripts/test.sh -timeout 60m -p 3 ./...
 	@$(MAKE) --no-print-directory -j2 --output-sync=target kill mutants sim sim-mutants
 	@echo "make test-full: all tests, mutants, seeds and kills passed; nothing was skipped"
 
