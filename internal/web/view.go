@@ -84,7 +84,7 @@ func saidText(word string) string {
 	case "grant":
 		return "Granted. It ends by itself; the ledger holds who asked and who granted it."
 	case "drop-exception":
-		return "The request is dropped; the ledger holds who dropped it."
+		return "The request is dropped; had somebody granted it just before, its exception is ended. The ledger holds which, and by whom."
 	case "end-exception":
 		return "Ended. What it set aside or let pass is judged again."
 	case "ack":
