@@ -57,6 +57,40 @@ func (s *SQLite) Plan(ctx context.Context, text string) (string, error) {
 	return plan, err
 }
 
+// ShortPlans returns, by text, the plan of each statement that the idle short
+// sessions have prepared, as EXPLAIN says it in JSON.
+func (s *Postgres) ShortPlans(ctx context.Context) (map[string][]byte, error) {
+	out := map[string][]byte{}
+	for _, c := range s.short.AcquireAllIdle(ctx) {
+		defer c.Release()
+		rows, err := c.Query(ctx, "SELECT name, statement, coalesce(array_length(parameter_types, 1), 0) FROM pg_prepared_statements", pgx.QueryExecModeExec)
+		if err != nil {
+			return nil, err
+		}
+		type prepared struct {
+			Name, Text string
+			N          int
+		}
+		list, err := pgx.CollectRows(rows, pgx.RowToStructByPos[prepared])
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range list {
+			args := ""
+			if p.N > 0 {
+				args = "(" + strings.Repeat("NULL, ", p.N-1) + "NULL)"
+			}
+			var plan []byte
+			err := c.QueryRow(ctx, "EXPLAIN (FORMAT JSON) EXECUTE "+pgx.Identifier{p.Name}.Sanitize()+args, pgx.QueryExecModeExec).Scan(&plan)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", p.Text, err)
+			}
+			out[p.Text] = plan
+		}
+	}
+	return out, nil
+}
+
 // Exec changes what a copy sent.
 func (c *Copy) Exec(ctx context.Context, text string) error {
 	_, err := c.tx.Exec(ctx, text)

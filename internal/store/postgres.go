@@ -35,7 +35,10 @@ const (
 	// pgTries bounds that.
 	pgTries = 5
 	// pgConns is the size of the pool.
-	pgConns = 12
+	pgConns = 8
+	// pgShortConns is the size of that of short statements: one commit at a time,
+	// those that send short reads, and one that is being closed.
+	pgShortConns = 1 + gatherLeads + 1
 	// lockSpace keeps our advisory locks apart from those of others.
 	lockSpace = 0x63617365
 )
@@ -50,6 +53,16 @@ func pgSession() map[string]string {
 	}
 }
 
+// pgPlans are the settings of sessions whose statements all look up a few rows
+// by a key, or write them. Their plans are made once: with lists as arguments
+// the server would make one at each execution, a fifth of its work for a case.
+// Such a plan may be made while the tables are empty and must serve when they
+// are large, so it may only go row by row through an index.
+func pgPlans() map[string]string {
+	return map[string]string{"plan_cache_mode": "force_generic_plan",
+		"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "enable_material": "off"}
+}
+
 // pgAlive is how often a silent connection is tried.
 const pgAlive = 5 * time.Second
 
@@ -58,7 +71,9 @@ const pgAlive = 5 * time.Second
 // another process may change is remembered.
 type Postgres struct {
 	tables
-	pool  *pgxpool.Pool
+	pool *pgxpool.Pool
+	// short has the sessions of group commits and of short reads; see pgPlans.
+	short *pgxpool.Pool
 	group group
 	clock pgClock
 	// gather sends the short reads.
@@ -116,12 +131,22 @@ func openPostgres(ctx context.Context, url, program string) (*Postgres, error) {
 	if err != nil {
 		return nil, fmt.Errorf("database: %w", err)
 	}
-	s := &Postgres{pool: pool, silent: pgSilent * unheard}
-	s.tables = tables{db: s}
-	s.gather.pool, s.gather.silent = pool, s.silent
-	s.group.w = &writer{link: &pgLink{pool: pool, carriage: &s.carriage, silent: s.silent}}
-	if err := s.open(ctx); err != nil {
+	cfg = cfg.Copy()
+	cfg.MaxConns, cfg.MinConns, cfg.MinIdleConns = pgShortConns, 0, 0
+	for name, value := range pgPlans() {
+		cfg.ConnConfig.RuntimeParams[name] = value
+	}
+	short, err := pgPool(ctx, cfg)
+	if err != nil {
 		pool.Close()
+		return nil, fmt.Errorf("database: %w", err)
+	}
+	s := &Postgres{pool: pool, short: short, silent: pgSilent * unheard}
+	s.tables = tables{db: s}
+	s.gather.pool, s.gather.silent = short, s.silent
+	s.group.w = &writer{link: &pgLink{pool: short, carriage: &s.carriage, silent: s.silent}}
+	if err := s.open(ctx); err != nil {
+		s.closePools()
 		return nil, err
 	}
 	return s, nil
@@ -177,8 +202,13 @@ func (s *Postgres) Name() string {
 // Close waits for the commit under way and closes all connections.
 func (s *Postgres) Close() error {
 	s.group.shut()
-	s.pool.Close()
+	s.closePools()
 	return nil
+}
+
+func (s *Postgres) closePools() {
+	s.short.Close()
+	s.pool.Close()
 }
 
 // pgClock is the database's clock: what it said last, and how long ago that is

@@ -47,7 +47,15 @@ func emptyPG(t *testing.T) (*pgtest.Server, string) {
 
 func TestPostgresConformance(t *testing.T) {
 	srv, empty := emptyPG(t)
-	storetest.Run(t, func(t *testing.T) storetest.Backend { return openPG(t, srv.Copy(t, empty)) })
+	seen := map[string]bool{}
+	storetest.Run(t, func(t *testing.T) storetest.Backend {
+		s := openPG(t, srv.Copy(t, empty))
+		t.Cleanup(func() { goByIndex(t, s, seen) })
+		return s
+	})
+	if list := missing(seen); len(list) > 0 {
+		t.Errorf("no plan was looked at of: %q", list)
+	}
 }
 
 // TestPostgresAgrees compares the store with the model.
