@@ -56,10 +56,9 @@ func (w *writer) settleLease(u *unit) error {
 }
 
 // holds checks that a lease is still the newest claim of its effect, case and
-// object.
+// object, and keeps it so until the transaction ends.
 func (w *writer) holds(l record.Lease) error {
-	// No claim may be under way while this is looked at.
-	if err := w.lock(lockClaims, true); err != nil {
+	if err := w.guard(l); err != nil {
 		return err
 	}
 	var id string
@@ -125,7 +124,7 @@ func (s *tables) Claim(ctx context.Context, now time.Time, lease time.Duration, 
 	}
 	var leases []record.Lease
 	err := s.db.put(ctx, func(w *writer) (err error) {
-		leases, err = w.claim(nanos(now), now.Add(lease), n, nil)
+		leases, err = w.claim(nanos(now), now.Add(lease), n)
 		return err
 	})
 	if err != nil {
@@ -134,22 +133,43 @@ func (s *tables) Claim(ctx context.Context, now time.Time, lease time.Duration, 
 	return leases, nil
 }
 
-// claim leases up to n due effects, of those named if there are names (only
-// PostgreSQL's texts take a list).
-func (w *writer) claim(now int64, until time.Time, n int, only []string) ([]record.Lease, error) {
-	which, args := "", []any{now, now, now}
-	if only != nil {
-		which, args = " AND id = ANY(?)", append(args, only)
-	}
-	if err := w.lock(lockClaims, false); err != nil {
-		return nil, err
+// claim leases up to n due effects.
+func (w *writer) claim(now int64, until time.Time, n int) ([]record.Lease, error) {
+	if l, ok := w.link.(*pgLink); ok {
+		return l.claim(now, nanos(until), n, nil)
 	}
 	if _, err := w.exec("DELETE FROM effect WHERE dropped = 1 AND next_at <= ?", now); err != nil {
 		return nil, err
 	}
-	var found []EffectStatus
+	found, err := dueEffects(w.each, n, dueText+" ORDER BY next_at, id", now, now, now)
+	if err != nil || len(found) == 0 {
+		return nil, err
+	}
+	last, err := w.draw(epochCounter, len(found))
+	if err != nil {
+		return nil, err
+	}
+	leases := make([]record.Lease, len(found))
+	for i, e := range found {
+		l := record.Lease{Row: e.EffectRow, Attempt: e.Attempt + 1, Until: utc(until), Epoch: last - uint64(len(found)-1-i)}
+		if err := w.send("UPDATE effect SET epoch = ?, attempt = ?, lease_until = ?, next_at = ? WHERE id = ?", l.Epoch, l.Attempt, nanos(until), nanos(until), e.ID); err != nil {
+			return nil, err
+		}
+		leases[i] = l
+	}
+	return leases, nil
+}
+
+// dueText selects effects that are due, and whose case and object are free.
+const dueText = "SELECT " + effectColumns + ` FROM effect AS e WHERE next_at <= ?
+	AND NOT EXISTS (SELECT 1 FROM effect o WHERE o.case_id = e.case_id AND o.lease_until > ?)
+	AND NOT EXISTS (SELECT 1 FROM effect o WHERE e.object <> '' AND o.object = e.object AND o.object <> '' AND o.lease_until > ?)`
+
+// dueEffects returns the first n that a text like dueText finds, one of a case and
+// of an object.
+func dueEffects(each eachFunc, n int, text string, args ...any) (found []EffectStatus, err error) {
 	busy := map[string]bool{}
-	err := w.each(func(row scanner) error {
+	err = each(func(row scanner) error {
 		e, err := scanEffect(row)
 		if err != nil || busy["case "+e.CaseID] || (e.Object != "" && busy["object "+e.Object]) {
 			return err
@@ -159,53 +179,15 @@ func (w *writer) claim(now int64, until time.Time, n int, only []string) ([]reco
 			return errEnough
 		}
 		return nil
-	}, "SELECT "+effectColumns+` FROM effect AS e WHERE next_at <= ?
-		AND NOT EXISTS (SELECT 1 FROM effect o WHERE o.case_id = e.case_id AND o.lease_until > ?)
-		AND NOT EXISTS (SELECT 1 FROM effect o WHERE e.object <> '' AND o.object = e.object AND o.object <> '' AND o.lease_until > ?)`+which+`
-		ORDER BY next_at, id`+w.skipLocked(), args...)
-	if err != nil && !errors.Is(err, errEnough) {
-		return nil, err
+	}, text, args...)
+	if errors.Is(err, errEnough) {
+		err = nil
 	}
-	if len(found) == 0 {
-		return nil, nil
-	}
-	if l, ok := w.link.(*pgLink); ok {
-		l.lazy = true // nothing below is looked at
-	}
-	leases := make([]record.Lease, 0, len(found))
-	epochs, err := w.epochs(len(found))
-	if err != nil {
-		return nil, err
-	}
-	for i, e := range found {
-		l := record.Lease{Row: e.EffectRow, Attempt: e.Attempt + 1, Until: utc(until), Epoch: epochs[i]}
-		if err := w.send("UPDATE effect SET epoch = ?, attempt = ?, lease_until = ?, next_at = ? WHERE id = ?", l.Epoch, l.Attempt, nanos(until), nanos(until), e.ID); err != nil {
-			return nil, err
-		}
-		leases = append(leases, l)
-	}
-	return leases, nil
+	return found, err
 }
 
 // errEnough ends an iteration early.
 var errEnough = errors.New("enough")
-
-// epochs draws count epochs, each greater than the one before.
-func (w *writer) epochs(count int) ([]uint64, error) {
-	list := make([]uint64, 0, count)
-	if _, ok := w.link.(*pgLink); ok {
-		err := w.each(func(row scanner) error {
-			list = append(list, 0)
-			return row.Scan(&list[len(list)-1])
-		}, "SELECT nextval('effect_epoch') FROM generate_series(1, ?)", count)
-		return list, err
-	}
-	last, err := w.draw(epochCounter, count)
-	for i := range count {
-		list = append(list, last-uint64(count-1-i))
-	}
-	return list, err
-}
 
 // next draws the next number of a counter, from 1.
 func (w *writer) next(name string) (uint64, error) { return w.draw(name, 1) }

@@ -8,8 +8,6 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgxpool"
-
-	"github.com/casement/casement/internal/record"
 )
 
 // Couriers makes jobs in a transaction, one for each effect, and returns their
@@ -154,29 +152,6 @@ func (s *Postgres) Send(ctx context.Context, now, since time.Time, n int, send C
 		return 0, fmt.Errorf("send effects: %w", err)
 	}
 	return len(ids), nil
-}
-
-// ClaimThese leases the effects whose couriers arrived. One about which nothing
-// can be done (it is done, leased, put off, or its case or object is busy) is not
-// in the answer, and may be sent again.
-func (s *Postgres) ClaimThese(ctx context.Context, now time.Time, lease time.Duration, ids []string) ([]record.Lease, error) {
-	var leases []record.Lease
-	err := s.put(ctx, func(w *writer) (err error) {
-		if leases, err = w.claim(nanos(now), now.Add(lease), len(ids), ids); err != nil || len(leases) == len(ids) {
-			return err
-		}
-		refused := slices.DeleteFunc(slices.Clone(ids), func(id string) bool {
-			return slices.ContainsFunc(leases, func(l record.Lease) bool { return l.Row.ID == id })
-		})
-		// It waits for no row: who holds one may wait for the claims.
-		_, err = w.exec(`UPDATE effect SET sent_at = -1 WHERE id IN (SELECT id FROM effect WHERE id = ANY(?) AND sent_at >= 0 AND lease_until <= ?
-			FOR UPDATE SKIP LOCKED)`, refused, nanos(now))
-		return err
-	})
-	if err != nil {
-		return nil, fmt.Errorf("claim effects: %w", err)
-	}
-	return leases, nil
 }
 
 // Mark notes that the database is a copy. Couriers under way belong to the

@@ -125,12 +125,17 @@ func (l *pgLink) sorted() {
 // inOrder queues the locks that a group needs beside those of rows.
 func (l *pgLink) inOrder(batch []*request, savepoints bool, ride *riding) {
 	alone, claims, pauses := savepoints, ride != nil, false
-	var budgets []string
+	var budgets, objects []string
 	for _, r := range batch {
 		for _, part := range r.units {
 			for _, u := range part {
 				alone = alone || len(u.MoveFindings) > 0 || len(u.DropKey) > 0 || !oneKey(u.Case)
-				claims = claims || u.Done != nil && u.Hold
+				if u.Done != nil && u.Hold {
+					claims = true
+					if u.Done.Row.Object != "" {
+						objects = append(objects, pgText(u.Done.Row.Object))
+					}
+				}
 				pauses = pauses || len(u.PauseScopes) > 0
 				budgets = append(budgets, budgetKeys(u.Reserve)...)
 			}
@@ -141,16 +146,17 @@ func (l *pgLink) inOrder(batch []*request, savepoints bool, ride *riding) {
 	if claims {
 		l.queueLock(lockClaims, true)
 	}
+	if ride != nil {
+		objects = append(objects, ride.objects...)
+	}
 	if pauses {
 		l.queueLock(lockPauses, true)
 	}
 	for _, key := range distinct(budgets) {
 		l.queueLock("budget/"+key, false)
 	}
-	if ride != nil {
-		for _, object := range distinct(ride.objects) {
-			l.queueLock("object/"+object, false)
-		}
+	for _, object := range distinct(objects) {
+		l.queueLock(objectLock(object), false)
 	}
 }
 

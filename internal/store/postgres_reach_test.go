@@ -94,6 +94,9 @@ func TestPostgresLostCommit(t *testing.T) {
 				p.gone.Store(true)
 				return arrives, false
 			}
+			if _, err := s.Load(t.Context(), "none"); !errors.Is(err, record.ErrNotFound) { // what opens a session speaks of commits
+				t.Fatal(err)
+			}
 			p.watch.Store(true)
 			commit(0)
 			wg.Wait()

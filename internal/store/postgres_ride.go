@@ -9,11 +9,8 @@ import (
 	"github.com/casement/casement/internal/remedy"
 )
 
-// A commit on PostgreSQL leases effects of the cases that it writes. Nothing of a
-// case or on an object may be leased by two at once, and claims of other nodes are
-// kept out by lockClaims, which such a commit holds shared: a claim sees all of it
-// or nothing. Two such commits are kept apart by the row of the case, which both
-// lock, and by a lock for each object. Where anything of the case or on the object
+// A commit on PostgreSQL leases effects of the cases that it writes, whose rows and
+// objects it has locked as a claim does. Where anything of the case or on the object
 // has a lease, even one that ran out, the commit takes none: that is for a claim.
 
 // riding is what one transaction leases.

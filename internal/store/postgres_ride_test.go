@@ -160,12 +160,11 @@ func TestRideOnPostgres(t *testing.T) {
 	}
 }
 
-// TestRidesOfNodesAtOnce: nodes that commit for the same object, and claims of a
-// third, never lease two effects of one case or object at once, and each lease has
+// TestRidesOfNodesAtOnce: nodes that commit for the same object, and claims of
+// two others, never lease two effects of one case or object at once, and each lease has
 // an epoch of its own.
 func TestRidesOfNodesAtOnce(t *testing.T) {
 	url := pgtest.Start(t).Database(t)
-	claims := openRide(t, url)
 	var mu sync.Mutex
 	flying, epochs := map[string]string{}, map[uint64]string{}
 	clash := func(l record.Lease) {
@@ -246,40 +245,36 @@ func TestRidesOfNodesAtOnce(t *testing.T) {
 	}
 	done := make(chan struct{})
 	go func() { wg.Wait(); close(done) }()
-	for running := true; running; {
-		select {
-		case <-done:
-			running = false // and once more for what is left
-		default:
-		}
-		list, err := claims.Claim(context.Background(), storetest.Epoch(), time.Minute, 4)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, l := range list {
-			clash(l)
-		}
-		for _, l := range list {
-			if err := finish(claims, l); err != nil {
-				t.Error(err)
+	var claimers sync.WaitGroup
+	for range 2 {
+		s := openRide(t, url)
+		claimers.Go(func() {
+			for running := true; ; {
+				select {
+				case <-done:
+					running = false // and once more for what is left
+				default:
+				}
+				list, err := s.Claim(context.Background(), storetest.Epoch(), time.Minute, 4)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				for _, l := range list {
+					clash(l)
+				}
+				for _, l := range list {
+					if err := finish(s, l); err != nil {
+						t.Error(err)
+					}
+				}
+				if !running && len(list) == 0 {
+					return
+				}
 			}
-		}
+		})
 	}
-	for {
-		list, err := claims.Claim(context.Background(), storetest.Epoch(), time.Minute, 10)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if len(list) == 0 {
-			break
-		}
-		for _, l := range list {
-			clash(l)
-			if err := finish(claims, l); err != nil {
-				t.Error(err)
-			}
-		}
-	}
+	claimers.Wait()
 	if len(epochs) != 72 {
 		t.Errorf("%d effects were done, want 72", len(epochs))
 	}
@@ -318,5 +313,100 @@ func TestEpochsOfOldNodes(t *testing.T) {
 			t.Errorf("drew %d numbers up to %d after %d", count, n, last)
 		}
 		last = next()
+	}
+}
+
+// TestClaimsAtOnce: of claims for two effects of one case, or on one object, that
+// nodes make at the same time, one succeeds.
+func TestClaimsAtOnce(t *testing.T) {
+	url := pgtest.Start(t).Database(t)
+	nodes := []*store.Postgres{openRide(t, url), openRide(t, url)}
+	now := storetest.Epoch()
+	for i := range 40 {
+		id := fmt.Sprint("cas_", i)
+		effects := []record.EffectRow{storetest.Effect(id, "act/1", "role"), storetest.Effect(id, "act/2", "bucket")} // of one case
+		if i%2 == 1 {                                                                                                 // on one object
+			other := storetest.NewCase("cas_b"+fmt.Sprint(i), "key of b"+fmt.Sprint(i))
+			effects = []record.EffectRow{storetest.Effect(id, "act/1", "role"), storetest.Effect(other.Case.ID, "act/2", "role")}
+			other.AddEffects = effects[1:]
+			if err := commitOne(nodes[0], other); err != nil {
+				t.Fatal(err)
+			}
+		}
+		u := storetest.NewCase(id, "key of "+id)
+		u.AddEffects = effects[:2-i%2]
+		if err := commitOne(nodes[0], u); err != nil {
+			t.Fatal(err)
+		}
+		var mu sync.Mutex
+		var got []record.Lease
+		var wg sync.WaitGroup
+		for n, s := range nodes {
+			wg.Go(func() {
+				list, err := s.ClaimThese(context.Background(), now, time.Minute, []string{effects[n].ID})
+				if err != nil {
+					t.Error(err)
+				}
+				mu.Lock()
+				defer mu.Unlock()
+				got = append(got, list...)
+			})
+		}
+		wg.Wait()
+		if len(got) != 1 {
+			t.Fatalf("round %d: %d leases, want one: %+v", i, len(got), got)
+		}
+		if err := nodes[0].Release(t.Context(), got[0], now.Add(time.Hour), "later"); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// TestHoldIsAloneOnItsCase: whether a lease still holds is not looked at while
+// somebody else has the case or the object, who may lease there.
+func TestHoldIsAloneOnItsCase(t *testing.T) {
+	ctx := t.Context()
+	url := pgtest.Start(t).Database(t)
+	s := openRide(t, url)
+	u := storetest.NewCase("cas_a", "a")
+	u.AddEffects = []record.EffectRow{storetest.Effect("cas_a", "act/1", "role")}
+	if err := commitOne(s, u); err != nil {
+		t.Fatal(err)
+	}
+	list, err := s.Claim(ctx, storetest.Epoch(), time.Minute, 1)
+	if err != nil || len(list) != 1 {
+		t.Fatal(list, err)
+	}
+	other, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close(context.Background())
+	for _, lock := range []string{"SELECT 1 FROM case_state WHERE id = 'cas_a' FOR UPDATE", "SELECT pg_advisory_xact_lock(x'63617365'::int, hashtext('object/role'))"} {
+		tx, err := other.Begin(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tx.Exec(ctx, lock); err != nil {
+			t.Fatal(err)
+		}
+		held := make(chan error, 1)
+		go func() { held <- s.Extend(ctx, list[0], storetest.Epoch().Add(time.Hour)) }()
+		for waits := false; !waits; {
+			select {
+			case err := <-held:
+				t.Fatalf("%s: the lease was looked at meanwhile: %v", lock, err)
+			default:
+			}
+			if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)").Scan(&waits); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := tx.Commit(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-held; err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -46,7 +46,7 @@ func (g *group) ride() (told func(stored bool), err error) {
 		return told, nil
 	}
 	got := g.rider.got
-	leases, err := g.w.claim(nanos(now), until, n, nil)
+	leases, err := g.w.claim(nanos(now), until, n)
 	return func(stored bool) {
 		if !stored {
 			leases = nil
