@@ -94,8 +94,8 @@ type Sessions interface {
 	DropSession(ctx context.Context, token string) error
 }
 
-// Values keeps the one-time link. old nil means "is missing", value nil
-// "delete"; a mismatch is any error.
+// Values keeps the one-time link: record.ErrNotFound if there is none. old nil
+// means "is missing", value nil "delete"; a mismatch is record.ErrConflict.
 type Values interface {
 	Setting(ctx context.Context, tenant, key string) ([]byte, error)
 	CompareAndSetSetting(ctx context.Context, tenant, key string, old, value []byte) error

@@ -3,6 +3,7 @@ package auth_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -282,6 +283,32 @@ func TestAuthorization(t *testing.T) {
 				t.Errorf("%q: %v, %v", h, p, err)
 			}
 		})
+	}
+}
+
+// beside stores another node's link after each of the first reads.
+type beside struct {
+	auth.Values
+	reads int
+}
+
+func (b *beside) Setting(ctx context.Context, tenant, key string) ([]byte, error) {
+	v, err := b.Values.Setting(ctx, tenant, key)
+	if b.reads++; b.reads > 3 {
+		return v, err
+	}
+	return v, errors.Join(b.CompareAndSetSetting(ctx, tenant, key, v, []byte(fmt.Sprintf(`{"hash":"of another %d"}`, b.reads))), err)
+}
+
+// TestSetupLinksAtOnce: nodes that start together each get a link; the last one's
+// is good.
+func TestSetupLinksAtOnce(t *testing.T) {
+	s, m, _ := newService(t)
+	b := &beside{Values: m}
+	s.Values = b
+	link, err := s.NewSetupLink(t.Context())
+	if err != nil || s.CheckSetupLink(t.Context(), link) != nil || b.reads < 4 {
+		t.Errorf("%q after %d reads: %v", link, b.reads, err)
 	}
 }
 

@@ -1,12 +1,15 @@
 package auth
 
 import (
+	"cmp"
 	"context"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"time"
 
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 )
 
@@ -28,15 +31,10 @@ func (s *Service) SetUp(ctx context.Context) (bool, error) {
 }
 
 // NewSetupLink returns the secret of a fresh one-time link (the value of the
-// parameter "token" of /setup), good for 30 minutes; an older one is void.
-// ErrSetUp when there are users already.
+// parameter "token" of /setup), good for 30 minutes; an older one is void, also
+// that of another node which starts at the same time. ErrSetUp when there are
+// users already.
 func (s *Service) NewSetupLink(ctx context.Context) (string, error) {
-	if done, err := s.SetUp(ctx); err != nil || done {
-		if err == nil {
-			err = ErrSetUp
-		}
-		return "", err
-	}
 	secret, err := newID("setup-")
 	if err != nil {
 		return "", err
@@ -45,14 +43,24 @@ func (s *Service) NewSetupLink(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	old, err := s.Values.Setting(ctx, s.Tenant, setupKey)
-	if err != nil {
-		old = nil // missing: the first link
+	for {
+		if done, err := s.SetUp(ctx); err != nil || done {
+			return "", cmp.Or(err, ErrSetUp)
+		}
+		old, err := s.Values.Setting(ctx, s.Tenant, setupKey)
+		if errors.Is(err, record.ErrNotFound) {
+			old, err = nil, nil // the first link
+		}
+		if err == nil {
+			err = s.Values.CompareAndSetSetting(ctx, s.Tenant, setupKey, old, value)
+		}
+		if err == nil {
+			return secret, nil
+		}
+		if !errors.Is(err, record.ErrConflict) {
+			return "", fmt.Errorf("store the set-up link: %w", err)
+		}
 	}
-	if err := s.Values.CompareAndSetSetting(ctx, s.Tenant, setupKey, old, value); err != nil {
-		return "", fmt.Errorf("store the set-up link: %w", err)
-	}
-	return secret, nil
 }
 
 // CheckSetupLink says whether the link is good, without using it up.

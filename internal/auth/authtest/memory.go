@@ -5,13 +5,13 @@ package authtest
 import (
 	"cmp"
 	"context"
-	"errors"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/casement/casement/internal/auth"
+	"github.com/casement/casement/internal/record"
 	"github.com/casement/casement/internal/remedy"
 )
 
@@ -162,7 +162,7 @@ func (m *Memory) Setting(_ context.Context, tenant, key string) ([]byte, error) 
 	defer m.mu.Unlock()
 	v, ok := m.values[tenant+"/"+key]
 	if !ok {
-		return nil, errors.New("no such setting")
+		return nil, record.ErrNotFound
 	}
 	return v, nil
 }
@@ -173,7 +173,7 @@ func (m *Memory) CompareAndSetSetting(_ context.Context, tenant, key string, old
 	defer m.mu.Unlock()
 	have, ok := m.values[tenant+"/"+key]
 	if ok != (old != nil) || string(have) != string(old) {
-		return errors.New("changed meanwhile")
+		return record.ErrConflict
 	}
 	if value == nil {
 		delete(m.values, tenant+"/"+key)
