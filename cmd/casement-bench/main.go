@@ -69,6 +69,10 @@ func run(args []string, out, errs io.Writer) int {
 		fmt.Fprintln(errs, runFloors(*dir, *sinkAddr))
 		return 1
 	}
+	if *cases < 10_000 || *cases%10_000 != 0 {
+		fmt.Fprintf(errs, "casement-bench: -cases %d: give a multiple of 10,000, because a hundredth of it is filled in batches of 100\n", *cases)
+		return 2
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
 	defer stop()
 	b := &bench{ctx: ctx, database: *database, dur: *dur, repeats: *repeats, kills: *kills, cases: *cases, gen: newAlerts(), log: errs}
