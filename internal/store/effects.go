@@ -35,7 +35,7 @@ func scanEffect(row scanner) (EffectStatus, error) {
 func (w *writer) settleLease(u *unit) error {
 	l := u.Done
 	if u.Hold {
-		return w.holds(*l)
+		return w.holds(*l, false)
 	}
 	w.txn.due = true
 	w.txn.ended++
@@ -56,9 +56,10 @@ func (w *writer) settleLease(u *unit) error {
 }
 
 // holds checks that a lease is still the newest claim of its effect, case and
-// object, and keeps it so until the transaction ends.
-func (w *writer) holds(l record.Lease) error {
-	if err := w.guard(l); err != nil {
+// object, and keeps it so until the transaction ends, which may go on to write
+// the effect.
+func (w *writer) holds(l record.Lease, written bool) error {
+	if err := w.guard(l, written); err != nil {
 		return err
 	}
 	var id string
@@ -203,7 +204,7 @@ func (w *writer) draw(name string, count int) (uint64, error) {
 // anything of its case or on its object was claimed.
 func (s *tables) Extend(ctx context.Context, l record.Lease, until time.Time) error {
 	return s.db.put(ctx, func(w *writer) error {
-		if err := w.holds(l); err != nil {
+		if err := w.holds(l, true); err != nil {
 			return err
 		}
 		n, err := w.exec("UPDATE effect SET lease_until = ?, next_at = ? WHERE id = ? AND epoch = ? AND dropped = 0", nanos(until), nanos(until), l.Row.ID, l.Epoch)

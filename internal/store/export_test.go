@@ -61,8 +61,11 @@ func (s *SQLite) Plan(ctx context.Context, text string) (string, error) {
 // sessions have prepared, as EXPLAIN says it in JSON.
 func (s *Postgres) ShortPlans(ctx context.Context) (map[string][]byte, error) {
 	out := map[string][]byte{}
-	for _, c := range s.short.AcquireAllIdle(ctx) {
+	idle := s.short.AcquireAllIdle(ctx)
+	for _, c := range idle {
 		defer c.Release()
+	}
+	for _, c := range idle {
 		rows, err := c.Query(ctx, "SELECT name, statement, coalesce(array_length(parameter_types, 1), 0) FROM pg_prepared_statements", pgx.QueryExecModeExec)
 		if err != nil {
 			return nil, err

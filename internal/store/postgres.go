@@ -60,7 +60,7 @@ func pgSession() map[string]string {
 // are large, so it may only go row by row through an index.
 func pgPlans() map[string]string {
 	return map[string]string{"plan_cache_mode": "force_generic_plan",
-		"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "enable_material": "off"}
+		"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "enable_material": "off", "jit": "off"}
 }
 
 // pgAlive is how often a silent connection is tried.

@@ -22,8 +22,9 @@ import (
 func objectLock(object string) string { return "object/" + object }
 
 // guard keeps all others from leasing anything of the case or on the object of a
-// lease; SQLite has one writer.
-func (w *writer) guard(l record.Lease) error {
+// lease, in the order of lockGroups: with its effect where it is written as well.
+// SQLite has one writer.
+func (w *writer) guard(l record.Lease, effect bool) error {
 	pg, ok := w.link.(*pgLink)
 	if !ok {
 		return nil
@@ -35,6 +36,9 @@ func (w *writer) guard(l record.Lease) error {
 		if err := w.lock(objectLock(pgText(l.Row.Object)), false); err != nil {
 			return err
 		}
+	}
+	if effect {
+		pg.queue.Queue("SELECT 1 FROM effect WHERE id = $1 FOR UPDATE", pgText(l.Row.ID))
 	}
 	pg.queue.Queue("SELECT 1 FROM case_state WHERE id = $1 FOR UPDATE", pgText(l.Row.CaseID))
 	return nil
@@ -73,6 +77,7 @@ func (l *pgLink) queueClaim(found []EffectStatus, now, until int64, leases *[]re
 		}
 	}
 	l.held = map[string]bool{}
+	l.queueLock(lockGroups, true)
 	l.queueLock(lockClaims, true)
 	for _, object := range distinct(objects) {
 		l.queueLock(objectLock(object), false)

@@ -410,3 +410,69 @@ func TestHoldIsAloneOnItsCase(t *testing.T) {
 		}
 	}
 }
+
+// TestClaimsKeepTheOrder: what claims and holds on to leases locks in the order of
+// all commits, so that they never wait for each other in a circle.
+func TestClaimsKeepTheOrder(t *testing.T) {
+	ctx := t.Context()
+	url := pgtest.Start(t).Database(t)
+	s := openRide(t, url)
+	var units []record.Unit
+	for _, id := range []string{"cas_a", "cas_b"} {
+		u := storetest.NewCase(id, "key of "+id)
+		u.AddEffects = []record.EffectRow{storetest.Effect(id, "act/1", "")}
+		units = append(units, u)
+	}
+	if errs, err := s.Commit(ctx, units, nil); err != nil || errors.Join(errs...) != nil {
+		t.Fatal(err, errs)
+	}
+	other, err := pgx.Connect(ctx, url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer other.Close(context.Background())
+	// beside runs f while another transaction has the first lock, and gets the second
+	// once f waits.
+	beside := func(first, second string, f func() error) {
+		t.Helper()
+		tx, err := other.Begin(ctx)
+		if err == nil {
+			_, err = tx.Exec(ctx, first)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- f() }()
+		for waits := false; !waits; {
+			select {
+			case err := <-done:
+				t.Fatalf("it waited for nobody: %v", err)
+			default:
+			}
+			if err := tx.QueryRow(ctx, "SELECT EXISTS (SELECT 1 FROM pg_locks WHERE NOT granted)").Scan(&waits); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := tx.Exec(ctx, second+" NOWAIT"); err != nil {
+			t.Errorf("beside %s: %v", first, err)
+		}
+		if err := tx.Rollback(ctx); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	var leases []record.Lease
+	beside("SELECT pg_advisory_xact_lock(x'63617365'::int, hashtext('groups'))", "SELECT 1 FROM case_state WHERE id = 'cas_a' FOR UPDATE", func() (err error) {
+		leases, err = s.Claim(ctx, storetest.Epoch(), time.Minute, 2)
+		return err
+	})
+	if len(leases) != 2 {
+		t.Fatalf("%d leases, want 2", len(leases))
+	}
+	beside("SELECT 1 FROM effect WHERE id = 'cas_a/act/1' FOR UPDATE", "SELECT 1 FROM case_state WHERE id = 'cas_a' FOR UPDATE", func() error {
+		return s.Extend(ctx, leases[0], storetest.Epoch().Add(time.Hour))
+	})
+}
