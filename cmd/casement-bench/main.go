@@ -57,7 +57,7 @@ func run(args []string, out, errs io.Writer) int {
 	dur := f.Duration("d", 5*time.Second, "length of one measured run")
 	repeats := f.Int("repeat", 5, "runs of each measure; the median counts")
 	kills := f.Int("kills", 20, "kills at random moments in each scenario of p5")
-	cases := f.Int("cases", 1_000_000, "size of the large install")
+	cases := f.Int("cases", 1_000_000, "size of the large install, a multiple of 10,000")
 	format := f.String("o", "table", "output: table or json")
 	write := f.String("write", "", "also write the table into this Markdown file, between its marks")
 	floors := f.Bool("floors", false, "serve the floors (used by the program itself)")

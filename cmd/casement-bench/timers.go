@@ -34,7 +34,11 @@ func ticking(dir, config, _ string) error {
 			quick := "  - {name: quick, use: default, match: {class: [" + tickClass + "]}, classes: {K1: {ack: 2s}, K2: {ack: 2s}, K3: {ack: 2s}, K4: {ack: 2s}, K5: {ack: 2s}}}\n"
 			text = strings.Replace(text, "\nsla:\n", "\nsla:\n"+quick, 1)
 			const calm = "    classes: {K1: {ack: 30d}, K2: {ack: 30d}, K3: {ack: 30d}, K4: {ack: 30d}, K5: {ack: 30d}}\n"
-			text = strings.Replace(text, "    warn_percent: 75\n", "    warn_percent: 75\n"+calm, 1)
+			const standard = "    warn_percent: 75\n"
+			if !strings.Contains(text, standard) {
+				return errors.New("the shipped deadlines read otherwise: cases would not wait")
+			}
+			text = strings.Replace(text, standard, standard+calm, 1)
 		}
 		if err := os.WriteFile(filepath.Join(policy, filepath.Base(f.Name)), []byte(text), 0o600); err != nil {
 			return err
