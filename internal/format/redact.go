@@ -181,12 +181,13 @@ func ScrubArguments(s string) string {
 	words := strings.Split(s, " ")
 	next := false
 	for i, w := range words {
-		low := strings.ToLower(w)
-		switch key, _, assigned := strings.Cut(low, "="); {
-		case next && low != "":
+		// Not cut by the lengths of small letters: they may differ.
+		key, _, assigned := strings.Cut(w, "=")
+		switch low := strings.ToLower(w); {
+		case next && w != "":
 			words[i], next = "[redacted]", low == "bearer" || low == "basic"
-		case assigned && namesSecret(key):
-			words[i] = w[:len(key)+1] + "[redacted]"
+		case assigned && namesSecret(strings.ToLower(key)):
+			words[i] = key + "=[redacted]"
 		case !assigned && strings.HasPrefix(low, "-") && namesSecret(low), strings.HasSuffix(low, "authorization:"):
 			next = true
 		}

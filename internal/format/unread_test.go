@@ -18,7 +18,10 @@ func TestRedactUnread(t *testing.T) {
 		"an attribute":            {`<a api_key="sesame" host="web-1"/>`, "sesame", `host="web-1"`},
 		"an option":               {`run --token sesame --host web-1`, "sesame", `--host web-1`},
 		"a header":                {`Authorization: Bearer sesame`, "sesame", `Authorization:`},
+		"a header in an option":   {`curl --header=Authorization: Bearer sesame web-1`, "sesame", `web-1`},
 		"an address":              {`see https://bob:sesame@example.com/x`, "sesame", `example.com/x`},
+		"a longer small letter":   {`{"msg":"run ȺȺȺȺȺȺȺȺȺtoken=sesame --host web-1"}`, "sesame", `ȺȺȺȺȺȺȺȺȺtoken=[redacted] --host web-1`},
+		"not UTF-8, in JSON":      {"{\"msg\":\"run \xff\xff\xff\xff\xfftoken=sesame --host web-1\"}", "sesame", `token=[redacted] --host web-1`},
 		"a private key":           {"cert\n-----BEGIN PRIVATE KEY-----\nsesame\n-----END PRIVATE KEY-----\nhost", "sesame", "host"},
 		"JSON that breaks off":    {`{"a":"web-1","password":"sesame`, "sesame", `web-1`},
 		"not UTF-8":               {"web-1 \xff password=sesame", "sesame", "web-1"},
@@ -36,6 +39,7 @@ func TestRedactUnread(t *testing.T) {
 func FuzzRedactUnread(f *testing.F) {
 	f.Add(`<a password="x">`, "mystory")
 	f.Add("a: b\n", "pillow")
+	f.Add("[\"\xff\xff\xfftoken= x\"", "pillow")
 	f.Fuzz(func(t *testing.T, before, secret string) {
 		for _, c := range secret {
 			if c < 'g' || c > 'z' {
