@@ -20,9 +20,9 @@ import (
 const tickClass = "endpoint.malware"
 
 // ticking is a setup with the shipped policy, in which cases of one class have
-// to be acknowledged within two seconds, and the others within a month: a million
-// that come in a quarter of an hour must wait, as those of a year would, and not
-// run out at the rate at which they came.
+// to be acknowledged within two seconds. The others have a month, and are probed
+// again after one: a million that come in a quarter of an hour must wait, as those
+// of a year would, and not run out at the rate at which they came.
 func ticking(dir, config, _ string) error {
 	policy := filepath.Join(dir, "policy")
 	if err := os.MkdirAll(policy, 0o700); err != nil {
@@ -33,12 +33,17 @@ func ticking(dir, config, _ string) error {
 		if strings.Contains(f.Name, "deadlines") {
 			quick := "  - {name: quick, use: default, match: {class: [" + tickClass + "]}, classes: {K1: {ack: 2s}, K2: {ack: 2s}, K3: {ack: 2s}, K4: {ack: 2s}, K5: {ack: 2s}}}\n"
 			text = strings.Replace(text, "\nsla:\n", "\nsla:\n"+quick, 1)
-			const calm = "    classes: {K1: {ack: 30d}, K2: {ack: 30d}, K3: {ack: 30d}, K4: {ack: 30d}, K5: {ack: 30d}}\n"
+			const month = "{ack: 30d, contain: 30d, fix: 30d}"
 			const standard = "    warn_percent: 75\n"
+			calm := standard + "    classes: {K1: " + month + ", K2: " + month + ", K3: " + month + ", K4: " + month + ", K5: " + month + "}\n"
 			if !strings.Contains(text, standard) {
 				return errors.New("the shipped deadlines read otherwise: cases would not wait")
 			}
-			text = strings.Replace(text, standard, standard+calm, 1)
+			text = strings.Replace(text, standard, calm, 1)
+		}
+		if strings.Contains(f.Name, "playbooks") {
+			const description = "\n    description: "
+			text = strings.ReplaceAll(text, description, "\n    probe_every: 30d"+description)
 		}
 		if err := os.WriteFile(filepath.Join(policy, filepath.Base(f.Name)), []byte(text), 0o600); err != nil {
 			return err
