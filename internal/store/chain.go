@@ -35,6 +35,6 @@ func scanRecord(row scanner) (int64, ledger.Record, error) {
 // recordsText reads records with their places in the tree, those of a condition
 // or all.
 func (s *tables) recordsText(where string) string {
-	place, order := s.db.ledgerText()
-	return "SELECT " + place + ", tenant, stream, seq, type, schema, at, by, body, prev, hash FROM event" + where + " ORDER BY " + order
+	place, from, order := s.db.ledgerText()
+	return "SELECT " + place + ", tenant, stream, seq, type, schema, at, by, body, prev, hash FROM " + from + where + " ORDER BY " + order
 }

@@ -78,7 +78,7 @@ func (t *copyTable) fixed() bool {
 
 // only are the tables and columns that one database has and the other needs not.
 func only() (lite, pg []string) {
-	return []string{"goose_db_version", "sighting_log", "move", "sighting.upto"}, []string{pgSchemaTable, "move", "event.tree_index", "effect.sent_at", "effect.courier"}
+	return []string{"goose_db_version", "sighting_log", "move", "sighting.upto"}, []string{pgSchemaTable, "move", "event.tree_index", "event.batch", "event_batch", "effect.sent_at", "effect.courier"}
 }
 
 // copyTables reads both schemas and joins them.

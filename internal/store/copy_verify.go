@@ -152,4 +152,4 @@ func (d copied) snapshot(ctx context.Context, f func(q querier) error) error {
 	return f(pgReads{ctx: ctx, q: d.tx})
 }
 
-func (d copied) ledgerText() (place, order string) { return (&Postgres{}).ledgerText() }
+func (d copied) ledgerText() (place, from, order string) { return (&Postgres{}).ledgerText() }

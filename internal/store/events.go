@@ -16,12 +16,12 @@ import (
 // eventsText begins a read of events: the position, the place in the tree, the
 // event.
 func (s *tables) eventsText() string {
-	place, _ := s.db.ledgerText()
-	return eventsText(place)
+	place, from, _ := s.db.ledgerText()
+	return eventsText(place, from)
 }
 
-func eventsText(place string) string {
-	return "SELECT pos, " + place + ", tenant, stream, seq, type, schema, at, by, body, prev, hash FROM event "
+func eventsText(place, from string) string {
+	return "SELECT pos, " + place + ", tenant, stream, seq, type, schema, at, by, body, prev, hash FROM " + from + " "
 }
 
 // eventRows is how many events one statement writes at most: a new case begins
@@ -160,8 +160,7 @@ func (s *tables) Stream(ctx context.Context, tenant, stream string, seq uint64, 
 }
 
 func (s *tables) stream(each eachFunc, tenant, stream string, seq uint64, n int) ([]StoredEvent, error) {
-	place, _ := s.db.ledgerText()
-	list, err := streamRows(each, place, tenant, stream, seq, n)
+	list, err := streamRows(each, s.eventsText(), tenant, stream, seq, n)
 	for i := 0; i < len(list) && err == nil; i++ {
 		err = list[i].decode()
 	}
@@ -179,14 +178,14 @@ func (s *tables) eachOf(ctx context.Context) eachFunc {
 }
 
 // streamRows reads events of a stream after number seq and does not decode them;
-// place is the text of their place in the tree.
-func streamRows(each eachFunc, place, tenant, stream string, seq uint64, n int) ([]StoredEvent, error) {
+// text is how a read of events begins.
+func streamRows(each eachFunc, text, tenant, stream string, seq uint64, n int) ([]StoredEvent, error) {
 	list := []StoredEvent{}
 	err := each(func(row scanner) error {
 		e, err := scanEvent(row)
 		list = append(list, e)
 		return err
-	}, eventsText(place)+"WHERE tenant = ? AND stream = ? AND seq > ? ORDER BY seq LIMIT ?", tenant, stream, seq, limit(n))
+	}, text+"WHERE tenant = ? AND stream = ? AND seq > ? ORDER BY seq LIMIT ?", tenant, stream, seq, limit(n))
 	return list, err
 }
 

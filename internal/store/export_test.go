@@ -2,12 +2,17 @@ package store
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"fmt"
 	"hash/maphash"
+	"io/fs"
 	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
+	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+	"github.com/pressly/goose/v3"
 
 	"github.com/casement/casement/internal/recent"
 	"github.com/casement/casement/internal/record"
@@ -92,6 +97,23 @@ func (s *Postgres) ShortPlans(ctx context.Context) (map[string][]byte, error) {
 		}
 	}
 	return out, nil
+}
+
+// MigratePostgres brings the schema of an empty database to a version.
+func MigratePostgres(ctx context.Context, url string, version int64) error {
+	dir, err := fs.Sub(pgMigrations, "migrations/postgres")
+	if err != nil {
+		return err
+	}
+	db, err := sql.Open("pgx", url)
+	if err != nil {
+		return err
+	}
+	p, err := goose.NewProvider(goose.DialectPostgres, db, dir, goose.WithLogger(goose.NopLogger()), goose.WithDisableGlobalRegistry(true), goose.WithTableName(pgSchemaTable))
+	if err == nil {
+		_, err = p.UpTo(ctx, version)
+	}
+	return errors.Join(err, db.Close())
 }
 
 // Exec changes what a copy sent.

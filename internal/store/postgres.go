@@ -313,8 +313,10 @@ func (s *Postgres) snapshot(ctx context.Context, f func(q querier) error) error 
 	return unreached(wait.named(err), false)
 }
 
-func (s *Postgres) ledgerText() (place, order string) {
-	return "coalesce(tree_index, -1)", "tree_index NULLS LAST, pos"
+func (s *Postgres) ledgerText() (place, from, order string) {
+	// In the row of events of releases before and of a copied install, else by their batch.
+	const where = "tree_index, tree_first + array_position(events, pos) - 1"
+	return "coalesce(" + where + ", -1)", "event LEFT JOIN event_batch USING (batch)", "coalesce(" + where + ") NULLS LAST, pos"
 }
 
 // put writes one part in a transaction of its own: it may wait for locks that a

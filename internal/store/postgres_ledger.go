@@ -10,7 +10,8 @@ import (
 )
 
 // Sequence appends up to n events to the ledger's tree and returns its size and
-// root after it. An event has its place from then on. It fails with
+// root after it; those that one statement wrote all or none, more than n if n > 0
+// and the first of them are. An event has its place from then on. It fails with
 // record.ErrConflict if another node grew the tree meanwhile.
 func (s *Postgres) Sequence(ctx context.Context, n int) (int64, ledger.Hash, error) {
 	var size int64
@@ -19,21 +20,27 @@ func (s *Postgres) Sequence(ctx context.Context, n int) (int64, ledger.Hash, err
 		return 0, root, fmt.Errorf("read the tree: %w", err)
 	}
 	var hashes []ledger.Hash
-	var places []int64
-	// An event of a stream is visible only after those before it: their order
-	// by pos is the stream's own.
+	var batches, firsts []int64
+	// An event of a stream is visible only after those before it: the order of
+	// batches is the stream's own.
 	err := s.each(ctx, func(row scanner) error {
-		var pos int64
+		var batch, pos int64
 		var b []byte
-		if err := row.Scan(&pos, &b); err != nil {
+		if err := row.Scan(&batch, &pos, &b); err != nil {
 			return err
 		}
 		if len(b) != len(ledger.Hash{}) {
 			return fmt.Errorf("event %d has a hash of %d bytes", pos, len(b))
 		}
-		hashes, places = append(hashes, ledger.Hash(b)), append(places, pos)
+		if k := len(batches); k == 0 || batches[k-1] != batch {
+			batches, firsts = append(batches, batch), append(firsts, size+int64(len(hashes)))
+		}
+		hashes = append(hashes, ledger.Hash(b))
 		return nil
-	}, "SELECT pos, hash FROM event WHERE tree_index IS NULL ORDER BY pos LIMIT ?", n)
+	}, `SELECT b.batch, u.pos, e.hash
+		FROM (SELECT batch, events, sum(cardinality(events)) OVER w AS upto, row_number() OVER w AS nr FROM event_batch WHERE tree_first IS NULL WINDOW w AS (ORDER BY batch) ORDER BY batch LIMIT ?) b
+		JOIN LATERAL unnest(b.events) WITH ORDINALITY AS u (pos, k) ON true LEFT JOIN event e ON e.pos = u.pos
+		WHERE b.upto <= ? OR b.nr = 1 ORDER BY b.batch, u.k`, n, n)
 	if err != nil {
 		return 0, root, fmt.Errorf("read the tail: %w", err)
 	}
@@ -53,17 +60,13 @@ func (s *Postgres) Sequence(ctx context.Context, n int) (int64, ledger.Hash, err
 		if swapped == 0 {
 			return fmt.Errorf("the tree is no longer of size %d: %w", size, record.ErrConflict)
 		}
-		indexes := make([]int64, len(places))
-		for i := range indexes {
-			indexes[i] = size + int64(i)
-		}
-		placed, err := w.exec(`UPDATE event SET tree_index = q.idx FROM unnest(CAST(? AS bigint[]), CAST(? AS bigint[])) AS q (pos, idx)
-			WHERE event.pos = q.pos AND event.tree_index IS NULL`, places, indexes)
+		placed, err := w.exec(`UPDATE event_batch SET tree_first = q.first FROM unnest(CAST(? AS bigint[]), CAST(? AS bigint[])) AS q (batch, first)
+			WHERE event_batch.batch = q.batch AND event_batch.tree_first IS NULL`, batches, firsts)
 		if err != nil {
 			return err
 		}
-		if placed != int64(len(places)) {
-			return fmt.Errorf("%d of %d events were placed: %w", placed, len(places), record.ErrConflict)
+		if placed != int64(len(batches)) {
+			return fmt.Errorf("%d of %d batches of events were placed: %w", placed, len(batches), record.ErrConflict)
 		}
 		nodes, hashes := make([]int64, len(stored)), make([][]byte, len(stored))
 		for i, h := range stored {
@@ -82,7 +85,9 @@ func (s *Postgres) Sequence(ctx context.Context, n int) (int64, ledger.Hash, err
 func (s *Postgres) Tail(ctx context.Context) (Tail, error) {
 	var t Tail
 	var oldest sql.NullInt64
-	if err := s.one(ctx, []any{&t.Events, &oldest}, "SELECT count(*), min(at) FROM event WHERE tree_index IS NULL"); err != nil {
+	if err := s.one(ctx, []any{&t.Events, &oldest}, `SELECT coalesce(sum(cardinality(events)), 0),
+		(SELECT at FROM event WHERE pos = (SELECT events[1] FROM event_batch WHERE tree_first IS NULL ORDER BY batch LIMIT 1))
+		FROM event_batch WHERE tree_first IS NULL`); err != nil {
 		return t, fmt.Errorf("read the tail: %w", err)
 	}
 	t.Oldest = instant(oldest.Int64)
@@ -95,6 +100,7 @@ func (s *Postgres) Tail(ctx context.Context) (Tail, error) {
 // goes on from the last event with a TreeIndex.
 func (s *Postgres) EventsSince(ctx context.Context, pos int64, n int) ([]StoredEvent, int64, error) {
 	var list []StoredEvent
+	_, _, order := s.ledgerText()
 	err := s.each(ctx, func(row scanner) error {
 		e, err := scanEvent(row)
 		if err != nil {
@@ -102,7 +108,7 @@ func (s *Postgres) EventsSince(ctx context.Context, pos int64, n int) ([]StoredE
 		}
 		list = append(list, e)
 		return list[len(list)-1].decode()
-	}, s.eventsText()+"ORDER BY tree_index NULLS LAST, pos OFFSET ? LIMIT ?", pos, n)
+	}, s.eventsText()+"ORDER BY "+order+" OFFSET ? LIMIT ?", pos, n)
 	if err != nil {
 		return nil, pos, fmt.Errorf("read events: %w", err)
 	}

@@ -49,7 +49,10 @@ func (k rowKind) text() string {
 		return "DELETE FROM effect WHERE id = ANY(?::text[]) AND dropped = 0"
 	case rowEvent:
 		const columns = "tenant, stream, seq, type, schema, at, by, body, prev, hash"
-		return "INSERT INTO event (" + columns + ") SELECT q.* FROM " + lists("ttbtbbtyyy", columns)
+		// The number is drawn when what the statement needs is locked: of a stream,
+		// later events are in later batches.
+		return "WITH e AS (INSERT INTO event (" + columns + ", batch) SELECT q.*, (SELECT nextval('event_batch_id')) FROM " + lists("ttbtbbtyyy", columns) + " RETURNING pos, batch) " +
+			"INSERT INTO event_batch (batch, events) SELECT batch, array_agg(pos ORDER BY pos) FROM e GROUP BY batch"
 	case rowCase:
 		const columns = caseColumns + ", tenant, created_at"
 		return "INSERT INTO case_state (" + columns + ") SELECT q.* FROM " + lists(caseTypes+"tb", columns)

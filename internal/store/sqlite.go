@@ -279,8 +279,8 @@ func (q liteSnapshot) each(f func(scanner) error, text string, args ...any) erro
 }
 
 // ledgerText implements database: pos counts the commits without gaps.
-func (s *SQLite) ledgerText() (place, order string) {
-	return "CASE WHEN pos <= coalesce((SELECT n FROM counter WHERE tenant = '' AND name = '" + treeSize + "'), 0) THEN pos - 1 ELSE -1 END", "pos"
+func (s *SQLite) ledgerText() (place, from, order string) {
+	return "CASE WHEN pos <= coalesce((SELECT n FROM counter WHERE tenant = '' AND name = '" + treeSize + "'), 0) THEN pos - 1 ELSE -1 END", "event", "pos"
 }
 
 // scanner is what a row offers, single or one of many.

@@ -56,7 +56,7 @@ func (s *storedCase) after() uint64 { return s.version / stateEvery * stateEvery
 
 // readSince reads what may have come since the state.
 func (s *storedCase) readSince(each eachFunc) (err error) {
-	s.since, err = streamRows(each, "-1", s.tenant, CaseStream(s.id), s.after(), -1)
+	s.since, err = streamRows(each, eventsText("-1", "event"), s.tenant, CaseStream(s.id), s.after(), -1)
 	return err
 }
 

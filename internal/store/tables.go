@@ -34,9 +34,9 @@ type database interface {
 	reads(ctx context.Context, f func(q querier) error) error
 	// snapshot runs reads that see one state of the database.
 	snapshot(ctx context.Context, f func(q querier) error) error
-	// eventColumns and recordOrder are the place of an event in the tree, -1 for
-	// none, and the order of the ledger.
-	ledgerText() (place, order string)
+	// ledgerText is the place of an event in the tree, -1 for none, the tables
+	// that tell it, and the order of the ledger.
+	ledgerText() (place, from, order string)
 }
 
 // link is a connection that writes, one transaction at a time.
