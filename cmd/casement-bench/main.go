@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -73,7 +74,7 @@ func run(args []string, out, errs io.Writer) int {
 		fmt.Fprintf(errs, "casement-bench: -cases %d: give a multiple of 10,000, because a hundredth of it is filled in batches of 100\n", *cases)
 		return 2
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	b := &bench{ctx: ctx, database: *database, dur: *dur, repeats: *repeats, kills: *kills, cases: *cases, gen: newAlerts(), log: errs}
 	rows, err := b.all(*names, *binary, *dir)
