@@ -45,13 +45,26 @@ func Start(t testing.TB) *Server {
 // network, without a password: for a network namespace of the test's own.
 func StartOn(t testing.TB, host string) *Server {
 	t.Helper()
+	return start(t, host, "")
+}
+
+// StartIn is Start with the cluster in a folder that the server's user may enter,
+// like one that need.Mount made a small disk.
+func StartIn(t testing.TB, parent string) *Server {
+	t.Helper()
+	return start(t, "127.0.0.1", parent)
+}
+
+// start puts the cluster below parent, or "" for where temporary files are.
+func start(t testing.TB, host, parent string) *Server {
+	t.Helper()
 	bins, err := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
 	if err != nil || len(bins) == 0 {
 		need.Missing(t, "PostgreSQL is not here: scripts/setup.sh installs it")
 	}
 	slices.Sort(bins)
 	s := &Server{bin: filepath.Dir(bins[len(bins)-1])}
-	s.folder(t)
+	s.folder(t, parent)
 	if out, err := s.command("initdb", "-D", s.data(), "-U", "casement", "-A", "trust", "-E", "UTF8", "--no-locale").CombinedOutput(); err != nil {
 		t.Fatalf("initdb: %v\n%s", err, out)
 	}
@@ -89,9 +102,9 @@ func (s *Server) data() string { return filepath.Join(s.Dir, "data") }
 
 // folder makes the server's folder, which goes with the server when the test
 // ends. Not t.TempDir: its parent is closed to other users.
-func (s *Server) folder(t testing.TB) {
+func (s *Server) folder(t testing.TB, parent string) {
 	t.Helper()
-	dir, err := os.MkdirTemp("", "casement-pg")
+	dir, err := os.MkdirTemp(parent, "casement-pg")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,6 +161,18 @@ func (s *Server) Stop(t testing.TB) {
 	}
 	_ = s.cmd.Wait() // it was told to die
 	s.cmd = nil
+}
+
+// Revive starts the server anew if it has ended by itself, which a disk without
+// room for its log makes it do.
+func (s *Server) Revive(t testing.TB) (ended bool) {
+	t.Helper()
+	if s.Admin("SELECT 1") == nil {
+		return false
+	}
+	s.Stop(t)
+	s.Run(t)
+	return true
 }
 
 // URL is that of a database of the server.

@@ -9,8 +9,14 @@ import (
 // answers a commit only when the other has it on disk, as docs/operate.md says.
 func (s *Server) Standby(t testing.TB) *Server {
 	t.Helper()
+	return s.StandbyIn(t, "")
+}
+
+// StandbyIn is Standby with the cluster in a folder, as of StartIn.
+func (s *Server) StandbyIn(t testing.TB, parent string) *Server {
+	t.Helper()
 	to := &Server{bin: s.bin, Addr: freeAddr(t, s.Addr[:strings.LastIndex(s.Addr, ":")])}
-	to.folder(t)
+	to.folder(t, parent)
 	if out, err := s.command("pg_basebackup", "-d", s.URL("postgres"), "-D", to.data(), "-c", "fast", "-R").CombinedOutput(); err != nil {
 		t.Fatalf("pg_basebackup: %v\n%s", err, out)
 	}

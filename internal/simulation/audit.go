@@ -300,15 +300,19 @@ func (a *audit) undoArrives(t *target, _ string, r connector.Request) {
 	v.action(r.ActionID).undos++
 }
 
-// maxReads is how often the ledger is read again where real trouble is made:
-// what is not read can't be judged.
-const maxReads = 1000
+// maxReads is how often the ledger is read again where real trouble is made, and
+// healAfter after how many of them that trouble ends, because the server may be
+// gone until then: what is not read can't be judged.
+const maxReads, healAfter = 1000, 20
 
 // pull reads what was added to the ledger and judges each event.
 func (a *audit) pull() {
 	for {
 		events, pos, err := a.s.store.EventsSince(a.s.ctx, a.pos, 500)
 		for try := 0; err != nil && a.s.life.Trouble != nil && try < maxReads; try++ {
+			if try == healAfter {
+				a.s.life.Trouble(Op{}, true)
+			}
 			events, pos, err = a.s.store.EventsSince(a.s.ctx, a.pos, 500)
 		}
 		a.s.must(err)

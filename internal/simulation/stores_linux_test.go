@@ -52,14 +52,14 @@ func TestOnSQLite(t *testing.T) {
 }
 
 // TestOnPostgres lives seeds on a real server whose connections are cut at any
-// moment, which is crashed and started anew, or is lost and replaced by the one
-// that follows it.
+// moment, whose disk fills up, with or without room for its log, which is crashed
+// and started anew, or is lost and replaced by the one that follows it.
 func TestOnPostgres(t *testing.T) {
-	c := &cuts{t: t, srv: pgtest.Start(t), made: map[string]int{}}
+	c := newCuts(t)
 	sum := c.made
 	for seed := *from; seed < *from+max(1, *stores/2); seed++ { // a tenth of the speed
 		if c.spare == nil {
-			c.spare = c.srv.Standby(t)
+			c.spare = c.follow()
 		}
 		url := c.srv.Database(t)
 		s, err := store.OpenPostgres(t.Context(), c.srv.With(c.spare, url))
@@ -74,7 +74,7 @@ func TestOnPostgres(t *testing.T) {
 		c.srv.Drop(t, c.srv.URL(c.name))
 	}
 	t.Log(counted(sum))
-	if sum["cuts"] == 0 || sum["intents"] == 0 {
+	if sum["cuts"] == 0 || sum["intents"] == 0 || c.small != "" && sum["disks filled"] == 0 {
 		t.Errorf("no trouble was made: %v", sum)
 	}
 }
@@ -189,17 +189,64 @@ type cuts struct {
 	srv *pgtest.Server
 	// spare follows srv, until it replaces it.
 	spare *pgtest.Server
-	name  string
-	made  map[string]int
-	wait  sync.WaitGroup
+	// small is a small disk, "" for none, and cramped the server on it; free
+	// makes room there.
+	small   string
+	cramped *pgtest.Server
+	free    func()
+	name    string
+	made    map[string]int
+	wait    sync.WaitGroup
 }
 
-// trouble ends all connections while the life goes on, crashes the server, or
-// loses it for good.
+func newCuts(t *testing.T) *cuts {
+	c := &cuts{t: t, made: map[string]int{}}
+	disk, err := os.MkdirTemp("", "casement-small") // not t.TempDir: its parent is closed to other users
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(disk) })
+	if err := need.Mount(t, disk, "512m"); err != nil {
+		need.Part(t, "full disk", "a small disk needs the right to mount: %v", err)
+		c.srv = pgtest.Start(t)
+		return c
+	}
+	if err := os.Chmod(disk, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c.small, c.srv = disk, pgtest.StartIn(t, disk) // ends before the disk does
+	c.cramped = c.srv
+	return c
+}
+
+// follow makes a server that follows srv, on the small disk if nobody is there.
+func (c *cuts) follow() *pgtest.Server {
+	if c.small == "" || c.cramped != nil {
+		return c.srv.Standby(c.t)
+	}
+	c.cramped = c.srv.StandbyIn(c.t, c.small)
+	return c.cramped
+}
+
+// trouble ends what was made before, and then all connections while the life goes
+// on, takes the room on the disk until the next operation, crashes the server, or loses it for good.
 func (c *cuts) trouble(op Op, heal bool) {
 	c.wait.Wait()
+	if c.free != nil {
+		c.free()
+		c.free = nil
+		if c.srv.Revive(c.t) {
+			c.made["servers ended by a full disk"]++
+		}
+	}
 	switch {
 	case heal:
+	case op.Seed%12 == 3 && c.cramped == c.srv:
+		c.made["disks filled"]++
+		c.free = need.Fill(c.t, c.small, 0)
+		if op.Seed%24 == 3 {
+			c.endLog()
+		}
 	case op.Seed%6 == 0:
 		c.made["cuts"]++
 		c.wait.Go(func() {
@@ -215,6 +262,21 @@ func (c *cuts) trouble(op Op, heal bool) {
 		c.made["failovers"]++
 		c.srv.Stop(c.t)
 		c.spare.Promote(c.t)
+		if c.cramped == c.srv {
+			if err := os.RemoveAll(c.srv.Dir); err != nil {
+				c.t.Error(err)
+			}
+			c.cramped = nil
+		}
 		c.srv, c.spare = c.spare, nil
+	}
+}
+
+// endLog uses up the files of the log that are there. The server may end of it.
+func (c *cuts) endLog() {
+	for range 20 {
+		if c.srv.Admin("SELECT pg_logical_emit_message(true, 'x', 'y'), pg_switch_wal()") != nil {
+			return
+		}
 	}
 }
