@@ -28,8 +28,10 @@ const (
 	sequenceEvery   = 2 * time.Second
 	checkpointEvery = time.Minute
 	walEvery        = 5 * time.Second
-	clockEvery      = 5 * time.Second
-	resumeEvery     = 200 * time.Millisecond
+	// A piece takes some 30 ms; a million cases are read in half a minute.
+	learnEvery  = 100 * time.Millisecond
+	clockEvery  = 5 * time.Second
+	resumeEvery = 200 * time.Millisecond
 	// clockJump pauses enforcement: due times can't be trusted (design, 6.6).
 	clockJump = 60 * time.Second
 )
@@ -89,6 +91,12 @@ func (a *App) Start(ctx context.Context) error {
 	a.loop(ctx, "ledger", nil, sequenceEvery, a.sequence)
 	a.loop(ctx, "checkpoint", nil, checkpointEvery, func(ctx context.Context) (bool, error) { return false, a.checkpoint(ctx) })
 	a.loop(ctx, "wal", nil, walEvery, func(ctx context.Context) (bool, error) { return false, a.Store.Checkpoint(ctx) })
+	a.timed(ctx, "learn", nil, learnEvery, func(ctx context.Context) (time.Duration, error) {
+		if more, err := a.Store.Learn(ctx); more || err != nil {
+			return learnEvery, err
+		}
+		return time.Hour, nil
+	})
 	a.timed(ctx, "retention", nil, pruneEvery, a.retention())
 	a.loop(ctx, "follow", nil, followEvery, a.follow)
 	a.loop(ctx, "rejudge", a.rejudge, time.Hour, (&rejudging{a: a}).step)

@@ -367,6 +367,10 @@ func (s *Postgres) Checkpoint(ctx context.Context) error {
 	})
 }
 
+// Learn has nothing to read: what was never stored can't be told where other nodes
+// store as well.
+func (s *Postgres) Learn(context.Context) (more bool, err error) { return false, nil }
+
 // Stats returns the figures of the store.
 func (s *Postgres) Stats(ctx context.Context) (Stats, error) {
 	s.group.mu.Lock()

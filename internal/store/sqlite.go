@@ -319,12 +319,11 @@ func eachRow(rows *sql.Rows, err error, f func(scanner) error) error {
 	return rows.Err()
 }
 
-// Checkpoint counts the repeats logged so far, learns a piece of what is stored, and
-// moves committed pages from
+// Checkpoint counts the repeats logged so far, and moves committed pages from
 // the WAL into the database. It does not hold up writers unless the WAL has
 // grown large. Call it every few seconds.
 func (s *SQLite) Checkpoint(ctx context.Context) error {
-	if err := errors.Join(s.CountSightings(ctx), s.fillUnseen(ctx)); err != nil {
+	if err := s.CountSightings(ctx); err != nil {
 		return err
 	}
 	if err := s.checkpoint(ctx); err != nil || fileSize(s.path+"-wal") < bigWAL {

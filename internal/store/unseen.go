@@ -17,7 +17,7 @@ const (
 	// is taken for one that was.
 	unseenBits, unseenProbes = 10, 7
 	// unseenPiece is how many rows are read at a time to fill it.
-	unseenPiece = 20_000
+	unseenPiece = 10_000
 )
 
 // unseen tells what was certainly never stored, so that it need not be looked for:
@@ -107,16 +107,17 @@ func mayBe[K any](m *memory, list []K, as func(K) any) []K {
 	return out
 }
 
-// fillUnseen reads the next piece of what is stored, findings first.
-func (s *SQLite) fillUnseen(ctx context.Context) error {
+// Learn reads the next piece of what was stored before the process began, findings
+// first, and reports whether there is more. What is not stored need not be looked
+// for once there is no more.
+func (s *SQLite) Learn(ctx context.Context) (more bool, err error) {
 	u := &s.memory.unseen
 	u.filling.Lock()
 	defer u.filling.Unlock()
 	if u.whole { // only written here
-		return nil
+		return false, nil
 	}
 	n := 0
-	var err error
 	if !u.findingsRead {
 		err = s.each(ctx, func(row scanner) error {
 			n++
@@ -147,9 +148,9 @@ func (s *SQLite) fillUnseen(ctx context.Context) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("read what is stored: %w", err)
+		return false, fmt.Errorf("read what is stored: %w", err)
 	}
-	return nil
+	return !u.whole, nil
 }
 
 // saw adds something that is stored.

@@ -41,8 +41,8 @@ func TestWhatWasNeverStored(t *testing.T) {
 	}
 	check("opened", "uid-c9", "k9", false)
 	must(t, s, storetest.NewCase("c2", "k2")) // before anything was read
-	if err := s.Checkpoint(t.Context()); err != nil {
-		t.Fatal(err)
+	if more, err := s.Learn(t.Context()); more || err != nil {
+		t.Fatal(more, err)
 	}
 	must(t, s, storetest.NewCase("c3", "k3"))
 	for _, n := range []string{"1", "2", "3"} {
