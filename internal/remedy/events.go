@@ -398,8 +398,8 @@ func DecodeBody(typ string, schema int, b []byte) (Body, error) {
 	if schema < 1 || schema > SchemaVersion {
 		return nil, fmt.Errorf("event %s has schema version %d, this release reads 1 to %d", typ, schema, SchemaVersion)
 	}
-	d, ok := decoders()[typ]
-	if !ok {
+	d := decoder(typ)
+	if d == nil {
 		return nil, fmt.Errorf("event type %q is not known to this release", typ)
 	}
 	return d(b)
@@ -413,26 +413,116 @@ func decode[T Body](b []byte) (Body, error) {
 	return v, nil
 }
 
-// decoders is the list of all event types.
-func decoders() map[string]func([]byte) (Body, error) {
-	return map[string]func([]byte) (Body, error){
-		"opened": decode[Opened], "joined": decode[Joined], "member_changed": decode[MemberChanged],
-		"judged": decode[Judged], "action_added": decode[ActionAdded], "action_moved": decode[ActionMoved],
-		"planned": decode[Planned], "approval_asked": decode[ApprovalAsked], "approval_reminded": decode[ApprovalReminded],
-		"approved": decode[Approved], "approval_voided": decode[ApprovalVoided], "rejected": decode[Rejected],
-		"intended": decode[Intended], "acted": decode[ActedOn], "outcome_unknown": decode[OutcomeUnknown],
-		"looked": decode[LookedFor], "probe_asked": decode[ProbeAsked], "probe_saw": decode[ProbeSaw],
-		"probe_due": decode[ProbeDue], "probe_scheduled": decode[ProbeScheduled], "contained": decode[Contained],
-		"watch_started": decode[WatchStarted], "undo_asked": decode[UndoAsked], "undo_intended": decode[UndoIntended],
-		"undone": decode[UndoneAt], "closed": decode[EpisodeClosed], "episode_started": decode[EpisodeStarted],
-		"settled": decode[CaseSettled], "ticket_wanted": decode[TicketWanted], "ticket_linked": decode[TicketLinked],
-		"ticket_say": decode[TicketSay], "ticket_told": decode[TicketTold], "ticket_moved": decode[TicketMoved],
-		"message_queued": decode[MessageQueued], "message_sent": decode[MessageSent], "acked": decode[Acked],
-		"assigned": decode[AssignedTo], "commented": decode[Commented], "snoozed": decode[SnoozedUntil],
-		"clock_paused": decode[ClockPaused], "clock_resumed": decode[ClockResumed],
-		"exception_granted": decode[ExceptionGranted], "exception_ended": decode[ExceptionEnded],
-		"clock_said": decode[ClockSaid], "ladder_stepped": decode[LadderStepped], "escalated": decode[EscalatedFor],
-		"judge_asked": decode[JudgeAsked], "effect_died": decode[EffectDied], "effect_stuck": decode[EffectStuck], "merged": decode[MergedInto],
-		"members_split": decode[MembersSplit], "absorbed": decode[Absorbed], "unmerged": decode[Unmerged],
+// decoder returns what reads an event type, nil for none. A map would be made anew
+// with each event.
+func decoder(typ string) func([]byte) (Body, error) {
+	switch typ {
+	case "opened":
+		return decode[Opened]
+	case "joined":
+		return decode[Joined]
+	case "member_changed":
+		return decode[MemberChanged]
+	case "judged":
+		return decode[Judged]
+	case "action_added":
+		return decode[ActionAdded]
+	case "action_moved":
+		return decode[ActionMoved]
+	case "planned":
+		return decode[Planned]
+	case "approval_asked":
+		return decode[ApprovalAsked]
+	case "approval_reminded":
+		return decode[ApprovalReminded]
+	case "approved":
+		return decode[Approved]
+	case "approval_voided":
+		return decode[ApprovalVoided]
+	case "rejected":
+		return decode[Rejected]
+	case "intended":
+		return decode[Intended]
+	case "acted":
+		return decode[ActedOn]
+	case "outcome_unknown":
+		return decode[OutcomeUnknown]
+	case "looked":
+		return decode[LookedFor]
+	case "probe_asked":
+		return decode[ProbeAsked]
+	case "probe_saw":
+		return decode[ProbeSaw]
+	case "probe_due":
+		return decode[ProbeDue]
+	case "probe_scheduled":
+		return decode[ProbeScheduled]
+	case "contained":
+		return decode[Contained]
+	case "watch_started":
+		return decode[WatchStarted]
+	case "undo_asked":
+		return decode[UndoAsked]
+	case "undo_intended":
+		return decode[UndoIntended]
+	case "undone":
+		return decode[UndoneAt]
+	case "closed":
+		return decode[EpisodeClosed]
+	case "episode_started":
+		return decode[EpisodeStarted]
+	case "settled":
+		return decode[CaseSettled]
+	case "ticket_wanted":
+		return decode[TicketWanted]
+	case "ticket_linked":
+		return decode[TicketLinked]
+	case "ticket_say":
+		return decode[TicketSay]
+	case "ticket_told":
+		return decode[TicketTold]
+	case "ticket_moved":
+		return decode[TicketMoved]
+	case "message_queued":
+		return decode[MessageQueued]
+	case "message_sent":
+		return decode[MessageSent]
+	case "acked":
+		return decode[Acked]
+	case "assigned":
+		return decode[AssignedTo]
+	case "commented":
+		return decode[Commented]
+	case "snoozed":
+		return decode[SnoozedUntil]
+	case "clock_paused":
+		return decode[ClockPaused]
+	case "clock_resumed":
+		return decode[ClockResumed]
+	case "exception_granted":
+		return decode[ExceptionGranted]
+	case "exception_ended":
+		return decode[ExceptionEnded]
+	case "clock_said":
+		return decode[ClockSaid]
+	case "ladder_stepped":
+		return decode[LadderStepped]
+	case "escalated":
+		return decode[EscalatedFor]
+	case "judge_asked":
+		return decode[JudgeAsked]
+	case "effect_died":
+		return decode[EffectDied]
+	case "effect_stuck":
+		return decode[EffectStuck]
+	case "merged":
+		return decode[MergedInto]
+	case "members_split":
+		return decode[MembersSplit]
+	case "absorbed":
+		return decode[Absorbed]
+	case "unmerged":
+		return decode[Unmerged]
 	}
+	return nil
 }

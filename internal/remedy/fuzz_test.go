@@ -2,19 +2,33 @@ package remedy
 
 import (
 	"bytes"
+	"os"
+	"regexp"
 	"slices"
 	"testing"
 )
 
+// eventTypes are the types that the events of this package say they have, sorted.
+func eventTypes(t testing.TB) []string {
+	t.Helper()
+	text, err := os.ReadFile("events.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, m := range regexp.MustCompile(`\) Type\(\) string +{ return "(\w+)" }`).FindAllSubmatch(text, -1) {
+		names = append(names, string(m[1]))
+	}
+	if slices.Sort(names); len(names) == 0 {
+		t.Fatal("events.go names no types")
+	}
+	return names
+}
+
 // FuzzDecodeBody: whatever is stored, it is read as an event that can be
 // applied and stored again, or refused with an error.
 func FuzzDecodeBody(f *testing.F) {
-	names := []string{}
-	for name := range decoders() {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	for _, name := range names {
+	for _, name := range eventTypes(f) {
 		f.Add(name, 1, []byte(`{}`))
 	}
 	f.Add("opened", 1, []byte(`{"id":"c1","severity":"high","detected_at":"2026-03-02T09:00:00Z"}`))
@@ -53,8 +67,8 @@ func FuzzDecodeBody(f *testing.F) {
 
 // TestEveryEventIsRead: what can be written can be read.
 func TestEveryEventIsRead(t *testing.T) {
-	for name, read := range decoders() {
-		body, err := read([]byte(`{}`))
+	for _, name := range eventTypes(t) {
+		body, err := DecodeBody(name, SchemaVersion, []byte(`{}`))
 		if err != nil || body.Type() != name {
 			t.Errorf("%s is read as %v: %v", name, body, err)
 		}
