@@ -5,6 +5,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/chromedp/chromedp"
 
@@ -66,7 +67,13 @@ func TestBrowser(t *testing.T) {
 		t.Errorf("after the click the card says %q", status)
 	}
 	// A hint refreshes the open list: the approved case is no longer there.
+	listens := w.hints.next()
 	b.Do("live list", pagetest.Open(srv.URL+"/approvals"), pagetest.See(`a[href="/approvals/c-meetnotes/e1.1"]`))
+	select {
+	case <-listens:
+	case <-time.After(time.Minute):
+		t.Fatal("the page does not listen to hints")
+	}
 	if _, err := w.approve("c-meetnotes", "e1.1", "u-dana"); err != nil {
 		t.Fatal(err)
 	}

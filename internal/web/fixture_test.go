@@ -62,6 +62,17 @@ func (w *world) advance(d time.Duration) {
 type hints struct {
 	mu   sync.Mutex
 	subs []chan struct{}
+	came []chan struct{}
+}
+
+// next returns a channel that is closed when the next page listens: it misses
+// what is poked before.
+func (h *hints) next() <-chan struct{} {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	c := make(chan struct{})
+	h.came = append(h.came, c)
+	return c
 }
 
 func (h *hints) Subscribe(string) (<-chan struct{}, func()) {
@@ -69,6 +80,10 @@ func (h *hints) Subscribe(string) (<-chan struct{}, func()) {
 	defer h.mu.Unlock()
 	c := make(chan struct{}, 1)
 	h.subs = append(h.subs, c)
+	for _, waits := range h.came {
+		close(waits)
+	}
+	h.came = nil
 	return c, func() {}
 }
 
