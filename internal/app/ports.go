@@ -122,6 +122,8 @@ type upkeep interface {
 	Alone(ctx context.Context, name string, f func(ctx context.Context) error) error
 	// Checkpoint is called every few seconds.
 	Checkpoint(ctx context.Context) error
+	// MoveWAL is called every second.
+	MoveWAL(ctx context.Context) error
 	// Learn reads a piece of what is stored, until there is no more.
 	Learn(ctx context.Context) (more bool, err error)
 	Stats(ctx context.Context) (store.Stats, error)

@@ -27,7 +27,8 @@ const (
 	inboxEvery      = time.Second
 	sequenceEvery   = 2 * time.Second
 	checkpointEvery = time.Minute
-	walEvery        = 5 * time.Second
+	walEvery        = time.Second
+	countEvery      = 5 * time.Second
 	// A piece takes some 30 ms; a million cases are read in half a minute.
 	learnEvery  = 100 * time.Millisecond
 	clockEvery  = 5 * time.Second
@@ -90,7 +91,8 @@ func (a *App) Start(ctx context.Context) error {
 	})
 	a.loop(ctx, "ledger", nil, sequenceEvery, a.sequence)
 	a.loop(ctx, "checkpoint", nil, checkpointEvery, func(ctx context.Context) (bool, error) { return false, a.checkpoint(ctx) })
-	a.loop(ctx, "wal", nil, walEvery, func(ctx context.Context) (bool, error) { return false, a.Store.Checkpoint(ctx) })
+	a.loop(ctx, "wal", nil, walEvery, func(ctx context.Context) (bool, error) { return false, a.Store.MoveWAL(ctx) })
+	a.loop(ctx, "count", nil, countEvery, func(ctx context.Context) (bool, error) { return false, a.Store.Checkpoint(ctx) })
 	a.timed(ctx, "learn", nil, learnEvery, func(ctx context.Context) (time.Duration, error) {
 		if more, err := a.Store.Learn(ctx); more || err != nil {
 			return learnEvery, err

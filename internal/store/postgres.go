@@ -367,6 +367,9 @@ func (s *Postgres) Checkpoint(ctx context.Context) error {
 	})
 }
 
+// MoveWAL does nothing: the server does it.
+func (s *Postgres) MoveWAL(context.Context) error { return nil }
+
 // Learn has nothing to read: what was never stored can't be told where other nodes
 // store as well.
 func (s *Postgres) Learn(context.Context) (more bool, err error) { return false, nil }

@@ -319,13 +319,19 @@ func eachRow(rows *sql.Rows, err error, f func(scanner) error) error {
 	return rows.Err()
 }
 
-// Checkpoint counts the repeats logged so far, and moves committed pages from
-// the WAL into the database. It does not hold up writers unless the WAL has
-// grown large. Call it every few seconds.
+// Checkpoint counts the repeats logged so far, and then does what MoveWAL does.
+// Call it every few seconds.
 func (s *SQLite) Checkpoint(ctx context.Context) error {
 	if err := s.CountSightings(ctx); err != nil {
 		return err
 	}
+	return s.MoveWAL(ctx)
+}
+
+// MoveWAL moves committed pages from the WAL into the database. It does not hold
+// up writers unless the WAL has grown large. Call it every second: a commit may wait
+// behind the sync of what it moves, so that should be little.
+func (s *SQLite) MoveWAL(ctx context.Context) error {
 	if err := s.checkpoint(ctx); err != nil || fileSize(s.path+"-wal") < bigWAL {
 		return err
 	}
