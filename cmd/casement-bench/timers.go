@@ -43,6 +43,9 @@ func ticking(dir, config, _ string) error {
 		}
 		if strings.Contains(f.Name, "playbooks") {
 			const description = "\n    description: "
+			if !strings.Contains(text, description) {
+				return errors.New("the shipped playbooks read otherwise: cases would be probed again at once")
+			}
 			text = strings.ReplaceAll(text, description, "\n    probe_every: 30d"+description)
 		}
 		if err := os.WriteFile(filepath.Join(policy, filepath.Base(f.Name)), []byte(text), 0o600); err != nil {
