@@ -43,6 +43,9 @@ func (s *Postgres) Queued() int {
 	return len(s.group.queue)
 }
 
+// LearnSome is Learn with pieces of n rows.
+func (s *SQLite) LearnSome(ctx context.Context, n int) (more bool, err error) { return s.learn(ctx, n) }
+
 // CountSome counts the repeats of up to n findings.
 func (s *SQLite) CountSome(ctx context.Context, n int) error {
 	return s.put(ctx, func(w *writer) error { return w.fold(n) })

@@ -110,7 +110,10 @@ func mayBe[K any](m *memory, list []K, as func(K) any) []K {
 // Learn reads the next piece of what was stored before the process began, findings
 // first, and reports whether there is more. What is not stored need not be looked
 // for once there is no more.
-func (s *SQLite) Learn(ctx context.Context) (more bool, err error) {
+func (s *SQLite) Learn(ctx context.Context) (more bool, err error) { return s.learn(ctx, unseenPiece) }
+
+// learn is Learn with pieces of so many rows.
+func (s *SQLite) learn(ctx context.Context, piece int) (more bool, err error) {
 	u := &s.memory.unseen
 	u.filling.Lock()
 	defer u.filling.Unlock()
@@ -126,8 +129,8 @@ func (s *SQLite) Learn(ctx context.Context) (more bool, err error) {
 			}
 			s.memory.saw(u.finding)
 			return nil
-		}, "SELECT tenant, uid FROM finding WHERE (tenant, uid) > (?, ?) ORDER BY tenant, uid LIMIT ?", u.finding.tenant, u.finding.uid, unseenPiece)
-		u.findingsRead = err == nil && n < unseenPiece
+		}, "SELECT tenant, uid FROM finding WHERE (tenant, uid) > (?, ?) ORDER BY tenant, uid LIMIT ?", u.finding.tenant, u.finding.uid, piece)
+		u.findingsRead = err == nil && n < piece
 	}
 	if u.findingsRead {
 		n = 0
@@ -140,8 +143,8 @@ func (s *SQLite) Learn(ctx context.Context) (more bool, err error) {
 			s.memory.saw(*k)
 			return nil
 		}, "SELECT tenant, key_version, key, case_id FROM case_key WHERE (tenant, key_version, key, case_id) > (?, ?, ?, ?) ORDER BY tenant, key_version, key, case_id LIMIT ?",
-			k.Tenant, k.Version, k.Key, u.key.id, unseenPiece)
-		if err == nil && n < unseenPiece {
+			k.Tenant, k.Version, k.Key, u.key.id, piece)
+		if err == nil && n < piece {
 			s.memory.mu.Lock()
 			u.whole = true
 			s.memory.mu.Unlock()

@@ -26,7 +26,9 @@ func TestWhatWasNeverStored(t *testing.T) {
 	folder := t.TempDir()
 	s := open(t, folder)
 	key := func(name string) record.CaseKey { return storetest.NewCase("c1", name).AddKey[0] }
-	must(t, s, storetest.NewCase("c1", "k1"))
+	for _, n := range []string{"1", "4", "5", "6"} {
+		must(t, s, storetest.NewCase("c"+n, "k"+n))
+	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -41,11 +43,19 @@ func TestWhatWasNeverStored(t *testing.T) {
 	}
 	check("opened", "uid-c9", "k9", false)
 	must(t, s, storetest.NewCase("c2", "k2")) // before anything was read
-	if more, err := s.Learn(t.Context()); more || err != nil {
-		t.Fatal(more, err)
+	pieces := 0
+	for more := true; more; pieces++ {
+		check("while it reads", "uid-c9", "k9", false)
+		var err error
+		if more, err = s.LearnSome(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if pieces < 4 {
+		t.Errorf("five findings and keys were read in %d pieces of two", pieces)
 	}
 	must(t, s, storetest.NewCase("c3", "k3"))
-	for _, n := range []string{"1", "2", "3"} {
+	for _, n := range []string{"1", "2", "3", "4", "5", "6"} {
 		check("read", "uid-c"+n, "k"+n, false)
 		k := key("k" + n)
 		refs, err := s.Keys(t.Context(), []record.CaseKey{k})
